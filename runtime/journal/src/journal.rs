@@ -1,0 +1,236 @@
+//! The trait, and what is written through it.
+
+use bytes::Bytes;
+use hob_model::{Digest, Entry, Position, RunId, Timestamp, Value};
+
+use crate::row::{BundleRecord, EventRow, RunFilter, RunRow, SignalRow, WaitRow};
+
+/// One write of a [`Commit`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Appends to the journal of a run. Its `seq` must follow the run's last one.
+    Entry(RunId, Entry),
+    /// Stores bytes under their own digest; storing them again changes nothing.
+    Blob(Digest, Bytes),
+    /// Stores a bundle; storing it again changes nothing.
+    Bundle(BundleRecord),
+    /// A signal for a run, kept until the run takes it.
+    Signal {
+        /// For which run.
+        run: RunId,
+        /// Its name.
+        name: String,
+        /// What it carries.
+        payload: Value,
+        /// When it arrived.
+        at: Timestamp,
+    },
+    /// A signal was taken by the run's wait; it is not offered again.
+    SignalTaken {
+        /// The number that [`SignalRow::id`] gave.
+        id: u64,
+    },
+    /// Signals that were not taken move to the run that continues this one.
+    SignalsMoved {
+        /// From.
+        from: RunId,
+        /// To.
+        to: RunId,
+    },
+    /// A fact for the event bus. The journal numbers events in order of submission.
+    Event {
+        /// Its name: `unit.failed`.
+        name: String,
+        /// What it carries.
+        payload: Value,
+        /// Who says so: a run's id, `schedule:NAME`, `cli`.
+        origin: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A small named fact that outlives runs (a hold, the adopted declaration, when a schedule was declared);
+    /// `None` removes it.
+    Fact {
+        /// Its name, with `/` between parts: `hold/plex`.
+        key: String,
+        /// Its value.
+        value: Option<Value>,
+    },
+}
+
+/// Writes that become durable together or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Commit {
+    /// In order.
+    pub writes: Vec<Write>,
+}
+
+impl Commit {
+    /// A commit of one write.
+    #[must_use]
+    pub fn one(write: Write) -> Self {
+        Self { writes: vec![write] }
+    }
+}
+
+impl FromIterator<Write> for Commit {
+    fn from_iter<T: IntoIterator<Item = Write>>(iter: T) -> Self {
+        Self { writes: iter.into_iter().collect() }
+    }
+}
+
+/// One firing of a schedule: it can be claimed once, ever.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The schedule's name.
+    pub schedule: String,
+    /// The nominal time.
+    pub nominal: Timestamp,
+    /// The run that the firing started.
+    pub run: RunId,
+}
+
+/// The place of a commit in the order of submission. Tickets of one journal are ordered; the first is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Why the journal cannot do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process holds the state directory.
+    #[error("the state directory {path} is held by {holder}")]
+    Locked {
+        /// The state directory.
+        path: String,
+        /// Who holds it: command and process id.
+        holder: String,
+    },
+    /// The directory or file cannot be created, opened or written.
+    #[error("the state directory {path} cannot be used: {cause}")]
+    Unusable {
+        /// The path.
+        path: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The content is not what hob wrote.
+    #[error("the journal is damaged: {0}")]
+    Corrupt(String),
+    /// The format is newer than this hob knows.
+    #[error("the journal has format {found}, this hob knows up to {known}")]
+    TooNew {
+        /// The format on disk.
+        found: u32,
+        /// The newest that this binary knows.
+        known: u32,
+    },
+    /// Free space is below the reserve, so no new intent is taken.
+    #[error("only {free_bytes} bytes are free on the disk of {path}; {reserve_bytes} are kept so that outcomes can always be written")]
+    Reserve {
+        /// The state directory.
+        path: String,
+        /// What is free.
+        free_bytes: u64,
+        /// What is kept.
+        reserve_bytes: u64,
+    },
+    /// A commit failed earlier; nothing is written any more until hob is started again.
+    #[error("the journal stopped after a failed write: {0}")]
+    Stopped(String),
+    /// An entry does not follow the last one of its run: a bug of hob, or two writers.
+    #[error("entry {found} of run {run} does not follow {last:?}")]
+    Order {
+        /// The run.
+        run: RunId,
+        /// The number that came.
+        found: u64,
+        /// The last number of that run.
+        last: Option<u64>,
+    },
+}
+
+/// The append-only record of all runs, and its projections.
+///
+/// Reads see everything that was submitted before them, durable or not.
+pub trait Journal: Send + Sync {
+    /// Queues a commit and returns at once. Commits become durable in this order, soon (within 100 ms) by
+    /// themselves and at once when somebody waits.
+    fn submit(&self, commit: Commit) -> Ticket;
+
+    /// Blocks until the commit of `ticket`, and so each one before it, is durable.
+    ///
+    /// # Errors
+    /// When a commit up to this one failed; nothing may act any more then.
+    fn wait(&self, ticket: Ticket) -> Result<(), JournalError>;
+
+    /// Claims a slot together with `commit`, durably. `false`: the slot was claimed before and nothing was written.
+    ///
+    /// # Errors
+    /// As [`Journal::wait`].
+    fn claim(&self, slot: Slot, commit: Commit) -> Result<bool, JournalError>;
+
+    /// Whether an acting effect may start: no write failed and the disk has its reserve.
+    ///
+    /// # Errors
+    /// [`JournalError::Stopped`] or [`JournalError::Reserve`].
+    fn may_act(&self) -> Result<(), JournalError>;
+
+    /// The row of one run.
+    ///
+    /// # Errors
+    /// When the store cannot be read; likewise for all reads below.
+    fn run(&self, run: RunId) -> Result<Option<RunRow>, JournalError>;
+
+    /// Runs, newest first.
+    fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, JournalError>;
+
+    /// The entries of a run from number `from` on, at most `limit`.
+    fn entries(&self, run: RunId, from: u64, limit: usize) -> Result<Vec<Entry>, JournalError>;
+
+    /// Runs whose id starts with `prefix` (hexadecimal, dashes allowed), at most `limit`.
+    fn runs_by_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<RunId>, JournalError>;
+
+    /// Bytes by content address.
+    fn blob(&self, digest: Digest) -> Result<Option<Bytes>, JournalError>;
+
+    /// A bundle.
+    fn bundle(&self, digest: Digest) -> Result<Option<BundleRecord>, JournalError>;
+
+    /// Waits that a clock ends at or before `now`, earliest first, at most `limit`.
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<WaitRow>, JournalError>;
+
+    /// When the earliest wait that a clock ends is due.
+    fn next_due(&self) -> Result<Option<Timestamp>, JournalError>;
+
+    /// Open waits of `kind` (see [`hob_model::Wait::kind`]), of one run or of all; at most `limit`.
+    fn waits(&self, kind: Option<&str>, run: Option<RunId>, limit: usize) -> Result<Vec<WaitRow>, JournalError>;
+
+    /// The open wait at a position.
+    fn wait_at(&self, run: RunId, position: &Position) -> Result<Option<WaitRow>, JournalError>;
+
+    /// Signals for `run` that were not taken, oldest first.
+    fn signals(&self, run: RunId) -> Result<Vec<SignalRow>, JournalError>;
+
+    /// Events after number `after`, oldest first, at most `limit`.
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<EventRow>, JournalError>;
+
+    /// The number of the newest event; 0 when there is none.
+    fn last_event(&self) -> Result<u64, JournalError>;
+
+    /// The last claimed slots of a schedule, newest first, at most `limit`.
+    fn slots(&self, schedule: &str, limit: usize) -> Result<Vec<Slot>, JournalError>;
+
+    /// A named fact.
+    fn fact(&self, key: &str) -> Result<Option<Value>, JournalError>;
+
+    /// The facts whose key starts with `prefix`, by key.
+    fn facts(&self, prefix: &str) -> Result<Vec<(String, Value)>, JournalError>;
+
+    /// Everything submitted so far is durable when this returns.
+    ///
+    /// # Errors
+    /// As [`Journal::wait`].
+    fn flush(&self) -> Result<(), JournalError> {
+        self.wait(self.submit(Commit::default()))
+    }
+}

@@ -1,0 +1,40 @@
+//! The vocabulary of hob: what every part of it agrees on.
+//!
+//! Nothing here does I/O, reads a clock, uses randomness or knows an async runtime.
+//! The modules are flat and named by what they hold:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`value`] | [`Value`]: what crosses the boundary between a script and the world |
+//! | [`effect`] | [`EffectClass`], [`Call`]: what a run asks of the world |
+//! | [`position`] | [`Position`]: where in the structure of a run an effect stands |
+//! | [`entry`] | [`Entry`]: what a run's journal records |
+//! | [`run`] | [`RunId`], [`RunStatus`], [`RunStarted`]: one durable execution |
+//! | [`error`] | [`OpError`]: what an operation answers when it fails |
+//! | [`diagnostic`], [`code`] | [`Diagnostic`]: a problem with its place, cause and cure |
+//! | [`duration`], [`size`] | the one parser for each of these texts |
+//! | [`names`] | "did you mean" |
+
+pub mod code;
+pub mod diagnostic;
+pub mod digest;
+pub mod duration;
+pub mod effect;
+pub mod entry;
+pub mod error;
+pub mod names;
+pub mod position;
+pub mod run;
+pub mod size;
+pub mod value;
+
+pub use code::Code;
+pub use diagnostic::{Diagnostic, Level, Span};
+pub use digest::Digest;
+pub use effect::{Call, EffectClass, OnDoubt, Source};
+pub use entry::{BranchEnd, Entry, EntryKind, EntryStatus, Payload, Resolution, Wait};
+pub use error::{ErrorKind, OpError};
+pub use jiff::Timestamp;
+pub use position::Position;
+pub use run::{RunEntry, RunEnd, RunId, RunOwner, RunStarted, RunStatus};
+pub use value::Value;
