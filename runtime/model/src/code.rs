@@ -77,7 +77,10 @@ impl Code {
     pub fn parse(text: &str) -> Option<Self> {
         let wanted = text.trim().to_uppercase();
         let wanted = wanted.strip_prefix("HOB-").unwrap_or(&wanted);
-        Self::ALL.iter().copied().find(|code| &code.as_str()[4..] == wanted)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| &code.as_str()[4..] == wanted)
     }
 }
 

@@ -40,7 +40,11 @@ impl Span {
     /// One character at `source`.
     #[must_use]
     pub fn point(source: Source) -> Self {
-        Self { source, len: 1, label: String::new() }
+        Self {
+            source,
+            len: 1,
+            label: String::new(),
+        }
     }
 }
 
@@ -66,12 +70,22 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error.
     pub fn error(code: Code, message: impl Into<String>) -> Self {
-        Self { code, level: Level::Error, message: message.into(), spans: Vec::new(), notes: Vec::new(), hint: None }
+        Self {
+            code,
+            level: Level::Error,
+            message: message.into(),
+            spans: Vec::new(),
+            notes: Vec::new(),
+            hint: None,
+        }
     }
 
     /// A warning.
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
-        Self { level: Level::Warning, ..Self::error(code, message) }
+        Self {
+            level: Level::Warning,
+            ..Self::error(code, message)
+        }
     }
 
     /// Adds a place.

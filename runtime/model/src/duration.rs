@@ -35,7 +35,10 @@ pub struct DurationError {
 /// # Errors
 /// When a number or a unit is missing or unknown, or the sum passes [`DURATION_DAYS_MAX`].
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let fail = |why| DurationError { text: text.chars().take(40).collect(), why };
+    let fail = |why| DurationError {
+        text: text.chars().take(40).collect(),
+        why,
+    };
     let mut rest = text.trim();
     if rest == "0" {
         return Ok(Duration::ZERO);
@@ -45,12 +48,17 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     }
     let mut micros = 0_f64;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(fail("a unit is missing"))?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or(fail("a unit is missing"))?;
         let number: f64 = rest[..digits].parse().map_err(|_| fail("a number is missing"))?;
         rest = &rest[digits..];
         let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
         let unit = &rest[..letters];
-        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(fail("a unit is unknown"))?;
+        let (_, scale) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or(fail("a unit is unknown"))?;
         #[allow(clippy::cast_precision_loss)]
         let scale = *scale as f64;
         micros += number * scale;
@@ -90,9 +98,13 @@ mod tests {
 
     #[test]
     fn what_people_write() {
-        for (text, micros) in
-            [("90s", 90_000_000), ("1h30m", 5_400_000_000), ("250ms", 250_000), ("1.5h", 5_400_000_000), ("0", 0)]
-        {
+        for (text, micros) in [
+            ("90s", 90_000_000),
+            ("1h30m", 5_400_000_000),
+            ("250ms", 250_000),
+            ("1.5h", 5_400_000_000),
+            ("0", 0),
+        ] {
             assert_eq!(parse(text).unwrap(), Duration::from_micros(micros), "{text}");
         }
         for text in ["", "5", "s", "5x", "-5s", "1h 5", "9999999d", "1..2s"] {

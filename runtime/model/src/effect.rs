@@ -90,7 +90,9 @@ impl OnDoubt {
     /// Reads [`OnDoubt::as_str`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Ask, Self::Retry, Self::Skip, Self::Fail].into_iter().find(|v| v.as_str() == text)
+        [Self::Ask, Self::Retry, Self::Skip, Self::Fail]
+            .into_iter()
+            .find(|v| v.as_str() == text)
     }
 }
 
@@ -131,6 +133,10 @@ pub struct Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 { f.write_str(&self.file) } else { write!(f, "{}:{}:{}", self.file, self.line, self.column) }
+        if self.line == 0 {
+            f.write_str(&self.file)
+        } else {
+            write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        }
     }
 }

@@ -15,7 +15,9 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::run::named;
-use crate::{Digest, EffectClass, OpError, Position, RunEnd, RunId, RunStarted, RunStatus, Source, Timestamp, Value};
+use crate::{
+    Digest, EffectClass, OpError, Position, RunEnd, RunId, RunStarted, RunStatus, Source, Timestamp, Value,
+};
 
 /// An encoded value up to this size stands in the entry itself; a larger one becomes a blob.
 pub const PAYLOAD_INLINE_BYTES_MAX: usize = 2048;
@@ -120,7 +122,9 @@ impl Wait {
     pub fn due(&self) -> Option<Timestamp> {
         match self {
             Self::Until(at) => Some(*at),
-            Self::Signal { deadline, .. } | Self::Event { deadline, .. } | Self::Approval { deadline, .. } => *deadline,
+            Self::Signal { deadline, .. }
+            | Self::Event { deadline, .. }
+            | Self::Approval { deadline, .. } => *deadline,
             Self::Run(_) => None,
         }
     }

@@ -36,5 +36,5 @@ pub use entry::{BranchEnd, Entry, EntryKind, EntryStatus, Payload, Resolution, W
 pub use error::{ErrorKind, OpError};
 pub use jiff::Timestamp;
 pub use position::Position;
-pub use run::{RunEntry, RunEnd, RunId, RunOwner, RunStarted, RunStatus};
+pub use run::{RunEnd, RunEntry, RunId, RunOwner, RunStarted, RunStatus};
 pub use value::Value;

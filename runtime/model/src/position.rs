@@ -10,7 +10,12 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What stays readable in a label: all that the grammar of positions does not use.
-const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b':').remove(b'@').remove(b'+');
+const LABEL: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'+');
 
 /// How long the text of a position may be.
 pub const POSITION_BYTES_MAX: usize = 4096;
@@ -43,7 +48,11 @@ impl Position {
     }
 
     fn join(&self, segment: fmt::Arguments<'_>) -> Self {
-        Self(if self.0.is_empty() { Arc::from(segment.to_string()) } else { Arc::from(format!("{}/{segment}", self.0)) })
+        Self(if self.0.is_empty() {
+            Arc::from(segment.to_string())
+        } else {
+            Arc::from(format!("{}/{segment}", self.0))
+        })
     }
 
     /// The n-th effect of this branch.
@@ -62,7 +71,11 @@ impl Position {
     #[must_use]
     pub fn step(&self, name: &str, n: u32) -> Self {
         let name = utf8_percent_encode(name, LABEL);
-        if n == 1 { self.join(format_args!("step:{name}")) } else { self.join(format_args!("step:{name}~{n}")) }
+        if n == 1 {
+            self.join(format_args!("step:{name}"))
+        } else {
+            self.join(format_args!("step:{name}~{n}"))
+        }
     }
 
     /// The text form.
@@ -74,7 +87,11 @@ impl Position {
     /// The branch (or step) that this position stands in; the root for the root.
     #[must_use]
     pub fn parent(&self) -> Self {
-        Self(self.0.rfind('/').map_or_else(|| Arc::from(""), |at| Arc::from(&self.0[..at])))
+        Self(
+            self.0
+                .rfind('/')
+                .map_or_else(|| Arc::from(""), |at| Arc::from(&self.0[..at])),
+        )
     }
 
     /// The last segment; `None` for the root.
@@ -88,7 +105,10 @@ impl Position {
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
         other.0.is_empty()
-            || self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            || self
+                .0
+                .strip_prefix(&*other.0)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Reads the text form.
@@ -112,7 +132,12 @@ impl Position {
 }
 
 fn parse_segment(segment: &str) -> Option<Leaf> {
-    let decode = |text: &str| percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
+    let decode = |text: &str| {
+        percent_decode_str(text)
+            .decode_utf8()
+            .ok()
+            .map(std::borrow::Cow::into_owned)
+    };
     let number = |text: &str| text.parse().ok().filter(|n| *n > 0);
     if let Some(step) = segment.strip_prefix("step:") {
         return match step.rsplit_once('~') {
@@ -159,6 +184,9 @@ mod tests {
         for text in ["0", "x", "3/", "/3", "3..x/", "step:~0"] {
             assert!(Position::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Position::parse("3.x/step:y~2/1").unwrap().as_str(), "3.x/step:y~2/1");
+        assert_eq!(
+            Position::parse("3.x/step:y~2/1").unwrap().as_str(),
+            "3.x/step:y~2/1"
+        );
     }
 }

@@ -1,1 +1,45 @@
-//! hob-primitive
+//! What a primitive is written against.
+//!
+//! A primitive is a module of documented functions. Each function is one operation, declared once:
+//!
+//! ```
+//! use hob_primitive::primitive;
+//!
+//! /// Marbles in a bag.
+//! #[primitive(name = "marbles")]
+//! mod api {
+//!     use hob_model::OpError;
+//!
+//!     /// How many marbles `bags` bags of `each` hold.
+//!     ///
+//!     /// Class `pure`: arithmetic.
+//!     ///
+//!     /// ```rhai
+//!     /// marbles::count(3, 5) == 15
+//!     /// ```
+//!     #[operation(pure, returns = "int")]
+//!     fn count(bags: i64, each: i64) -> Result<i64, OpError> {
+//!         bags.checked_mul(each).ok_or_else(|| OpError::invalid("too many marbles"))
+//!     }
+//! }
+//!
+//! let primitive = api::primitive();
+//! assert_eq!(primitive.operations[0].name, "marbles::count");
+//! ```
+//!
+//! From that declaration come its registration in Rhai, its effect class, its permission, its dry-run text, its
+//! tracing span and metrics, its timeout and retry defaults, its entry in `help`, in completion, in the
+//! definitions for editors and in the reference of the book.
+
+mod args;
+mod context;
+mod operation;
+mod registry;
+
+pub use args::{
+    Args, Content, FromOptions, FromValue, Mismatch, NoOptions, OptionMap, OptionSpec, PathText, Size,
+};
+pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress};
+pub use hob_macros::{Choice, IntoValue, Options, primitive};
+pub use operation::{BoxFuture, Handler, Keyed, Operation, Param, Primitive, Probe};
+pub use registry::{Registry, RegistryError};

@@ -1,0 +1,390 @@
+//! Reading arguments: positional ones, and maps of options that refuse unknown keys.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hob_model::names::nearest;
+use hob_model::{OpError, Value, duration, size};
+
+/// Why a value does not fit where it was given; the caller adds the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// "expected a string, got int"
+    pub message: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+impl Mismatch {
+    /// The value has another type than `T` reads.
+    #[must_use]
+    pub fn of<T: FromValue>(value: &Value) -> Self {
+        Self {
+            message: format!("expected {}, got {}", T::KIND, value.type_name()),
+            hint: None,
+        }
+    }
+
+    /// The text is none of `choices`.
+    #[must_use]
+    pub fn choice(text: &str, choices: &[&str]) -> Self {
+        let hint = nearest(text, choices.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
+        Self {
+            message: format!("\"{text}\" is none of {}", choices.join(", ")),
+            hint,
+        }
+    }
+
+    fn text(error: impl std::fmt::Display) -> Self {
+        Self {
+            message: error.to_string(),
+            hint: None,
+        }
+    }
+}
+
+/// A type that an argument or an option can be read as.
+pub trait FromValue: Sized {
+    /// Its type, as scripts see it.
+    const KIND: &'static str;
+    /// The texts it is limited to; empty for no limit.
+    const CHOICES: &'static [&'static str] = &[];
+    /// Whether it is a path.
+    const IS_PATH: bool = false;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the value is of another type or out of range.
+    fn from_value(value: Value) -> Result<Self, Mismatch>;
+}
+
+macro_rules! from_value {
+    ($($ty:ty, $kind:literal, $pattern:pat => $out:expr;)*) => {$(
+        impl FromValue for $ty {
+            const KIND: &'static str = $kind;
+            fn from_value(value: Value) -> Result<Self, Mismatch> {
+                match value { $pattern => Ok($out), other => Err(Mismatch::of::<Self>(&other)) }
+            }
+        }
+    )*};
+}
+from_value! {
+    bool, "bool", Value::Bool(v) => v;
+    i64, "int", Value::Int(v) => v;
+    String, "string", Value::String(v) => v;
+    Vec<u8>, "blob", Value::Blob(v) => v;
+}
+
+impl FromValue for Value {
+    const KIND: &'static str = "any";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        Ok(value)
+    }
+}
+
+impl FromValue for f64 {
+    const KIND: &'static str = "float";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Float(v) => Ok(v),
+            #[allow(clippy::cast_precision_loss)]
+            Value::Int(v) => Ok(v as Self),
+            other => Err(Mismatch::of::<Self>(&other)),
+        }
+    }
+}
+
+macro_rules! from_int {
+    ($($ty:ty),*) => {$(
+        impl FromValue for $ty {
+            const KIND: &'static str = "int";
+            fn from_value(value: Value) -> Result<Self, Mismatch> {
+                let v = i64::from_value(value)?;
+                Self::try_from(v).map_err(|_| Mismatch {
+                    message: format!("{v} is out of range: expected {} to {}", Self::MIN, Self::MAX),
+                    hint: None,
+                })
+            }
+        }
+    )*};
+}
+from_int!(u64, u32, u16, u8, usize);
+
+impl<T: FromValue> FromValue for Option<T> {
+    const KIND: &'static str = T::KIND;
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+    const IS_PATH: bool = T::IS_PATH;
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        if value == Value::Unit {
+            Ok(None)
+        } else {
+            T::from_value(value).map(Some)
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Vec<T>
+where
+    Vec<T>: NotBytes,
+{
+    const KIND: &'static str = "array";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        let Value::Array(items) = value else {
+            return Err(Mismatch::of::<Self>(&value));
+        };
+        let numbered = items.into_iter().enumerate();
+        let read = |(at, item)| {
+            T::from_value(item).map_err(|m| Mismatch {
+                message: format!("item {at}: {}", m.message),
+                ..m
+            })
+        };
+        numbered.map(read).collect()
+    }
+}
+
+/// Lists of anything but bytes, which have a type of their own.
+pub trait NotBytes {}
+impl NotBytes for Vec<String> {}
+impl NotBytes for Vec<Value> {}
+impl NotBytes for Vec<i64> {}
+impl NotBytes for Vec<u16> {}
+impl NotBytes for Vec<f64> {}
+impl NotBytes for Vec<PathText> {}
+impl NotBytes for Vec<BTreeMap<String, Value>> {}
+
+impl<T: FromValue> FromValue for BTreeMap<String, T> {
+    const KIND: &'static str = "map";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        let Value::Map(items) = value else {
+            return Err(Mismatch::of::<Self>(&value));
+        };
+        let read = |(key, item): (String, Value)| match T::from_value(item) {
+            Ok(item) => Ok((key, item)),
+            Err(m) => Err(Mismatch {
+                message: format!("`{key}`: {}", m.message),
+                ..m
+            }),
+        };
+        items.into_iter().map(read).collect()
+    }
+}
+
+impl FromValue for Duration {
+    const KIND: &'static str = "duration";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::String(text) => duration::parse(&text).map_err(Mismatch::text),
+            other => Err(Mismatch {
+                hint: Some("durations are texts such as \"90s\", \"1h30m\" or \"7d\"".to_owned()),
+                ..Mismatch::of::<Self>(&other)
+            }),
+        }
+    }
+}
+
+/// A size in bytes, given as a number or a text such as `"512M"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl FromValue for Size {
+    const KIND: &'static str = "size";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::String(text) => size::parse(&text).map(Self).map_err(Mismatch::text),
+            other => u64::from_value(other).map(Self),
+        }
+    }
+}
+
+/// A path as the script wrote it; [`crate::Ctx::resolve`] makes it absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathText(pub String);
+
+impl FromValue for PathText {
+    const KIND: &'static str = "string";
+    const IS_PATH: bool = true;
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        let text = String::from_value(value)?;
+        if text.is_empty() || text.contains('\0') {
+            return Err(Mismatch {
+                message: "a path is not empty and has no NUL byte".to_owned(),
+                hint: None,
+            });
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Bytes, given as a text or a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Content(pub Vec<u8>);
+
+impl FromValue for Content {
+    const KIND: &'static str = "string or blob";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::String(text) => Ok(Self(text.into_bytes())),
+            Value::Blob(bytes) => Ok(Self(bytes)),
+            other => Err(Mismatch::of::<Self>(&other)),
+        }
+    }
+}
+
+/// What help and checks know about one option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// The key.
+    pub key: &'static str,
+    /// Its type, as scripts see it.
+    pub kind: &'static str,
+    /// The texts it is limited to.
+    pub choices: &'static [&'static str],
+    /// One sentence or two.
+    pub doc: &'static str,
+    /// The default as Rust writes it; empty for none.
+    pub default: &'static str,
+    /// Whether it must be given.
+    pub required: bool,
+}
+
+/// A struct that is read from a map of options.
+pub trait FromOptions: Sized {
+    /// Its keys.
+    const SPECS: &'static [OptionSpec];
+
+    /// Takes its keys out of `map`.
+    ///
+    /// # Errors
+    /// When a key is missing or its value does not fit.
+    fn from_options(map: &mut OptionMap) -> Result<Self, OpError>;
+}
+
+/// For operations without options of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct NoOptions;
+
+impl FromOptions for NoOptions {
+    const SPECS: &'static [OptionSpec] = &[];
+    fn from_options(_: &mut OptionMap) -> Result<Self, OpError> {
+        Ok(Self)
+    }
+}
+
+/// A map of options while it is read.
+#[derive(Clone, Debug, Default)]
+pub struct OptionMap(BTreeMap<String, Value>);
+
+impl OptionMap {
+    /// The options in `map`.
+    #[must_use]
+    pub fn new(map: BTreeMap<String, Value>) -> Self {
+        Self(map)
+    }
+
+    /// Takes `key`; absent keys read as `()`.
+    ///
+    /// # Errors
+    /// When its value does not fit.
+    pub fn take<T: FromValue>(&mut self, key: &str) -> Result<T, OpError> {
+        let value = self.0.remove(key).unwrap_or_default();
+        T::from_value(value).map_err(|m| misfit(format!("option `{key}`: {}", m.message), m.hint))
+    }
+
+    /// Takes `key`, which must be there.
+    ///
+    /// # Errors
+    /// When it is missing or its value does not fit.
+    pub fn require<T: FromValue>(&mut self, key: &str) -> Result<T, OpError> {
+        if self.0.contains_key(key) {
+            self.take(key)
+        } else {
+            Err(OpError::invalid(format!("option `{key}` is missing")).hint(format!("it is a {}", T::KIND)))
+        }
+    }
+
+    /// Reads a struct of options and refuses every key that is left.
+    ///
+    /// # Errors
+    /// When a key is unknown, missing or does not fit; the error names the nearest known key.
+    pub fn read<T: FromOptions>(mut self) -> Result<T, OpError> {
+        let known: Vec<&str> = T::SPECS.iter().map(|spec| spec.key).collect();
+        if let Some(unknown) = self.0.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(unknown_option(unknown, &known));
+        }
+        T::from_options(&mut self)
+    }
+}
+
+/// The error for an option key that is not in `known`.
+pub(crate) fn unknown_option(key: &str, known: &[&str]) -> OpError {
+    let hint = match (nearest(key, known.iter().copied()), known.is_empty()) {
+        (_, true) => "there are no options here".to_owned(),
+        (Some(near), _) => format!("did you mean `{near}`? Known are: {}", known.join(", ")),
+        (None, _) => format!("known are: {}", known.join(", ")),
+    };
+    OpError::invalid(format!("unknown option `{key}`")).hint(hint)
+}
+
+fn misfit(message: String, hint: Option<String>) -> OpError {
+    let mut error = OpError::invalid(message);
+    error.hint = hint;
+    error
+}
+
+/// The arguments of one call while they are read.
+#[derive(Clone, Debug, Default)]
+pub struct Args {
+    positional: std::vec::IntoIter<Value>,
+    options: BTreeMap<String, Value>,
+    count: usize,
+}
+
+impl Args {
+    /// Arguments from the positional values and the option map (empty for none).
+    #[must_use]
+    pub fn new(positional: Vec<Value>, options: BTreeMap<String, Value>) -> Self {
+        Self {
+            positional: positional.into_iter(),
+            options,
+            count: 0,
+        }
+    }
+
+    /// The next positional argument, called `name`; absent ones read as `()`.
+    ///
+    /// # Errors
+    /// When it does not fit; the message says which argument, what was expected and what came.
+    pub fn next<T: FromValue>(&mut self, name: &str) -> Result<T, OpError> {
+        self.count += 1;
+        let value = self.positional.next().unwrap_or_default();
+        let at = self.count;
+        T::from_value(value).map_err(|m| misfit(format!("argument {at} (`{name}`): {}", m.message), m.hint))
+    }
+
+    /// The options.
+    ///
+    /// # Errors
+    /// As [`OptionMap::read`].
+    pub fn options<T: FromOptions>(&mut self) -> Result<T, OpError> {
+        OptionMap::new(std::mem::take(&mut self.options)).read()
+    }
+
+    /// Refuses what was not read.
+    ///
+    /// # Errors
+    /// When there are more arguments or options than the operation takes.
+    pub fn finish(self) -> Result<(), OpError> {
+        if let Some(key) = self.options.keys().next() {
+            return Err(unknown_option(key, &[]));
+        }
+        match self.positional.len() {
+            0 => Ok(()),
+            more => Err(OpError::invalid(format!(
+                "{more} more argument(s) than the {} expected",
+                self.count
+            ))),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What an operation is handed beside its arguments.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use hob_model::{OpError, Timestamp, Value};
+
+/// The source of time. Everything that needs the time has one injected.
+pub trait Clock: Send + Sync {
+    /// Now, to the microsecond.
+    fn now(&self) -> Timestamp;
+}
+
+/// The adapters that primitives reach the world through, by the type of their port.
+///
+/// ```
+/// use std::sync::Arc;
+/// trait Door: Send + Sync { fn knock(&self) -> &'static str; }
+/// struct Wooden;
+/// impl Door for Wooden { fn knock(&self) -> &'static str { "tock" } }
+///
+/// let mut ports = hob_primitive::Ports::default();
+/// ports.insert::<dyn Door>(Arc::new(Wooden));
+/// assert_eq!(ports.get::<dyn Door>().unwrap().knock(), "tock");
+/// ```
+#[derive(Default)]
+pub struct Ports(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl Ports {
+    /// Adds or replaces the adapter of port `P`.
+    pub fn insert<P: ?Sized + Send + Sync + 'static>(&mut self, adapter: Arc<P>) {
+        self.0.insert(TypeId::of::<P>(), Box::new(adapter));
+    }
+
+    /// The adapter of port `P`.
+    #[must_use]
+    pub fn get<P: ?Sized + Send + Sync + 'static>(&self) -> Option<Arc<P>> {
+        self.0.get(&TypeId::of::<P>())?.downcast_ref::<Arc<P>>().cloned()
+    }
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ports({})", self.0.len())
+    }
+}
+
+/// How far a long effect is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What is going on: `downloading debian.iso`.
+    pub message: String,
+    /// How much is done.
+    pub done: u64,
+    /// How much there is, if that is known.
+    pub total: Option<u64>,
+    /// Whether these are bytes (otherwise items).
+    pub bytes: bool,
+}
+
+/// A flag that says "stop now", which blocking code can poll and async code can await.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<CancelInner>);
+
+#[derive(Default)]
+struct CancelInner {
+    flag: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
+    condvar: Condvar,
+}
+
+impl Cancel {
+    /// Sets the flag; it stays set.
+    pub fn cancel(&self) {
+        self.0.flag.store(true, Ordering::SeqCst);
+        let mut wakers = self
+            .0
+            .wakers
+            .lock()
+            .expect("no code panics while holding this lock");
+        wakers.drain(..).for_each(Waker::wake);
+        self.0.condvar.notify_all();
+    }
+
+    /// Whether it is set.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.flag.load(Ordering::SeqCst)
+    }
+
+    /// Blocks for `duration` or until it is set; whether it is set.
+    #[must_use]
+    pub fn wait_timeout(&self, duration: Duration) -> bool {
+        let guard = self
+            .0
+            .wakers
+            .lock()
+            .expect("no code panics while holding this lock");
+        let waited = self
+            .0
+            .condvar
+            .wait_timeout_while(guard, duration, |_| !self.is_cancelled());
+        drop(waited);
+        self.is_cancelled()
+    }
+
+    /// Resolves when it is set.
+    pub async fn cancelled(&self) {
+        std::future::poll_fn(|task| {
+            if self.is_cancelled() {
+                return Poll::Ready(());
+            }
+            let mut wakers = self
+                .0
+                .wakers
+                .lock()
+                .expect("no code panics while holding this lock");
+            if !wakers.iter().any(|waker| waker.will_wake(task.waker())) {
+                wakers.push(task.waker().clone());
+            }
+            drop(wakers);
+            if self.is_cancelled() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cancel({})", self.is_cancelled())
+    }
+}
+
+/// What a [`Ctx`] is made of. The engine fills it in for each effect.
+pub struct CtxParts {
+    /// The adapters.
+    pub ports: Arc<Ports>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The run's id as text.
+    pub run: String,
+    /// The position of the effect as text.
+    pub position: String,
+    /// The idempotency key.
+    pub key: String,
+    /// The directory that relative paths start from.
+    pub cwd: PathBuf,
+    /// The environment that was handed to the run.
+    pub env: Arc<[(String, String)]>,
+    /// How long this effect may take.
+    pub timeout: Option<Duration>,
+    /// What the intent noted, for `keyed` effects.
+    pub noted: Value,
+    /// Says "stop now".
+    pub cancel: Cancel,
+    /// Takes progress.
+    pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+/// What an operation is handed beside its arguments. Cheap to clone.
+#[derive(Clone)]
+pub struct Ctx(Arc<CtxParts>);
+
+impl Ctx {
+    /// A context of these parts.
+    #[must_use]
+    pub fn new(parts: CtxParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The adapter of port `P`.
+    ///
+    /// # Errors
+    /// When this binary was put together without it.
+    pub fn port<P: ?Sized + Send + Sync + 'static>(&self) -> Result<Arc<P>, OpError> {
+        self.0.ports.get::<P>().ok_or_else(|| {
+            OpError::unavailable(format!("this hob has no adapter for {}", type_name::<P>())).retryable(false)
+        })
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The id of the run, as text.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.0.run
+    }
+
+    /// The position of this effect, as text.
+    #[must_use]
+    pub fn position(&self) -> &str {
+        &self.0.position
+    }
+
+    /// The idempotency key of this effect: the same on each attempt, different for each effect.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// The directory that relative paths start from.
+    #[must_use]
+    pub fn cwd(&self) -> &Path {
+        &self.0.cwd
+    }
+
+    /// `path` made absolute, without touching the disk; `~` is not expanded.
+    #[must_use]
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.0.cwd.join(path).components().collect()
+    }
+
+    /// A variable of the environment that was handed to the run.
+    #[must_use]
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.0
+            .env
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All variables that were handed to the run.
+    #[must_use]
+    pub fn env_all(&self) -> &[(String, String)] {
+        &self.0.env
+    }
+
+    /// How long this effect may take. Async operations are cut off by the caller; blocking ones look at it.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.0.timeout
+    }
+
+    /// What the intent noted about the world; `()` for operations that note nothing.
+    #[must_use]
+    pub fn noted(&self) -> &Value {
+        &self.0.noted
+    }
+
+    /// Says "stop now": an operation that waits must look at it.
+    #[must_use]
+    pub fn cancel(&self) -> &Cancel {
+        &self.0.cancel
+    }
+
+    /// Tells how far a long effect is.
+    pub fn progress(&self, progress: Progress) {
+        (self.0.progress)(progress);
+    }
+}
+
+impl fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ctx({} {})", self.0.run, self.0.position)
+    }
+}

@@ -1,0 +1,166 @@
+//! Operations and primitives as data.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use hob_model::{EffectClass, OpError, Value};
+
+use crate::{Args, Ctx, OptionSpec};
+
+/// What an asynchronous operation returns.
+pub type BoxFuture = Pin<Box<dyn Future<Output = Result<Value, OpError>> + Send>>;
+
+/// How an operation is carried out.
+#[derive(Clone, Copy)]
+pub enum Handler {
+    /// Computes; called directly, not journaled.
+    Pure(fn(Args) -> Result<Value, OpError>),
+    /// Blocks the calling script's thread.
+    Blocking(fn(&Ctx, Args) -> Result<Value, OpError>),
+    /// Runs on the async core while the script's thread waits.
+    Async(fn(Ctx, Args) -> BoxFuture),
+}
+
+/// What a probe of the world says about a `keyed` effect whose outcome is unknown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Probe {
+    /// It happened, and this is its outcome.
+    Done(Value),
+    /// It did not happen: it may be done again.
+    NotDone,
+    /// The world cannot tell; a person must.
+    Unknown(String),
+}
+
+/// What makes an operation `keyed`.
+#[derive(Clone, Copy)]
+pub struct Keyed {
+    /// Notes what the probe will need, before the intent is journaled; its value is [`Ctx::noted`] afterwards.
+    pub intent: Option<fn(&Ctx, Args) -> Result<Value, OpError>>,
+    /// Looks whether the effect with this key, arguments and note happened.
+    pub probe: fn(&Ctx, Args) -> Result<Probe, OpError>,
+}
+
+/// A positional parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Its name in help and messages.
+    pub name: &'static str,
+    /// Its type, as scripts see it.
+    pub kind: &'static str,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// Whether it is a path, made absolute for permissions.
+    pub is_path: bool,
+}
+
+/// One operation: everything hob knows about it comes from here.
+#[derive(Clone)]
+pub struct Operation {
+    /// The full name: `files::write`.
+    pub name: &'static str,
+    /// What may be done when its outcome is unknown.
+    pub class: EffectClass,
+    /// Markdown: a first sentence for lists, then why it has its class, then examples as `rhai` blocks.
+    pub doc: &'static str,
+    /// Positional parameters.
+    pub params: Vec<Param>,
+    /// Keys of its option map.
+    pub options: &'static [OptionSpec],
+    /// What it gives, as scripts see it.
+    pub returns: &'static str,
+    /// What it needs: `files.write:{path}`, where `{…}` is a parameter or option. `None`: `PRIMITIVE.OPERATION`.
+    pub permission: Option<&'static str>,
+    /// How long it may take unless the call says otherwise: `"30s"`. `None`: as long as it takes.
+    pub timeout: Option<&'static str>,
+    /// What a dry run gives instead of acting; without one it gives `()` and says so.
+    pub model: Option<fn(&Ctx, Args) -> Result<Value, OpError>>,
+    /// For `keyed` operations.
+    pub keyed: Option<Keyed>,
+    /// How it is carried out.
+    pub handler: Handler,
+}
+
+impl Operation {
+    /// An operation with the defaults for what an attribute may set.
+    #[must_use]
+    pub fn new(
+        name: &'static str,
+        class: EffectClass,
+        doc: &'static str,
+        params: Vec<Param>,
+        options: &'static [OptionSpec],
+        handler: Handler,
+    ) -> Self {
+        Self {
+            name,
+            class,
+            doc,
+            params,
+            options,
+            returns: "any",
+            permission: None,
+            timeout: None,
+            model: None,
+            keyed: None,
+            handler,
+        }
+    }
+
+    /// The fewest positional arguments.
+    #[must_use]
+    pub fn arity_min(&self) -> usize {
+        self.params.iter().filter(|param| !param.optional).count()
+    }
+
+    /// The most arguments: the positional ones and an option map.
+    #[must_use]
+    pub fn arity_max(&self) -> usize {
+        self.params.len() + usize::from(self.takes_options())
+    }
+
+    /// Whether a last map is read as options. Every effect takes the common ones (`timeout`, `retry`, …).
+    #[must_use]
+    pub fn takes_options(&self) -> bool {
+        self.class != EffectClass::Pure || !self.options.is_empty()
+    }
+
+    /// The first sentence of its documentation.
+    #[must_use]
+    pub fn summary(&self) -> &'static str {
+        self.doc.split("\n\n").next().unwrap_or("")
+    }
+
+    /// `files::write(path, content, [options]) -> map`
+    #[must_use]
+    pub fn signature(&self) -> String {
+        let shown = |param: &Param| match param.optional {
+            true => format!("[{}: {}]", param.name, param.kind),
+            false => format!("{}: {}", param.name, param.kind),
+        };
+        let mut params: Vec<String> = self.params.iter().map(shown).collect();
+        if self.takes_options() {
+            params.push("[options: map]".to_owned());
+        }
+        format!("{}({}) -> {}", self.name, params.join(", "), self.returns)
+    }
+}
+
+impl std::fmt::Debug for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [{}]", self.signature(), self.class)
+    }
+}
+
+/// A namespace of operations for one kind of thing.
+#[derive(Clone, Debug)]
+pub struct Primitive {
+    /// `files`, or `containers::images` for a part of one.
+    pub name: &'static str,
+    /// Markdown: what it is for.
+    pub doc: &'static str,
+    /// The half that is written in Rhai.
+    pub script: Option<&'static str>,
+    /// Its operations, in the order of declaration.
+    pub operations: Vec<Operation>,
+}
