@@ -41,5 +41,5 @@ pub use args::{
 };
 pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
-pub use operation::{BoxFuture, Handler, Keyed, Operation, Param, Primitive, Probe};
+pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Operation, Param, Primitive, Probe};
 pub use registry::{Registry, RegistryError};

@@ -1,5 +1,6 @@
 //! Operations and primitives as data.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -10,13 +11,16 @@ use crate::{Args, Ctx, OptionSpec};
 /// What an asynchronous operation returns.
 pub type BoxFuture = Pin<Box<dyn Future<Output = Result<Value, OpError>> + Send>>;
 
+/// A function that is called with the arguments and blocks until it is done.
+pub type BlockingFn = fn(&Ctx, Args) -> Result<Value, OpError>;
+
 /// How an operation is carried out.
 #[derive(Clone, Copy)]
 pub enum Handler {
     /// Computes; called directly, not journaled.
     Pure(fn(Args) -> Result<Value, OpError>),
     /// Blocks the calling script's thread.
-    Blocking(fn(&Ctx, Args) -> Result<Value, OpError>),
+    Blocking(BlockingFn),
     /// Runs on the async core while the script's thread waits.
     Async(fn(Ctx, Args) -> BoxFuture),
 }
@@ -36,7 +40,7 @@ pub enum Probe {
 #[derive(Clone, Copy)]
 pub struct Keyed {
     /// Notes what the probe will need, before the intent is journaled; its value is [`Ctx::noted`] afterwards.
-    pub intent: Option<fn(&Ctx, Args) -> Result<Value, OpError>>,
+    pub intent: Option<BlockingFn>,
     /// Looks whether the effect with this key, arguments and note happened.
     pub probe: fn(&Ctx, Args) -> Result<Probe, OpError>,
 }
@@ -74,7 +78,7 @@ pub struct Operation {
     /// How long it may take unless the call says otherwise: `"30s"`. `None`: as long as it takes.
     pub timeout: Option<&'static str>,
     /// What a dry run gives instead of acting; without one it gives `()` and says so.
-    pub model: Option<fn(&Ctx, Args) -> Result<Value, OpError>>,
+    pub model: Option<BlockingFn>,
     /// For `keyed` operations.
     pub keyed: Option<Keyed>,
     /// How it is carried out.
@@ -123,6 +127,23 @@ impl Operation {
     #[must_use]
     pub fn takes_options(&self) -> bool {
         self.class != EffectClass::Pure || !self.options.is_empty()
+    }
+
+    /// Tells the option map from the positional values of a call.
+    ///
+    /// The last value is the options when it is a map and stands past the parameters, or where a parameter stands
+    /// that takes no map.
+    #[must_use]
+    pub fn read_args(&self, mut values: Vec<Value>) -> Args {
+        let last = values.len().saturating_sub(1);
+        let takes_map = |param: &Param| param.kind.contains("map") || param.kind == "any";
+        let is_options = matches!(values.last(), Some(Value::Map(_)))
+            && self.takes_options()
+            && !self.params.get(last).is_some_and(takes_map);
+        match is_options.then(|| values.pop()).flatten() {
+            Some(Value::Map(options)) => Args::new(values, options),
+            _ => Args::new(values, BTreeMap::new()),
+        }
     }
 
     /// The first sentence of its documentation.

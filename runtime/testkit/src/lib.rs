@@ -1,1 +1,5 @@
-//! hob-testkit
+//! What tests of several crates share.
+
+pub mod call;
+
+pub use call::{Harness, TestClock};
