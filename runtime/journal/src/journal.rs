@@ -10,9 +10,11 @@ use crate::row::{BundleRecord, EventRow, RunFilter, RunRow, SignalRow, WaitRow};
 pub enum Write {
     /// Appends to the journal of a run. Its `seq` must follow the run's last one.
     Entry(RunId, Entry),
-    /// Stores bytes under their own digest; storing them again changes nothing.
+    /// Stores bytes under their own digest; storing them again changes nothing. It belongs in the same commit as
+    /// the first entry of a run that refers to it: what no run, bundle or fact refers to is pruned.
     Blob(Digest, Bytes),
-    /// Stores a bundle; storing it again changes nothing.
+    /// Stores a bundle; storing it again changes nothing. It belongs, with its blobs, in the same commit as the
+    /// run or fact that names it, as a blob does.
     Bundle(BundleRecord),
     /// A signal for a run, kept until the run takes it.
     Signal {
@@ -58,6 +60,33 @@ pub enum Write {
     },
 }
 
+/// The largest blob, value or text of one write. The store takes a billion bytes; this leaves room around it.
+pub const WRITE_BYTES_MAX: usize = 512 << 20;
+
+/// Before the id of a run, the name of the fact that holds it.
+pub(crate) const HELD_PREFIX: &str = "restored/held/";
+
+/// The write that lets a held run go on (see [`Journal::held`]).
+#[must_use]
+pub fn release(run: RunId) -> Write {
+    Write::Fact {
+        key: format!("{HELD_PREFIX}{run}"),
+        value: None,
+    }
+}
+
+/// Whether each blob of `commit` is small enough; what is encoded is measured where it is encoded.
+pub(crate) fn check_sizes(commit: &Commit) -> Result<(), JournalError> {
+    let sizes = commit.writes.iter().filter_map(|write| match write {
+        Write::Blob(_, bytes) => Some(bytes.len()),
+        _ => None,
+    });
+    match sizes.max() {
+        Some(bytes) if bytes > WRITE_BYTES_MAX => Err(JournalError::TooLarge { bytes }),
+        _ => Ok(()),
+    }
+}
+
 /// Writes that become durable together or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Commit {
@@ -75,7 +104,9 @@ impl Commit {
 
 impl FromIterator<Write> for Commit {
     fn from_iter<T: IntoIterator<Item = Write>>(iter: T) -> Self {
-        Self { writes: iter.into_iter().collect() }
+        Self {
+            writes: iter.into_iter().collect(),
+        }
     }
 }
 
@@ -125,7 +156,9 @@ pub enum JournalError {
         known: u32,
     },
     /// Free space is below the reserve, so no new intent is taken.
-    #[error("only {free_bytes} bytes are free on the disk of {path}; {reserve_bytes} are kept so that outcomes can always be written")]
+    #[error(
+        "only {free_bytes} bytes are free on the disk of {path}; {reserve_bytes} are kept so that outcomes can always be written"
+    )]
     Reserve {
         /// The state directory.
         path: String,
@@ -133,6 +166,15 @@ pub enum JournalError {
         free_bytes: u64,
         /// What is kept.
         reserve_bytes: u64,
+    },
+    /// It was opened for reading beside the process that holds the state directory.
+    #[error("the journal in {0} was opened for reading only")]
+    ReadOnly(String),
+    /// One thing to be written is larger than the journal takes; larger outputs belong in files.
+    #[error("{bytes} bytes are too much for one write of the journal; it takes up to {WRITE_BYTES_MAX}")]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
     },
     /// A commit failed earlier; nothing is written any more until hob is started again.
     #[error("the journal stopped after a failed write: {0}")]
@@ -203,7 +245,16 @@ pub trait Journal: Send + Sync {
     fn next_due(&self) -> Result<Option<Timestamp>, JournalError>;
 
     /// Open waits of `kind` (see [`hob_model::Wait::kind`]), of one run or of all; at most `limit`.
-    fn waits(&self, kind: Option<&str>, run: Option<RunId>, limit: usize) -> Result<Vec<WaitRow>, JournalError>;
+    fn waits(
+        &self,
+        kind: Option<&str>,
+        run: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<WaitRow>, JournalError>;
+
+    /// Open waits that [`hob_model::Wait::kind`] and [`hob_model::Wait::key`] find: those for a signal by its name,
+    /// for an event by its pattern, for the end of a run by its id. At most `limit`.
+    fn waits_for(&self, kind: &str, key: &str, limit: usize) -> Result<Vec<WaitRow>, JournalError>;
 
     /// The open wait at a position.
     fn wait_at(&self, run: RunId, position: &Position) -> Result<Option<WaitRow>, JournalError>;
@@ -225,6 +276,16 @@ pub trait Journal: Send + Sync {
 
     /// The facts whose key starts with `prefix`, by key.
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Value)>, JournalError>;
+
+    /// Live runs that came out of a backup and are held until a person releases them, since the world has moved on:
+    /// nothing may act for them. [`release`] is the write that lets one go on.
+    fn held(&self) -> Result<Vec<RunId>, JournalError> {
+        let facts = self.facts(HELD_PREFIX)?;
+        Ok(facts
+            .iter()
+            .filter_map(|(key, _)| RunId::parse(&key[HELD_PREFIX.len()..]))
+            .collect())
+    }
 
     /// Everything submitted so far is durable when this returns.
     ///

@@ -6,8 +6,12 @@
 //! Writes are *submitted* in order and become durable in order: whatever a crash leaves is a prefix of what was
 //! submitted. [`Journal::wait`] is the only place where somebody waits for the disk.
 
+pub mod codec;
 mod journal;
+pub mod memory;
+pub mod project;
 mod row;
 
-pub use journal::{Commit, Journal, JournalError, Slot, Ticket, Write};
+pub use journal::{Commit, Journal, JournalError, Slot, Ticket, WRITE_BYTES_MAX, Write, release};
+pub use memory::MemoryJournal;
 pub use row::{BundleRecord, EventRow, RunFilter, RunRow, SignalRow, WaitRow};

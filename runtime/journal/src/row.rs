@@ -2,6 +2,8 @@
 
 use hob_model::{Digest, Position, RunEnd, RunId, RunOwner, RunStatus, Timestamp, Value, Wait};
 
+use crate::codec;
+
 /// A run in lists: the fold of its entries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRow {
@@ -100,4 +102,28 @@ pub struct BundleRecord {
     pub origin: String,
     /// The host's name at that time.
     pub host: String,
+}
+
+impl BundleRecord {
+    /// A bundle with its digest, which covers all fields.
+    #[must_use]
+    pub fn new(files: Vec<(String, Digest)>, root: String, origin: String, host: String) -> Self {
+        let mut bundle = Self {
+            digest: Digest([0; 32]),
+            files,
+            root,
+            origin,
+            host,
+        };
+        bundle.digest = bundle.computed_digest();
+        bundle
+    }
+
+    /// The digest that the fields give; another one than [`BundleRecord::digest`] means damage.
+    #[must_use]
+    pub fn computed_digest(&self) -> Digest {
+        let mut encoded = Vec::new();
+        codec::encode_bundle(self, &mut encoded);
+        Digest::of(&encoded)
+    }
 }
