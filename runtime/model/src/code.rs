@@ -89,3 +89,43 @@ impl fmt::Display for Code {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a page needs to be worth printing, and to fit a screen.
+    const PAGE_LINES: std::ops::RangeInclusive<usize> = 10..=30;
+
+    #[test]
+    fn each_code_has_a_page_with_a_cure() {
+        for code in Code::ALL {
+            let page = code.page();
+            assert_eq!(page.lines().next(), Some(&*format!("# {code}: {}", code.title())));
+            assert!(
+                PAGE_LINES.contains(&page.lines().count()),
+                "{code}: {} lines",
+                page.lines().count()
+            );
+            assert!(page.contains("**Cure:**"), "{code} has no cure");
+            assert!(
+                page.matches("\n```").count().is_multiple_of(2),
+                "{code} has an open block"
+            );
+            for (at, _) in page.match_indices("HOB-") {
+                assert!(
+                    Code::parse(&page[at..at + 8]).is_some(),
+                    "{code} names a code that does not exist"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn codes_are_read_as_people_write_them() {
+        for text in ["HOB-0101", "hob-0101", " 0101 "] {
+            assert_eq!(Code::parse(text), Some(Code::Syntax), "{text}");
+        }
+        assert_eq!(Code::parse("0199"), None);
+    }
+}
