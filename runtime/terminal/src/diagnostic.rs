@@ -121,14 +121,23 @@ fn report(diagnostic: &Diagnostic, sources: &dyn Sources, renderer: &Renderer) -
         .primary_title(&*diagnostic.message)
         .id(diagnostic.code.as_str());
     let places = Places::of(&diagnostic.spans, sources);
+    let elements = places.elements();
     let notes = places.notes.iter().chain(&diagnostic.notes);
-    let group = Group::with_title(title)
-        .elements(places.elements())
-        .elements(notes.map(|note| Title::NOTE.message(&**note)));
     let hint = diagnostic
         .hint
         .iter()
         .map(|hint| Group::with_title(Title::HELP.secondary_title(&**hint)));
+    if elements.is_empty() {
+        // Nothing to draw a frame around: each fact has a line of its own.
+        let notes = notes.map(|note| Group::with_title(Title::NOTE.secondary_title(&**note)));
+        let facts = std::iter::once(Group::with_title(title)).chain(notes).chain(hint);
+        return facts
+            .map(|fact| renderer.render(&[fact]))
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    let messages = notes.map(|note| Title::NOTE.message(&**note));
+    let group = Group::with_title(title).elements(elements).elements(messages);
     let groups: Vec<_> = std::iter::once(group).chain(hint).collect();
     renderer.render(&groups)
 }

@@ -256,6 +256,22 @@ fn the_end_of_the_file() {
 #[test]
 fn places_without_a_source() {
     check("", &error("m"), expect!["error[HOB-0102]: m"]);
+    let facts = error("m").note("one").note("two\nlines").hint("h");
+    check_files(&[], &facts, Style::plain(), expect![[r#"
+        error[HOB-0102]: m
+        note: one
+        note: two
+              lines
+        help: h"#]]);
+    check_files(&[], &facts, Style::terminal(80), expect![[r#"
+        <1><31>error[HOB-0102]<0><1>: m<0>
+        <1>note<0>: one
+        <1>note<0>: two
+              lines
+        <1><36>help<0>: h
+
+        <2>For more about this, try `hob explain HOB-0102`.<0>
+    "#]]);
     let gone = error("m")
         .at(at("gone.rhai", 4, 2))
         .span(labelled(at("also-gone.rhai", 9, 1), 1, "called from"))
