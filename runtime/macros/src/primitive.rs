@@ -203,6 +203,7 @@ fn expand_operation(
         match key.to_string().as_str() {
             "permission" => settings.push(quote!(operation.permission = Some(#value);)),
             "timeout" => settings.push(quote!(operation.timeout = Some(#value);)),
+            "grace" => settings.push(quote!(operation.grace = Some(#value);)),
             "returns" => settings.push(quote!(operation.returns = #value;)),
             "model" => settings.push(quote!(operation.model = Some(#value);)),
             "intent" => intent = Some(value),
@@ -214,7 +215,7 @@ fn expand_operation(
             _ => {
                 return Err(Error::new(
                     key.span(),
-                    "known are permission, timeout, returns, model, intent, probe, name",
+                    "known are permission, timeout, grace, returns, model, intent, probe, name",
                 ));
             }
         }

@@ -217,6 +217,74 @@ impl FromValue for PathText {
     }
 }
 
+/// Permission bits, given as the octal text people know from `chmod`: `"0644"`.
+///
+/// Numbers are refused: `644` is not what it looks like, and `0o644` reads the same to nobody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+/// All bits that `chmod` can set.
+const MODE_MAX: u32 = 0o7777;
+
+impl FromValue for Mode {
+    const KIND: &'static str = "mode";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        let hint = |text: String| Some(format!("modes are octal texts: \"{text}\""));
+        match value {
+            Value::String(text) => match u32::from_str_radix(&text, 8) {
+                Ok(bits) if bits <= MODE_MAX && (3..=4).contains(&text.len()) => Ok(Self(bits)),
+                _ => Err(Mismatch {
+                    message: format!("\"{text}\" is no mode"),
+                    hint: hint("0644".to_owned()),
+                }),
+            },
+            Value::Int(bits @ 0..=0o7777) => Err(Mismatch {
+                message: format!("expected a mode, got the number {bits}"),
+                hint: hint(format!("0{bits:o}")),
+            }),
+            other => Err(Mismatch {
+                hint: hint("0644".to_owned()),
+                ..Mismatch::of::<Self>(&other)
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// A user or a group, by name or by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameOrId {
+    /// A name in the user database.
+    Name(String),
+    /// Its number.
+    Id(u32),
+}
+
+impl FromValue for NameOrId {
+    const KIND: &'static str = "string or int";
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::String(name) if !name.is_empty() && !name.contains('\0') => Ok(Self::Name(name)),
+            Value::Int(_) => u32::from_value(value).map(Self::Id),
+            other => Err(Mismatch::of::<Self>(&other)),
+        }
+    }
+}
+
+impl std::fmt::Display for NameOrId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => write!(f, "{id}"),
+        }
+    }
+}
+
 /// Bytes, given as a text or a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Content(pub Vec<u8>);

@@ -240,7 +240,8 @@ impl Ctx {
         &self.0.env
     }
 
-    /// How long this effect may take. Async operations are cut off by the caller; blocking ones look at it.
+    /// How long this effect may take. Async operations are cut off by the caller, those with a grace after it;
+    /// blocking ones look at it.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.0.timeout

@@ -35,11 +35,14 @@ mod args;
 mod context;
 mod operation;
 mod registry;
+mod text;
 
 pub use args::{
-    Args, Content, FromOptions, FromValue, Mismatch, NoOptions, OptionMap, OptionSpec, PathText, Size,
+    Args, Content, FromOptions, FromValue, Mismatch, Mode, NameOrId, NoOptions, OptionMap, OptionSpec,
+    PathText, Size,
 };
 pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Operation, Param, Primitive, Probe};
 pub use registry::{Registry, RegistryError};
+pub use text::{Place, TEXT_BYTES_MAX, Text, check_depth};

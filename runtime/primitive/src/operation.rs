@@ -77,6 +77,9 @@ pub struct Operation {
     pub permission: Option<&'static str>,
     /// How long it may take unless the call says otherwise: `"30s"`. `None`: as long as it takes.
     pub timeout: Option<&'static str>,
+    /// How long past its timeout or a cancel an async operation may take to end what it started, before its caller
+    /// drops it: `"15s"`. `None`: it is dropped at once.
+    pub grace: Option<&'static str>,
     /// What a dry run gives instead of acting; without one it gives `()` and says so.
     pub model: Option<BlockingFn>,
     /// For `keyed` operations.
@@ -105,6 +108,7 @@ impl Operation {
             returns: "any",
             permission: None,
             timeout: None,
+            grace: None,
             model: None,
             keyed: None,
             handler,
@@ -131,12 +135,12 @@ impl Operation {
 
     /// Tells the option map from the positional values of a call.
     ///
-    /// The last value is the options when it is a map and stands past the parameters, or where a parameter stands
-    /// that takes no map.
+    /// The last value is the options when it is a map and stands past the parameters, or where an optional parameter
+    /// stands that takes no map.
     #[must_use]
     pub fn read_args(&self, mut values: Vec<Value>) -> Args {
         let last = values.len().saturating_sub(1);
-        let takes_map = |param: &Param| param.kind.contains("map") || param.kind == "any";
+        let takes_map = |param: &Param| !param.optional || param.kind.contains("map") || param.kind == "any";
         let is_options = matches!(values.last(), Some(Value::Map(_)))
             && self.takes_options()
             && !self.params.get(last).is_some_and(takes_map);

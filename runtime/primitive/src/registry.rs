@@ -106,11 +106,9 @@ fn check(operation: &Operation) -> Result<(), &'static str> {
     if (operation.class == EffectClass::Keyed) != operation.keyed.is_some() {
         return Err("is keyed exactly when it has a probe");
     }
-    if operation
-        .timeout
-        .is_some_and(|text| duration::parse(text).is_err())
-    {
-        return Err("has a timeout that is no duration");
+    let no_duration = |text: Option<&str>| text.is_some_and(|text| duration::parse(text).is_err());
+    if no_duration(operation.timeout) || no_duration(operation.grace) {
+        return Err("has a timeout or a grace that is no duration");
     }
     let mut optional = operation.params.iter().skip_while(|param| !param.optional);
     if optional.any(|param| !param.optional) {

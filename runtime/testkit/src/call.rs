@@ -7,9 +7,6 @@ use std::time::Duration;
 use hob_model::{OpError, Timestamp, Value};
 use hob_primitive::{Cancel, Clock, Ctx, CtxParts, Handler, Operation, Ports, Primitive, Probe, Progress};
 
-/// The idempotency key of a [`Harness`] that was given none.
-pub const KEY_DEFAULT: &str = "test-key";
-
 /// Threads of the async core, as many as the binary has.
 const WORKER_THREADS: usize = 2;
 
@@ -106,13 +103,13 @@ impl Harness {
         Self {
             ports: Arc::default(),
             clock: Arc::default(),
-            temp,
             cwd,
             env: Vec::new(),
-            key: KEY_DEFAULT.to_owned(),
+            key: format!("test {}", temp.path().display()),
             timeout: None,
             cancel: Cancel::default(),
             progress: Arc::default(),
+            temp,
             runtime: runtime.expect("tests need threads"),
         }
     }
@@ -143,7 +140,7 @@ impl Harness {
         self
     }
 
-    /// The idempotency key of the following calls.
+    /// The idempotency key of the following calls; without it one that no other harness has.
     #[must_use]
     pub fn key(mut self, key: &str) -> Self {
         self.key = key.to_owned();
@@ -301,7 +298,7 @@ impl Harness {
             Handler::Async(handler) => self.runtime.block_on(async {
                 match self.timeout {
                     None => handler(cx, args).await,
-                    Some(limit) => tokio::time::timeout(limit, handler(cx, args))
+                    Some(limit) => tokio::time::timeout(limit + grace(operation), handler(cx, args))
                         .await
                         .unwrap_or_else(|_| Err(OpError::timeout(format!("took longer than {limit:?}")))),
                 }
@@ -316,6 +313,11 @@ fn find<'a>(primitive: &'a Primitive, name: &str) -> &'a Operation {
         .iter()
         .find(|operation| operation.name == name);
     found.unwrap_or_else(|| panic!("{} has no operation {name}", primitive.name))
+}
+
+fn grace(operation: &Operation) -> Duration {
+    let parsed = operation.grace.map(hob_model::duration::parse);
+    parsed.map_or(Duration::ZERO, |parsed| parsed.expect("the registry checks it"))
 }
 
 fn values(args: serde_json::Value) -> Vec<Value> {
