@@ -69,10 +69,7 @@ pub(crate) const HELD_PREFIX: &str = "restored/held/";
 /// The write that lets a held run go on (see [`Journal::held`]).
 #[must_use]
 pub fn release(run: RunId) -> Write {
-    Write::Fact {
-        key: format!("{HELD_PREFIX}{run}"),
-        value: None,
-    }
+    Write::Fact { key: format!("{HELD_PREFIX}{run}"), value: None }
 }
 
 /// Whether each blob of `commit` is small enough; what is encoded is measured where it is encoded.
@@ -104,9 +101,7 @@ impl Commit {
 
 impl FromIterator<Write> for Commit {
     fn from_iter<T: IntoIterator<Item = Write>>(iter: T) -> Self {
-        Self {
-            writes: iter.into_iter().collect(),
-        }
+        Self { writes: iter.into_iter().collect() }
     }
 }
 
@@ -281,10 +276,7 @@ pub trait Journal: Send + Sync {
     /// nothing may act for them. [`release`] is the write that lets one go on.
     fn held(&self) -> Result<Vec<RunId>, JournalError> {
         let facts = self.facts(HELD_PREFIX)?;
-        Ok(facts
-            .iter()
-            .filter_map(|(key, _)| RunId::parse(&key[HELD_PREFIX.len()..]))
-            .collect())
+        Ok(facts.iter().filter_map(|(key, _)| RunId::parse(&key[HELD_PREFIX.len()..])).collect())
     }
 
     /// Everything submitted so far is durable when this returns.

@@ -8,10 +8,13 @@
 
 pub mod codec;
 mod journal;
+pub mod json;
 pub mod memory;
 pub mod project;
 mod row;
+pub mod sqlite;
 
 pub use journal::{Commit, Journal, JournalError, Slot, Ticket, WRITE_BYTES_MAX, Write, release};
 pub use memory::MemoryJournal;
 pub use row::{BundleRecord, EventRow, RunFilter, RunRow, SignalRow, WaitRow};
+pub use sqlite::SqliteJournal;

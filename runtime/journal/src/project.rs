@@ -7,7 +7,7 @@ use hob_model::{
     BranchEnd, Digest, Entry, EntryKind, Payload, Position, Resolution, RunId, RunStatus, Timestamp, Wait,
 };
 
-use crate::journal::JournalError;
+use crate::journal::{Commit, JournalError, Write};
 use crate::row::RunRow;
 
 /// Lets `entry` follow the entries that `row` stands for; `None` stands for none.
@@ -34,11 +34,33 @@ pub fn check_order(run: RunId, expected: u64, entry: &Entry) -> Result<(), Journ
     if entry.seq == expected && starts == (expected == 0) {
         return Ok(());
     }
-    Err(JournalError::Order {
-        run,
-        found: entry.seq,
-        last: expected.checked_sub(1),
-    })
+    Err(JournalError::Order { run, found: entry.seq, last: expected.checked_sub(1) })
+}
+
+/// Whether each entry of `commit` follows the last one of its run; `next` tells the number that a run's next entry
+/// must have.
+///
+/// # Errors
+/// As [`advance`], or what `next` failed with.
+pub(crate) fn check_commit<E: From<JournalError>>(
+    commit: &Commit,
+    mut next: impl FnMut(RunId) -> Result<u64, E>,
+) -> Result<(), E> {
+    let mut seen: Vec<(RunId, u64)> = Vec::new();
+    for write in &commit.writes {
+        let Write::Entry(run, entry) = write else { continue };
+        let known = seen.iter().position(|(id, _)| id == run);
+        let known = match known {
+            Some(known) => known,
+            None => {
+                seen.push((*run, next(*run)?));
+                seen.len() - 1
+            }
+        };
+        check_order(*run, seen[known].1, entry)?;
+        seen[known].1 += 1;
+    }
+    Ok(())
 }
 
 fn begin(run: RunId, entry: &Entry) -> Option<RunRow> {
@@ -67,6 +89,10 @@ fn follow(row: &mut RunRow, entry: &Entry) {
     row.updated = from_micros(to_micros(entry.at));
     let status = match &entry.kind {
         EntryKind::Log { .. } => row.status,
+        // The end of a wait is a fact; a run that was parked by a person's business stays parked.
+        EntryKind::Outcome { .. } if matches!(row.status, RunStatus::Paused | RunStatus::Interrupted) => {
+            row.status
+        }
         EntryKind::Suspended { status } => *status,
         EntryKind::Paused { .. } => RunStatus::Paused,
         EntryKind::Interrupted => RunStatus::Interrupted,
@@ -132,14 +158,16 @@ pub fn wait_change(kind: &EntryKind) -> WaitChange<'_> {
     }
 }
 
-/// Calls `visit` with each blob that an entry refers to.
-pub fn visit_blobs(kind: &EntryKind, mut visit: impl FnMut(Digest)) {
+/// Calls `visit` with each blob and each bundle that an entry refers to.
+pub fn visit_uses(kind: &EntryKind, mut visit: impl FnMut(Digest)) {
     let mut payload = |payload: &Payload| {
         if let Payload::Blob(digest, _) = payload {
             visit(*digest);
         }
     };
     match kind {
+        EntryKind::Started(started) => started.bundle.into_iter().for_each(visit),
+        EntryKind::Migrated { bundle } => visit(*bundle),
         EntryKind::Intent { args, noted, .. } => {
             payload(args);
             payload(noted);
@@ -149,15 +177,9 @@ pub fn visit_blobs(kind: &EntryKind, mut visit: impl FnMut(Digest)) {
             result.iter().for_each(payload);
         }
         EntryKind::Wait { args, .. } => payload(args),
-        EntryKind::BranchEnded {
-            end: BranchEnd::Value(value),
-            ..
-        } => payload(value),
+        EntryKind::BranchEnded { end: BranchEnd::Value(value), .. } => payload(value),
         EntryKind::StepEnded { result, .. } => result.iter().for_each(payload),
-        EntryKind::Resolved {
-            resolution: Resolution::Result(value),
-            ..
-        } => payload(value),
+        EntryKind::Resolved { resolution: Resolution::Result(value), .. } => payload(value),
         EntryKind::Overridden { value, .. } => payload(value),
         _ => {}
     }
@@ -172,11 +194,7 @@ pub fn to_micros(at: Timestamp) -> i64 {
 /// The time of [`to_micros`]; what no calendar reaches becomes its first or last moment.
 #[must_use]
 pub fn from_micros(micros: i64) -> Timestamp {
-    Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    })
+    Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 /// When a clock ends `wait`, in whole microseconds and never too early.

@@ -108,13 +108,7 @@ impl BundleRecord {
     /// A bundle with its digest, which covers all fields.
     #[must_use]
     pub fn new(files: Vec<(String, Digest)>, root: String, origin: String, host: String) -> Self {
-        let mut bundle = Self {
-            digest: Digest([0; 32]),
-            files,
-            root,
-            origin,
-            host,
-        };
+        let mut bundle = Self { digest: Digest([0; 32]), files, root, origin, host };
         bundle.digest = bundle.computed_digest();
         bundle
     }

@@ -27,15 +27,7 @@ fn the_format_is_pinned() {
     let mut text = format!("format {}\n", codec::FORMAT);
     for (seq, kind) in (0..).zip(one_of_each()) {
         let mut bytes = Vec::new();
-        codec::encode_entry(
-            run(1),
-            &Entry {
-                seq,
-                at: at(7),
-                kind: kind.clone(),
-            },
-            &mut bytes,
-        );
+        codec::encode_entry(run(1), &Entry { seq, at: at(7), kind: kind.clone() }, &mut bytes);
         let name = format!("{kind:?}");
         let name = name.split([' ', '(']).next().unwrap();
         let _ = writeln!(text, "{name} {}", hex(&bytes));
@@ -54,32 +46,16 @@ fn the_format_is_pinned() {
 
 #[test]
 fn an_entry_of_another_run_or_number_is_not_taken() {
-    let entry = Entry {
-        seq: 3,
-        at: at(0),
-        kind: one_of_each().remove(1),
-    };
+    let entry = Entry { seq: 3, at: at(0), kind: one_of_each().remove(1) };
     let mut bytes = Vec::new();
     codec::encode_entry(run(1), &entry, &mut bytes);
     assert_eq!(codec::decode_entry(run(1), 3, &bytes).unwrap(), entry);
-    assert!(matches!(
-        codec::decode_entry(run(1), 4, &bytes),
-        Err(CodecError::Checksum)
-    ));
-    assert!(matches!(
-        codec::decode_entry(run(2), 3, &bytes),
-        Err(CodecError::Checksum)
-    ));
+    assert!(matches!(codec::decode_entry(run(1), 4, &bytes), Err(CodecError::Checksum)));
+    assert!(matches!(codec::decode_entry(run(2), 3, &bytes), Err(CodecError::Checksum)));
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        assert!(
-            matches!(
-                codec::decode_entry(run(1), 3, &changed),
-                Err(CodecError::Checksum)
-            ),
-            "byte {at}"
-        );
+        assert!(matches!(codec::decode_entry(run(1), 3, &changed), Err(CodecError::Checksum)), "byte {at}");
     }
 }
 

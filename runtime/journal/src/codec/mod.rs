@@ -104,10 +104,7 @@ fn decode_body(body: &[u8]) -> Result<(Timestamp, EntryKind), CodecError> {
 
 fn checksum(run: RunId, seq: u64, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(run.0.as_bytes())
-        .update(&seq.to_be_bytes())
-        .update(body);
+    hasher.update(run.0.as_bytes()).update(&seq.to_be_bytes()).update(body);
     let mut sum = [0; CHECKSUM_BYTES];
     sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM_BYTES]);
     sum
@@ -157,13 +154,7 @@ pub fn decode_bundle(digest: Digest, bytes: &[u8]) -> Result<BundleRecord, Codec
     let mut d = Decoder::new(bytes);
     wire::expect_fields(&mut d, 4)?;
     let (root, origin, host) = (Wire::take(&mut d)?, Wire::take(&mut d)?, Wire::take(&mut d)?);
-    Ok(BundleRecord {
-        digest,
-        files: Wire::take(&mut d)?,
-        root,
-        origin,
-        host,
-    })
+    Ok(BundleRecord { digest, files: Wire::take(&mut d)?, root, origin, host })
 }
 
 #[cfg(test)]

@@ -13,16 +13,7 @@ words!(EffectClass, ErrorKind, OnDoubt, RunOwner, RunStatus);
 
 record!(Source { file, line, column });
 
-record!(OpError {
-    kind,
-    message,
-    hint,
-    operation,
-    retryable,
-    nothing_happened,
-    details,
-    position
-});
+record!(OpError { kind, message, hint, operation, retryable, nothing_happened, details, position });
 
 record!(RunStarted {
     name,

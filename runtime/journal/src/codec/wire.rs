@@ -166,10 +166,7 @@ impl Wire for Position {
 
 fn take_exact<const N: usize>(d: &mut In<'_>, what: &'static str) -> Result<[u8; N], CodecError> {
     let bytes = d.bytes()?;
-    bytes.try_into().map_err(|_| CodecError::Unknown {
-        what,
-        found: format!("{} bytes", bytes.len()),
-    })
+    bytes.try_into().map_err(|_| CodecError::Unknown { what, found: format!("{} bytes", bytes.len()) })
 }
 
 impl Wire for Digest {
@@ -215,10 +212,8 @@ impl Wire for Timestamp {
             (i64::take(d)?, 0)
         };
         let nanos = i128::from(micros) * NANOS_PER_MICRO + i128::from(rest);
-        Self::from_nanosecond(nanos).map_err(|_| CodecError::Unknown {
-            what: "time",
-            found: nanos.to_string(),
-        })
+        Self::from_nanosecond(nanos)
+            .map_err(|_| CodecError::Unknown { what: "time", found: nanos.to_string() })
     }
 }
 
@@ -258,10 +253,7 @@ impl<T: Wire, E: Wire> Wire for Result<T, E> {
         match u32::take(d)? {
             0 => T::take(d).map(Ok),
             1 => E::take(d).map(Err),
-            number => Err(CodecError::Unknown {
-                what: "result",
-                found: number.to_string(),
-            }),
+            number => Err(CodecError::Unknown { what: "result", found: number.to_string() }),
         }
     }
 }
@@ -284,10 +276,7 @@ impl<T: Wire> Wire for Vec<T> {
         self.iter().for_each(|item| item.put(e));
     }
     fn take(d: &mut In<'_>) -> Result<Self, CodecError> {
-        let len = d.array()?.ok_or(CodecError::Fields {
-            expected: 0,
-            found: None,
-        })?;
+        let len = d.array()?.ok_or(CodecError::Fields { expected: 0, found: None })?;
         let mut items = Self::with_capacity(usize::try_from(len.min(PREALLOCATED_ITEMS_MAX)).unwrap_or(0));
         for _ in 0..len {
             items.push(T::take(d)?);

@@ -64,15 +64,7 @@ impl MemoryJournal {
         let log = inner.log[..kept].to_vec();
         let given = kept as u64;
         let state = replay(&log);
-        Self {
-            inner: Mutex::new(Inner {
-                log,
-                state,
-                durable: kept,
-                given,
-                ..Inner::default()
-            }),
-        }
+        Self { inner: Mutex::new(Inner { log, state, durable: kept, given, ..Inner::default() }) }
     }
 
     /// How many accepted commits nobody waited for yet: the bound of a useful `keep`.
@@ -149,10 +141,7 @@ impl Inner {
         }
         if self.fails_at.is_some_and(|fails| fails <= ticket) {
             let cause = "no space left on device".to_owned();
-            return Err(self.stop(JournalError::Unusable {
-                path: "memory".to_owned(),
-                cause,
-            }));
+            return Err(self.stop(JournalError::Unusable { path: "memory".to_owned(), cause }));
         }
         if let Some((_, error)) = self.refused.clone().filter(|(first, _)| *first <= ticket) {
             // What was accepted before it is good.

@@ -50,18 +50,9 @@ pub(super) struct State {
 impl State {
     /// Whether each entry of `commit` follows the last one of its run.
     pub(super) fn accepts(&self, commit: &Commit) -> Result<(), JournalError> {
-        let mut next: Vec<(RunId, u64)> = Vec::new();
-        for write in &commit.writes {
-            let Write::Entry(run, entry) = write else { continue };
-            let known = next.iter().position(|(id, _)| id == run).unwrap_or_else(|| {
-                let row = self.runs.get(run).and_then(|it| it.row.as_ref());
-                next.push((*run, row.map_or(0, |row| row.entries)));
-                next.len() - 1
-            });
-            project::check_order(*run, next[known].1, entry)?;
-            next[known].1 += 1;
-        }
-        Ok(())
+        project::check_commit(commit, |run| {
+            Ok(self.runs.get(&run).and_then(|it| it.row.as_ref()).map_or(0, |row| row.entries))
+        })
     }
 
     /// Applies what [`State::accepts`] accepted.
@@ -76,26 +67,13 @@ impl State {
                     self.blobs.entry(*digest).or_insert_with(|| bytes.clone());
                 }
                 Write::Bundle(bundle) => {
-                    self.bundles
-                        .entry(bundle.digest)
-                        .or_insert_with(|| bundle.clone());
+                    self.bundles.entry(bundle.digest).or_insert_with(|| bundle.clone());
                 }
-                Write::Signal {
-                    run,
-                    name,
-                    payload,
-                    at,
-                } => {
+                Write::Signal { run, name, payload, at } => {
                     self.signals_given += 1;
                     let id = self.signals_given;
                     let at = from_micros(to_micros(*at));
-                    let row = SignalRow {
-                        id,
-                        run: *run,
-                        name: name.clone(),
-                        payload: payload.clone(),
-                        at,
-                    };
+                    let row = SignalRow { id, run: *run, name: name.clone(), payload: payload.clone(), at };
                     self.signals.insert((*run, id), row);
                     self.signal_runs.insert(id, *run);
                 }
@@ -105,22 +83,14 @@ impl State {
                     }
                 }
                 Write::SignalsMoved { from, to } => self.move_signals(*from, *to),
-                Write::Event {
-                    name,
-                    payload,
-                    origin,
-                    at,
-                } => self.events.push(EventRow {
+                Write::Event { name, payload, origin, at } => self.events.push(EventRow {
                     id: self.events.len() as u64 + 1,
                     name: name.clone(),
                     payload: payload.clone(),
                     origin: origin.clone(),
                     at: from_micros(to_micros(*at)),
                 }),
-                Write::Fact {
-                    key,
-                    value: Some(value),
-                } => {
+                Write::Fact { key, value: Some(value) } => {
                     self.facts.insert(key.clone(), value.clone());
                 }
                 Write::Fact { key, value: None } => {
@@ -141,10 +111,7 @@ impl State {
                 if let Some(due) = project::due_micros(wait) {
                     self.due.insert((due, run, position.clone()));
                 }
-                self.waits
-                    .entry(run)
-                    .or_default()
-                    .insert(position.clone(), wait.clone());
+                self.waits.entry(run).or_default().insert(position.clone(), wait.clone());
             }
             WaitChange::Closes(position) => self.close_wait(run, position),
             WaitChange::ClosesAll => {
@@ -170,11 +137,7 @@ impl State {
     }
 
     fn move_signals(&mut self, from: RunId, to: RunId) {
-        let moved: Vec<_> = self
-            .signals
-            .range((from, 0)..=(from, u64::MAX))
-            .map(|(key, _)| *key)
-            .collect();
+        let moved: Vec<_> = self.signals.range((from, 0)..=(from, u64::MAX)).map(|(key, _)| *key).collect();
         for key in moved {
             if let Some(mut row) = self.signals.remove(&key) {
                 row.run = to;
@@ -200,31 +163,20 @@ impl State {
                 && filter.before.is_none_or(|before| row.run < before)
         };
         let rows = self.runs.values().rev().filter_map(|it| it.row.as_ref());
-        rows.filter(fits)
-            .take(filter.limit.unwrap_or(usize::MAX))
-            .cloned()
-            .collect()
+        rows.filter(fits).take(filter.limit.unwrap_or(usize::MAX)).cloned().collect()
     }
 
     pub(super) fn entries(&self, run: RunId, from: u64, limit: usize) -> Vec<Entry> {
         let all = self.runs.get(&run).map_or(&[][..], |it| &it.entries);
         let from = usize::try_from(from).unwrap_or(usize::MAX);
-        all.iter()
-            .skip(from)
-            .take(limit)
-            .map(|(logged, at)| logged.entry(*at).clone())
-            .collect()
+        all.iter().skip(from).take(limit).map(|(logged, at)| logged.entry(*at).clone()).collect()
     }
 
     pub(super) fn runs_by_prefix(&self, prefix: &str, limit: usize) -> Vec<RunId> {
         let Some((first, last)) = project::prefix_range(prefix) else {
             return Vec::new();
         };
-        self.runs
-            .range(first..=last)
-            .map(|(run, _)| *run)
-            .take(limit)
-            .collect()
+        self.runs.range(first..=last).map(|(run, _)| *run).take(limit).collect()
     }
 
     pub(super) fn blob(&self, digest: Digest) -> Option<Bytes> {
@@ -238,8 +190,7 @@ impl State {
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<WaitRow> {
         let now = to_micros(now);
         let due = self.due.iter().take_while(|(due, _, _)| *due <= now).take(limit);
-        due.filter_map(|(_, run, position)| self.wait_at(*run, position))
-            .collect()
+        due.filter_map(|(_, run, position)| self.wait_at(*run, position)).collect()
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {
@@ -253,39 +204,24 @@ impl State {
         fits: impl Fn(&Wait) -> bool,
     ) -> Vec<WaitRow> {
         let of_run = run.and_then(|run| self.waits.get(&run).map(|open| (run, open)));
-        let of_all = self
-            .waits
-            .iter()
-            .filter(|_| run.is_none())
-            .map(|(run, open)| (*run, open));
+        let of_all = self.waits.iter().filter(|_| run.is_none()).map(|(run, open)| (*run, open));
         of_run
             .into_iter()
             .chain(of_all)
             .flat_map(|(run, open)| open.iter().map(move |(position, wait)| (run, position, wait)))
             .filter(|(_, _, wait)| fits(wait))
             .take(limit)
-            .map(|(run, position, wait)| WaitRow {
-                run,
-                position: position.clone(),
-                wait: wait.clone(),
-            })
+            .map(|(run, position, wait)| WaitRow { run, position: position.clone(), wait: wait.clone() })
             .collect()
     }
 
     pub(super) fn wait_at(&self, run: RunId, position: &Position) -> Option<WaitRow> {
         let wait = self.waits.get(&run)?.get(position)?;
-        Some(WaitRow {
-            run,
-            position: position.clone(),
-            wait: wait.clone(),
-        })
+        Some(WaitRow { run, position: position.clone(), wait: wait.clone() })
     }
 
     pub(super) fn signals(&self, run: RunId) -> Vec<SignalRow> {
-        self.signals
-            .range((run, 0)..=(run, u64::MAX))
-            .map(|(_, row)| row.clone())
-            .collect()
+        self.signals.range((run, 0)..=(run, u64::MAX)).map(|(_, row)| row.clone()).collect()
     }
 
     pub(super) fn events(&self, after: u64, limit: usize) -> Vec<EventRow> {
@@ -313,10 +249,7 @@ impl State {
     }
 
     pub(super) fn facts(&self, prefix: &str) -> Vec<(String, Value)> {
-        let from = self
-            .facts
-            .range(prefix.to_owned()..)
-            .take_while(|(key, _)| key.starts_with(prefix));
+        let from = self.facts.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
         from.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }

@@ -18,20 +18,13 @@ pub fn run(n: u8) -> RunId {
 }
 
 pub fn entry(seq: u64, kind: EntryKind) -> Entry {
-    Entry {
-        seq,
-        at: at(i64::try_from(seq).unwrap()),
-        kind,
-    }
+    Entry { seq, at: at(i64::try_from(seq).unwrap()), kind }
 }
 
 pub fn started(name: &str) -> EntryKind {
     EntryKind::Started(RunStarted {
         name: name.into(),
-        entry: RunEntry::Declared {
-            kind: "workflow".into(),
-            name: name.into(),
-        },
+        entry: RunEntry::Declared { kind: "workflow".into(), name: name.into() },
         bundle: None,
         input: Value::Unit,
         owner: RunOwner::Daemon,
@@ -51,11 +44,7 @@ pub fn inline(value: impl Into<Value>) -> Payload {
 }
 
 pub fn source() -> Source {
-    Source {
-        file: "main.rhai".into(),
-        line: 3,
-        column: 9,
-    }
+    Source { file: "main.rhai".into(), line: 3, column: 9 }
 }
 
 pub fn outcome(position: Position, result: Result<Payload, OpError>) -> EntryKind {
@@ -71,28 +60,15 @@ pub fn outcome(position: Position, result: Result<Payload, OpError>) -> EntryKin
 }
 
 pub fn waits(position: Position, wait: Wait) -> EntryKind {
-    EntryKind::Wait {
-        position,
-        operation: "sleep".into(),
-        args: inline(()),
-        wait,
-        source: source(),
-    }
+    EntryKind::Wait { position, operation: "sleep".into(), args: inline(()), wait, source: source() }
 }
 
 pub fn ended(end: RunEnd) -> EntryKind {
-    EntryKind::Ended {
-        end,
-        failed_at: None,
-        compensated: false,
-    }
+    EntryKind::Ended { end, failed_at: None, compensated: false }
 }
 
 fn error() -> OpError {
-    OpError {
-        hint: Some("look".into()),
-        ..OpError::timeout("too slow")
-    }
+    OpError { hint: Some("look".into()), ..OpError::timeout("too slow") }
 }
 
 /// One of each kind, with its parts filled.
@@ -111,30 +87,12 @@ pub fn one_of_each() -> Vec<EntryKind> {
             source: source(),
         },
         outcome(p.clone(), Ok(blob.clone())),
-        waits(
-            p.clone(),
-            Wait::Signal {
-                name: "go".into(),
-                deadline: Some(at(5)),
-            },
-        ),
+        waits(p.clone(), Wait::Signal { name: "go".into(), deadline: Some(at(5)) }),
         EntryKind::Withdrawn { position: p.clone() },
         EntryKind::Abandoned { position: p.clone() },
-        EntryKind::Compensation {
-            position: p.clone(),
-            always: true,
-            source: source(),
-        },
-        EntryKind::BranchEnded {
-            position: p.parent(),
-            end: BranchEnd::Error(error()),
-            compensates: false,
-        },
-        EntryKind::StepEnded {
-            position: p.step("fetch", 1),
-            result: Ok(inline(7_i64)),
-            source: source(),
-        },
+        EntryKind::Compensation { position: p.clone(), always: true, source: source() },
+        EntryKind::BranchEnded { position: p.parent(), end: BranchEnd::Error(error()), compensates: false },
+        EntryKind::StepEnded { position: p.step("fetch", 1), result: Ok(inline(7_i64)), source: source() },
         EntryKind::Log {
             branch: p.parent(),
             number: 1,
@@ -143,39 +101,16 @@ pub fn one_of_each() -> Vec<EntryKind> {
             source: source(),
         },
         EntryKind::Doubt { position: p.clone() },
-        EntryKind::Resolved {
-            position: p.clone(),
-            resolution: Resolution::Result(blob),
-            by: "ada".into(),
-        },
-        EntryKind::Reopened {
-            position: p.clone(),
-            attempt: 2,
-        },
-        EntryKind::Overridden {
-            position: p.clone(),
-            value: inline(1.5),
-        },
-        EntryKind::CancelRequested {
-            reason: "ada: enough".into(),
-        },
-        EntryKind::Paused {
-            position: p.clone(),
-            message: "differs".into(),
-        },
-        EntryKind::Suspended {
-            status: RunStatus::Waiting,
-        },
+        EntryKind::Resolved { position: p.clone(), resolution: Resolution::Result(blob), by: "ada".into() },
+        EntryKind::Reopened { position: p.clone(), attempt: 2 },
+        EntryKind::Overridden { position: p.clone(), value: inline(1.5) },
+        EntryKind::CancelRequested { reason: "ada: enough".into() },
+        EntryKind::Paused { position: p.clone(), message: "differs".into() },
+        EntryKind::Suspended { status: RunStatus::Waiting },
         EntryKind::Resumed,
         EntryKind::Interrupted,
-        EntryKind::Migrated {
-            bundle: Digest::of(b"bundle"),
-        },
-        EntryKind::Ended {
-            end: RunEnd::Failed(error()),
-            failed_at: Some(p),
-            compensated: true,
-        },
+        EntryKind::Migrated { bundle: Digest::of(b"bundle") },
+        EntryKind::Ended { end: RunEnd::Failed(error()), failed_at: Some(p), compensated: true },
     ]
 }
 
@@ -184,9 +119,7 @@ pub fn any_value() -> impl Strategy<Value = Value> {
         Just(Value::Unit),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<f64>()
-            .prop_filter("NaN equals nothing", |v| !v.is_nan())
-            .prop_map(Value::from),
+        any::<f64>().prop_filter("NaN equals nothing", |v| !v.is_nan()).prop_map(Value::from),
         any::<char>().prop_map(Value::from),
         any::<String>().prop_map(Value::from),
         any::<Vec<u8>>().prop_map(Value::from),
@@ -230,39 +163,29 @@ fn any_source() -> impl Strategy<Value = Source> {
 pub fn any_position() -> impl Strategy<Value = Position> {
     let part = (1..9_u32, "[a-z/~ .]{1,6}", 0..3);
     proptest::collection::vec(part, 0..4).prop_map(|parts| {
-        parts
-            .into_iter()
-            .fold(Position::root(), |position, (n, label, form)| match form {
-                0 => position.effect(n),
-                1 => position.branch(n, &label),
-                _ => position.step(&label, n),
-            })
+        parts.into_iter().fold(Position::root(), |position, (n, label, form)| match form {
+            0 => position.effect(n),
+            1 => position.branch(n, &label),
+            _ => position.step(&label, n),
+        })
     })
 }
 
 fn any_error() -> impl Strategy<Value = OpError> {
     let kind = proptest::sample::select(ErrorKind::ALL.to_vec());
     let texts = (any::<String>(), any::<Option<String>>(), any::<String>());
-    (
-        kind,
-        texts,
-        any::<bool>(),
-        any::<bool>(),
-        any_value(),
-        proptest::option::of(any_position()),
+    (kind, texts, any::<bool>(), any::<bool>(), any_value(), proptest::option::of(any_position())).prop_map(
+        |(kind, (message, hint, operation), retryable, nothing_happened, details, position)| OpError {
+            kind,
+            message,
+            hint,
+            operation,
+            retryable,
+            nothing_happened,
+            details,
+            position,
+        },
     )
-        .prop_map(
-            |(kind, (message, hint, operation), retryable, nothing_happened, details, position)| OpError {
-                kind,
-                message,
-                hint,
-                operation,
-                retryable,
-                nothing_happened,
-                details,
-                position,
-            },
-        )
 }
 
 fn any_result() -> impl Strategy<Value = Result<Payload, OpError>> {
@@ -278,14 +201,8 @@ pub fn any_wait() -> impl Strategy<Value = Wait> {
     prop_oneof![
         any_time().prop_map(Wait::Until),
         (any::<String>(), deadline()).prop_map(|(name, deadline)| Wait::Signal { name, deadline }),
-        (any::<String>(), any_value(), any::<u64>(), deadline()).prop_map(
-            |(pattern, filter, after, deadline)| Wait::Event {
-                pattern,
-                filter,
-                after,
-                deadline
-            }
-        ),
+        (any::<String>(), any_value(), any::<u64>(), deadline())
+            .prop_map(|(pattern, filter, after, deadline)| Wait::Event { pattern, filter, after, deadline }),
         (any::<String>(), deadline()).prop_map(|(prompt, deadline)| Wait::Approval { prompt, deadline }),
         any_run().prop_map(Wait::Run),
     ]
@@ -308,10 +225,7 @@ fn any_started() -> impl Strategy<Value = RunStarted> {
     ];
     let owner = proptest::sample::select(RunOwner::ALL.to_vec());
     let on_doubt = proptest::sample::select(vec![OnDoubt::Ask, OnDoubt::Retry, OnDoubt::Skip, OnDoubt::Fail]);
-    let links = (
-        proptest::option::of(any_digest()),
-        proptest::option::of((any_run(), any_position())),
-    );
+    let links = (proptest::option::of(any_digest()), proptest::option::of((any_run(), any_position())));
     let lists = any::<(Vec<(String, String)>, Vec<String>, Vec<String>)>();
     let texts = any::<(String, String, String, bool)>();
     (entry, owner, on_doubt, links, any_value(), lists, texts).prop_map(
@@ -352,53 +266,22 @@ pub fn any_kind() -> impl Strategy<Value = EntryKind> {
         any_started().prop_map(EntryKind::Started),
         (effect(), any_payload(), any_payload()).prop_map(
             |((position, operation, class, source), args, noted)| {
-                EntryKind::Intent {
-                    position,
-                    operation,
-                    class,
-                    args,
-                    key: "key".into(),
-                    noted,
-                    source,
-                }
+                EntryKind::Intent { position, operation, class, args, key: "key".into(), noted, source }
             }
         ),
         (effect(), proptest::option::of(any_payload()), any_result()).prop_map(
             |((position, operation, class, source), args, result)| {
-                EntryKind::Outcome {
-                    position,
-                    operation,
-                    class,
-                    args,
-                    result,
-                    source,
-                }
+                EntryKind::Outcome { position, operation, class, args, result, source }
             }
         ),
         (any_position(), any_payload(), any_wait(), any_source()).prop_map(
             |(position, args, wait, source)| {
-                EntryKind::Wait {
-                    position,
-                    operation: "sleep".into(),
-                    args,
-                    wait,
-                    source,
-                }
+                EntryKind::Wait { position, operation: "sleep".into(), args, wait, source }
             }
         ),
-        (any_position(), any_result(), any_source()).prop_map(|(position, result, source)| {
-            EntryKind::StepEnded {
-                position,
-                result,
-                source,
-            }
-        }),
-        (any_end(), proptest::option::of(any_position()), any::<bool>()).prop_map(
-            |(end, failed_at, compensated)| EntryKind::Ended {
-                end,
-                failed_at,
-                compensated
-            }
-        ),
+        (any_position(), any_result(), any_source())
+            .prop_map(|(position, result, source)| { EntryKind::StepEnded { position, result, source } }),
+        (any_end(), proptest::option::of(any_position()), any::<bool>())
+            .prop_map(|(end, failed_at, compensated)| EntryKind::Ended { end, failed_at, compensated }),
     ]
 }

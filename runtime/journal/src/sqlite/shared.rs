@@ -1,0 +1,318 @@
+//! What the threads of a journal share: the queue, the writer's turn, and the connections that read.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::error::Outcome;
+use super::files::Hold;
+use super::queue::{Job, Queue};
+use super::space::Space;
+use super::writer::{Level, Writer};
+use super::{FLUSH_INTERVAL, schema};
+use crate::journal::{Commit, JournalError, Slot, Ticket};
+
+/// How many idle connections for reading are kept.
+const READERS_MAX: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    path: PathBuf,
+    /// Closed before the writer, which tidies up when it is the last one.
+    readers: Mutex<Vec<Connection>>,
+    writer: Option<Mutex<Writer>>,
+    /// Nobody writes and nothing can be created beside the database.
+    immutable: bool,
+    queue: Mutex<Queue>,
+    /// Wakes the flusher.
+    submitted: Condvar,
+    /// Wakes those who wait for the one that writes.
+    led: Condvar,
+    /// The last ticket that readers see, and the last one that survives a power cut.
+    visible: AtomicU64,
+    durable: AtomicU64,
+    failure: Mutex<Option<Failure>>,
+    space: Space,
+    /// Released after the connections are closed.
+    _hold: Option<Hold>,
+}
+
+/// Why nothing is written any more.
+#[derive(Clone, Debug)]
+struct Failure {
+    /// The last ticket that this failure is the direct cause for; later ones meet a journal that has stopped.
+    last: Ticket,
+    error: JournalError,
+}
+
+impl Failure {
+    fn of(&self, ticket: Ticket) -> JournalError {
+        match &self.error {
+            error @ JournalError::ReadOnly(_) => error.clone(),
+            error if ticket <= self.last => error.clone(),
+            error => JournalError::Stopped(error.to_string()),
+        }
+    }
+}
+
+/// Locks also after a panic elsewhere: what these locks guard is whole at every step that can panic, and a transaction
+/// that a panic left open makes the next one fail, and so the journal stop.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Of the process that writes.
+    pub(super) fn for_writing(path: PathBuf, space: Space, writer: Writer, hold: Hold) -> Self {
+        Self { writer: Some(Mutex::new(writer)), _hold: Some(hold), ..Self::new(path, space) }
+    }
+
+    /// Of one that only reads. Every write fails, from the first.
+    pub(super) fn for_reading(path: PathBuf, space: Space, immutable: bool) -> Self {
+        let error = JournalError::ReadOnly(path.display().to_string());
+        let failure = Mutex::new(Some(Failure { last: Ticket(u64::MAX), error }));
+        Self { failure, immutable, ..Self::new(path, space) }
+    }
+
+    fn new(path: PathBuf, space: Space) -> Self {
+        Self {
+            path,
+            readers: Mutex::default(),
+            writer: None,
+            immutable: false,
+            queue: Mutex::default(),
+            submitted: Condvar::new(),
+            led: Condvar::new(),
+            visible: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            failure: Mutex::default(),
+            space,
+            _hold: None,
+        }
+    }
+
+    pub(super) fn durable(&self) -> Ticket {
+        Ticket(self.durable.load(Ordering::Acquire))
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        lock(&self.failure).clone()
+    }
+
+    fn given(&self) -> Ticket {
+        lock(&self.queue).given
+    }
+
+    pub(super) fn submit(&self, commit: Commit) -> Ticket {
+        if self.failure().is_some() {
+            return lock(&self.queue).skip();
+        }
+        let job = Job::new(commit, None);
+        let mut queue = lock(&self.queue);
+        let ticket = queue.push(job);
+        let full = queue.is_full();
+        if std::mem::take(&mut queue.flusher_sleeps) {
+            self.submitted.notify_one();
+        }
+        drop(queue);
+        if full {
+            self.commit(Level::Durable);
+        }
+        ticket
+    }
+
+    pub(super) fn wait(&self, ticket: Ticket) -> Result<(), JournalError> {
+        if ticket <= self.durable() {
+            return Ok(());
+        }
+        let mut queue = lock(&self.queue);
+        let ticket = ticket.min(queue.given);
+        loop {
+            if ticket <= self.durable() {
+                return Ok(());
+            }
+            if let Some(failure) = self.failure() {
+                return Err(failure.of(ticket));
+            }
+            if !queue.leads {
+                break;
+            }
+            queue = self.led.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.leads = true;
+        drop(queue);
+        let turn = Lead(self);
+        self.commit(Level::Durable);
+        drop(turn);
+        if ticket <= self.durable() {
+            return Ok(());
+        }
+        Err(self.failure().expect("what is neither durable nor failed was just written").of(ticket))
+    }
+
+    pub(super) fn claim(&self, slot: Slot, commit: Commit) -> Result<bool, JournalError> {
+        let job = Job::new(commit, Some(slot));
+        let Some(mut writer) = self.lock_writer() else {
+            return Err(self.refusal());
+        };
+        if self.failure().is_some() {
+            return Err(self.refusal());
+        }
+        let ticket = lock(&self.queue).push(job);
+        // The queue was locked for a moment only: others may have submitted since, but no claim, which needs the
+        // writer.
+        let claimed = self.commit_with(&mut writer, Level::Durable);
+        match self.failure() {
+            Some(failure) if ticket > self.durable() => Err(failure.of(ticket)),
+            _ => Ok(claimed),
+        }
+    }
+
+    /// The error for whoever wants to begin something now.
+    fn refusal(&self) -> JournalError {
+        self.failure().map_or_else(
+            || JournalError::ReadOnly(self.path.display().to_string()),
+            |failure| failure.of(Ticket(u64::MAX)),
+        )
+    }
+
+    pub(super) fn may_act(&self) -> Result<(), JournalError> {
+        if self.failure().is_some() { Err(self.refusal()) } else { self.space.check() }
+    }
+
+    fn lock_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        self.writer.as_ref().map(lock)
+    }
+
+    pub(super) fn commit(&self, level: Level) {
+        if let Some(mut writer) = self.lock_writer() {
+            self.commit_with(&mut writer, level);
+        }
+    }
+
+    /// Writes what is queued, by the holder of the writer. Returns whether each slot in it was free. What fails is
+    /// found in `failure`.
+    fn commit_with(&self, writer: &mut Writer, level: Level) -> bool {
+        if self.failure().is_some() {
+            return false;
+        }
+        let (jobs, given) = {
+            let mut queue = lock(&self.queue);
+            (queue.take(Vec::new()), queue.given)
+        };
+        let visible = self.visible.load(Ordering::Acquire);
+        if jobs.is_empty() && (level == Level::Visible || visible == self.durable().0) {
+            return true;
+        }
+        match writer.write(&jobs, level) {
+            Ok(written) => {
+                let last = written.jobs.checked_sub(1).map_or(visible, |at| jobs[at].ticket.0);
+                self.visible.store(last, Ordering::Release);
+                if level == Level::Durable {
+                    self.durable.store(last, Ordering::Release);
+                }
+                if let Some(error) = written.refused {
+                    self.fail(writer, Failure { last: given, error });
+                }
+                written.claimed
+            }
+            Err(fault) => {
+                self.fail(writer, Failure { last: given, error: fault.at(&self.path) });
+                false
+            }
+        }
+    }
+
+    /// Writes everything submitted, then does `work` while nobody else writes. As with any write, the journal stops
+    /// when it fails, unless what it found is damage.
+    pub(super) fn exclusively<T>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Outcome<T>,
+    ) -> Result<T, JournalError> {
+        let Some(mut writer) = self.lock_writer() else {
+            return Err(self.refusal());
+        };
+        self.commit_with(&mut writer, Level::Durable);
+        if self.failure().is_some() {
+            return Err(self.refusal());
+        }
+        work(&mut writer).map_err(|fault| {
+            let error = fault.at(&self.path);
+            if !matches!(error, JournalError::Corrupt(_)) {
+                self.fail(&mut writer, Failure { last: self.given(), error: error.clone() });
+            }
+            error
+        })
+    }
+
+    fn fail(&self, writer: &mut Writer, failure: Failure) {
+        writer.stop();
+        lock(&self.failure).get_or_insert(failure);
+    }
+
+    /// Makes durable what nobody waits for. While something happens it looks at each interval; when nothing does, it
+    /// sleeps until the next submission.
+    pub(super) fn flush_forever(&self) {
+        let mut seen = Ticket(0);
+        loop {
+            let mut queue = lock(&self.queue);
+            queue.flusher_sleeps = queue.given == seen && seen <= self.durable();
+            while queue.flusher_sleeps && !queue.closing {
+                queue = self.submitted.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            let interval = self.submitted.wait_timeout_while(queue, FLUSH_INTERVAL, |queue| !queue.closing);
+            let (queue, _) = interval.unwrap_or_else(PoisonError::into_inner);
+            seen = queue.given;
+            let closing = queue.closing;
+            drop(queue);
+            if closing || self.failure().is_some() {
+                return;
+            }
+            if seen > self.durable() {
+                self.commit(Level::Durable);
+            }
+        }
+    }
+
+    /// Ends the flusher.
+    pub(super) fn close(&self) {
+        lock(&self.queue).closing = true;
+        self.submitted.notify_all();
+    }
+
+    /// Whether the journal can be read at all.
+    pub(super) fn probe(&self) -> Result<(), JournalError> {
+        self.read(|conn| schema::check_format(conn, &self.path))
+    }
+
+    /// Reads with a connection of its own, after making visible what was submitted.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T, JournalError> {
+        if self.given().0 > self.visible.load(Ordering::Acquire) {
+            self.commit(Level::Visible);
+        }
+        let idle = lock(&self.readers).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => schema::open_for_reading(&self.path, self.immutable).map_err(|e| e.at(&self.path))?,
+        };
+        // A connection that met an error is not used again.
+        let found = read(&conn).map_err(|e| e.at(&self.path))?;
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS_MAX {
+            readers.push(conn);
+        }
+        Ok(found)
+    }
+}
+
+/// The turn of the one who writes for all that wait; also given up in a panic.
+struct Lead<'a>(&'a Shared);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.queue).leads = false;
+        self.0.led.notify_all();
+    }
+}

@@ -1,0 +1,243 @@
+//! The one connection that writes.
+
+use hob_model::{Entry, RunId};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, params};
+
+use super::error::{Fault, Outcome};
+use super::projector::{self, Projector};
+use super::queue::Job;
+use super::{Synchronous, int};
+use crate::journal::{Commit, JournalError, Slot, Write};
+use crate::project::{check_commit, to_micros};
+use crate::row::BundleRecord;
+
+/// How far a transaction must have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Readers see it. The next durable transaction, or the flusher's, makes it durable too: the log is one file, and
+    /// a sync covers all of it.
+    Visible,
+    /// It survives a power cut.
+    Durable,
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    conn: Connection,
+    projector: Projector,
+    /// What stands for [`Level::Durable`]; less than `Full` only in tests.
+    synchronous: Synchronous,
+    /// What the connection is set to.
+    set_to: Synchronous,
+}
+
+/// What became of a group of jobs.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// How many of them were committed.
+    pub(super) jobs: usize,
+    /// Why the one after them was refused.
+    pub(super) refused: Option<JournalError>,
+    /// Whether each slot among them was free.
+    pub(super) claimed: bool,
+}
+
+impl Writer {
+    pub(super) fn new(conn: Connection, synchronous: Synchronous) -> Self {
+        Self { conn, projector: Projector::default(), synchronous, set_to: synchronous }
+    }
+
+    /// Writes `jobs` in one transaction; without any, earlier visible ones become durable.
+    pub(super) fn write(&mut self, jobs: &[Job], level: Level) -> Outcome<Written> {
+        self.set_level(level)?;
+        self.transaction(|it| {
+            if jobs.is_empty() {
+                it.conn.prepare_cached("UPDATE syncs SET count = count + 1")?.execute([])?;
+            }
+            let mut written = Written { jobs: jobs.len(), refused: None, claimed: true };
+            for (at, job) in jobs.iter().enumerate() {
+                if let Err(refused) = it.check(job)? {
+                    written = Written { jobs: at, refused: Some(refused), ..written };
+                    break;
+                }
+                written.claimed &= it.apply(job)?;
+            }
+            it.projector.store(&it.conn)?;
+            Ok(written)
+        })
+    }
+
+    /// Changes the tables by other means than [`Writer::write`], durably and in one transaction.
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
+        self.set_level(Level::Durable)?;
+        self.projector.forget();
+        self.transaction(|it| change(&it.conn))
+    }
+
+    /// Runs `body` in a transaction of its own.
+    fn transaction<T>(&mut self, body: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
+        let result = self.begin().and_then(|()| body(self)).and_then(|done| {
+            self.conn.prepare_cached("COMMIT")?.execute([])?;
+            Ok(done)
+        });
+        if result.is_err() {
+            self.projector.forget();
+            // The database may have rolled back by itself.
+            if !self.conn.is_autocommit() {
+                let _ = self.conn.execute_batch("ROLLBACK");
+            }
+        }
+        result
+    }
+
+    fn begin(&self) -> Outcome<()> {
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(())
+    }
+
+    fn set_level(&mut self, level: Level) -> Outcome<()> {
+        let wanted = match level {
+            Level::Durable => self.synchronous,
+            Level::Visible => self.synchronous.min(Synchronous::Normal),
+        };
+        if wanted != self.set_to {
+            self.conn.execute_batch(&format!("PRAGMA synchronous = {}", wanted.word()))?;
+            self.set_to = wanted;
+        }
+        Ok(())
+    }
+
+    /// The connection, for what is no transaction.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Makes the derived tables anew.
+    pub(super) fn rebuild(&mut self) -> Outcome<()> {
+        self.change(projector::rebuild)
+    }
+
+    /// After a failure nothing is written any more, also not when the connection is closed.
+    pub(super) fn stop(&mut self) {
+        // If this fails too, closing moves committed pages at worst.
+        let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+
+    /// The inner error says why `job` must not be written.
+    fn check(&mut self, job: &Job) -> Outcome<Result<(), JournalError>> {
+        if let Some(refused) = &job.refused {
+            return Ok(Err(refused.clone()));
+        }
+        let (conn, projector) = (&self.conn, &mut self.projector);
+        match check_commit(&job.commit, |run| projector.next(conn, run)) {
+            Ok(()) => Ok(Ok(())),
+            Err(Fault::Journal(refused @ JournalError::Order { .. })) => Ok(Err(refused)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `false`: its slot is taken and nothing of it was written.
+    fn apply(&mut self, job: &Job) -> Outcome<bool> {
+        if let Some(slot) = &job.slot
+            && !self.claim(slot)?
+        {
+            return Ok(false);
+        }
+        self.apply_commit(&job.commit, job.bodies())?;
+        Ok(true)
+    }
+
+    fn claim(&self, slot: &Slot) -> Outcome<bool> {
+        let nominal = to_micros(slot.nominal);
+        let below: bool = self
+            .conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM slot_floors WHERE schedule = ?1 AND nominal >= ?2)",
+            )?
+            .query_row(params![slot.schedule, nominal], |row| row.get(0))?;
+        if below {
+            return Ok(false);
+        }
+        let added = self
+            .conn
+            .prepare_cached("INSERT OR IGNORE INTO slots (schedule, nominal, run) VALUES (?1, ?2, ?3)")?
+            .execute(params![slot.schedule, nominal, slot.run.0.as_bytes()])?;
+        Ok(added == 1)
+    }
+
+    fn apply_commit<'a>(
+        &mut self,
+        commit: &Commit,
+        mut bodies: impl Iterator<Item = &'a [u8]>,
+    ) -> Outcome<()> {
+        let mut body =
+            || bodies.next().expect("each write that has a body was encoded when it was submitted");
+        let conn = &self.conn;
+        for write in &commit.writes {
+            match write {
+                Write::Entry(run, entry) => {
+                    let body = body();
+                    insert_entry(conn, *run, entry, body)?;
+                    self.projector.follow(conn, *run, entry, body.len())?;
+                }
+                Write::Blob(digest, bytes) => {
+                    conn.prepare_cached("INSERT OR IGNORE INTO blobs (digest, bytes) VALUES (?1, ?2)")?
+                        .execute(params![digest.0, &bytes[..]])?;
+                }
+                Write::Bundle(bundle) => insert_bundle(conn, bundle, body())?,
+                Write::Signal { run, name, at, .. } => {
+                    conn.prepare_cached(
+                        "INSERT INTO signals (run, name, payload, at) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![run.0.as_bytes(), name, body(), to_micros(*at)])?;
+                }
+                Write::SignalTaken { id } => {
+                    conn.prepare_cached("DELETE FROM signals WHERE id = ?1")?.execute([int(*id)])?;
+                }
+                Write::SignalsMoved { from, to } => {
+                    conn.prepare_cached("UPDATE signals SET run = ?2 WHERE run = ?1")?
+                        .execute(params![from.0.as_bytes(), to.0.as_bytes()])?;
+                }
+                Write::Event { name, origin, at, .. } => {
+                    conn.prepare_cached(
+                        "INSERT INTO events (name, payload, origin, at) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![name, body(), origin, to_micros(*at)])?;
+                }
+                Write::Fact { key, value: Some(_) } => {
+                    conn.prepare_cached("INSERT OR REPLACE INTO facts (key, value) VALUES (?1, ?2)")?
+                        .execute(params![key, body()])?;
+                }
+                Write::Fact { key, value: None } => {
+                    conn.prepare_cached("DELETE FROM facts WHERE key = ?1")?.execute([key])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn insert_entry(conn: &Connection, run: RunId, entry: &Entry, body: &[u8]) -> Outcome<()> {
+    conn.prepare_cached("INSERT INTO entries (run, seq, body) VALUES (?1, ?2, ?3)")?.execute(params![
+        run.0.as_bytes(),
+        int(entry.seq),
+        body
+    ])?;
+    Ok(())
+}
+
+fn insert_bundle(conn: &Connection, bundle: &BundleRecord, body: &[u8]) -> Outcome<()> {
+    let added = conn
+        .prepare_cached("INSERT OR IGNORE INTO bundles (digest, body) VALUES (?1, ?2)")?
+        .execute(params![bundle.digest.0, body])?;
+    if added == 0 {
+        return Ok(());
+    }
+    let mut statement =
+        conn.prepare_cached("INSERT OR IGNORE INTO bundle_files (blob, bundle) VALUES (?1, ?2)")?;
+    for (_, blob) in &bundle.files {
+        statement.execute(params![blob.0, bundle.digest.0])?;
+    }
+    Ok(())
+}
