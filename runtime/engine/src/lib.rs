@@ -1,1 +1,52 @@
-//! hob-engine
+//! The Rhai host: it evaluates scripts so that each of their effects passes one gate.
+//!
+//! Data flows one way through these modules:
+//!
+//! ```text
+//! bundle ─▶ evaluate ─▶ branch ─▶ gate / control ─▶ run_cx ─▶ journal
+//!              ▲                      │
+//!           records ◀── entries       └─▶ host (performer, ports)
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`bundle`] | the immutable sources that a run is pinned to |
+//! | [`declare`] | what `homelab.rhai` evaluates to |
+//! | [`evaluate`](mod@evaluate) | one pass over a run: from the top, with its records |
+//! | [`branch`] | one branch of a run: its counters and its place |
+//! | `gate` | the one way from a script into the world |
+//! | [`control`] | `parallel`, `race`, `retry`, `step`, `sleep`, … |
+//! | [`records`] | what the journal knows about a run, for replay |
+//! | [`run_cx`] | the context that the branches of a run share |
+//! | [`latch`] | what makes sure that nothing happens past an end |
+//! | [`host`] | what the engine needs from its process |
+//! | [`language`], [`diagnose`] | the dialect, and its errors for people |
+//!
+//! Nothing here knows an async runtime, reads a clock, or does I/O.
+
+pub mod branch;
+pub mod bundle;
+pub mod compensate;
+pub mod control;
+pub mod convert;
+pub mod declare;
+pub mod diagnose;
+pub mod evaluate;
+mod gate;
+pub mod handle;
+pub mod host;
+pub mod language;
+pub mod latch;
+mod library;
+pub mod permission;
+pub mod records;
+pub mod request;
+pub mod run_cx;
+
+pub use bundle::{Bundle, Loader};
+pub use declare::Declared;
+pub use evaluate::{Evaluated, SCRIPT_STACK_BYTES, declarations, evaluate};
+pub use host::{Host, InlinePerformer, NoObserver, Observer, Performer, Turns};
+pub use permission::Permissions;
+pub use records::Records;
+pub use run_cx::{Mode, RunCx, wait_outcome};

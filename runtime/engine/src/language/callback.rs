@@ -23,9 +23,7 @@ const PARAMS_MAX: usize = 32;
 /// # Errors
 /// Those of the closure, and an invalid argument when it takes more parameters than there are `args`.
 pub fn call_flexible(ctx: &NativeCallContext<'_>, function: &FnPtr, args: &[Dynamic]) -> RhaiResult {
-    Callback::new(ctx, function, args.len())
-        .call(args)
-        .map_err(without_frames)
+    Callback::new(ctx, function, args.len()).call(args).map_err(without_frames)
 }
 
 /// The error inside of the frames of calls and modules.
@@ -54,11 +52,7 @@ impl<'a, 'e> Callback<'a, 'e> {
     pub fn new(ctx: &'a NativeCallContext<'e>, function: &'a FnPtr, offered: usize) -> Self {
         let beyond = offered + 1..=PARAMS_MAX;
         let params = definition(ctx, function, (0..=offered).rev().chain(beyond));
-        Self {
-            ctx,
-            function,
-            params,
-        }
+        Self { ctx, function, params }
     }
 
     /// `function`, to be called on items, the item being the argument at `item_at` of up to `offered`; of overloads,
@@ -70,15 +64,9 @@ impl<'a, 'e> Callback<'a, 'e> {
         item_at: usize,
         offered: usize,
     ) -> Self {
-        let order = (item_at..=offered)
-            .chain((0..item_at).rev())
-            .chain(offered + 1..=PARAMS_MAX);
+        let order = (item_at..=offered).chain((0..item_at).rev()).chain(offered + 1..=PARAMS_MAX);
         let params = definition(ctx, function, order);
-        Self {
-            ctx,
-            function,
-            params,
-        }
+        Self { ctx, function, params }
     }
 
     /// How many parameters it takes beside what it captured; `None` when it is not a function of the script.
@@ -103,9 +91,7 @@ impl<'a, 'e> Callback<'a, 'e> {
     /// # Errors
     /// As [`Callback::call`].
     pub fn call_bound(&self, this: &mut Dynamic, args: &[Dynamic]) -> RhaiResult {
-        self.with_count(args.len(), 0..=args.len(), |count| {
-            self.raw(Some(this), args[..count].to_vec())
-        })
+        self.with_count(args.len(), 0..=args.len(), |count| self.raw(Some(this), args[..count].to_vec()))
     }
 
     /// Calls it on `item`: with as many of `others` as it takes, `item` coming in at `item_at`; when it takes no more
@@ -159,10 +145,8 @@ impl<'a, 'e> Callback<'a, 'e> {
 
     fn takes_too_many(&self, count: usize, offered: usize) -> Box<EvalAltResult> {
         let caller = self.ctx.fn_name();
-        let error = OpError::invalid(format!(
-            "the function given to `{caller}` takes {count} parameters"
-        ))
-        .hint(format!("`{caller}` gives it at most {offered}"));
+        let error = OpError::invalid(format!("the function given to `{caller}` takes {count} parameters"))
+            .hint(format!("`{caller}` gives it at most {offered}"));
         to_rhai_error(&error, self.ctx.call_position())
     }
 }

@@ -19,9 +19,9 @@ pub const CALL_LEVELS_MAX: usize = 64;
 /// The deepest nesting of an expression or a block outside of functions, and inside of one.
 pub const EXPRESSION_LEVELS_MAX: usize = 64;
 /// The longest text, in bytes.
-pub const STRING_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const STRING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most items of an array with all that is nested in it; also the longest blob, in bytes.
-pub const ARRAY_ITEMS_MAX: usize = 64 * 1024 * 1024;
+pub const ARRAY_ITEMS_MAX: usize = 16 * 1024 * 1024;
 /// The most entries of a map with all that is nested in it.
 pub const MAP_ENTRIES_MAX: usize = 1_000_000;
 /// The most modules that one evaluation imports.
@@ -103,10 +103,7 @@ pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if let Err(other) = rhai::config::hashing::set_hashing_seed(Some(HASHING_SEED)) {
-            assert!(
-                other == Some(HASHING_SEED),
-                "the hashing seed is set by nobody else"
-            );
+            assert!(other == Some(HASHING_SEED), "the hashing seed is set by nobody else");
         }
     });
 }

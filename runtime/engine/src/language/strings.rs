@@ -15,9 +15,7 @@ fn padded(
     len: i64,
     padding: &str,
 ) -> Result<ImmutableString, Box<EvalAltResult>> {
-    let missing = usize::try_from(len)
-        .unwrap_or(0)
-        .saturating_sub(text.chars().count());
+    let missing = usize::try_from(len).unwrap_or(0).saturating_sub(text.chars().count());
     let widest = padding.chars().map(char::len_utf8).max().unwrap_or(0);
     let bytes_max = context.engine().max_string_size();
     if bytes_max > 0 && missing.saturating_mul(widest) > bytes_max.saturating_sub(text.len()) {
@@ -54,20 +52,14 @@ pub(super) mod functions {
     #[rhai_fn(name = "make_upper")]
     pub(crate) fn make_upper_char(character: char) -> char {
         let mut upper = character.to_uppercase();
-        upper
-            .next()
-            .filter(|_| upper.next().is_none())
-            .unwrap_or(character)
+        upper.next().filter(|_| upper.next().is_none()).unwrap_or(character)
     }
 
     /// The character in lower case, if that is one character.
     #[rhai_fn(name = "make_lower")]
     pub(crate) fn make_lower_char(character: char) -> char {
         let mut lower = character.to_lowercase();
-        lower
-            .next()
-            .filter(|_| lower.next().is_none())
-            .unwrap_or(character)
+        lower.next().filter(|_| lower.next().is_none()).unwrap_or(character)
     }
 
     /// The text with each `find` replaced.

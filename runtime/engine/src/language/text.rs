@@ -71,11 +71,7 @@ pub(super) mod functions {
             return refuse();
         }
         let value = crate::convert::to_value(&Dynamic::from_map(map.clone()))
-            .and_then(|value| {
-                value
-                    .to_json()
-                    .map_err(|error| hob_model::OpError::invalid(error.to_string()))
-            })
+            .and_then(|value| value.to_json().map_err(|error| hob_model::OpError::invalid(error.to_string())))
             .map_err(|error| crate::convert::to_rhai_error(&error, context.call_position()))?;
         Ok(value.to_string().into())
     }

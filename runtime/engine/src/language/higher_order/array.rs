@@ -57,9 +57,7 @@ fn partition(
         None::<()>
     })?;
     let mut kept = kept.into_iter();
-    let (stay, go) = std::mem::take(array)
-        .into_iter()
-        .partition(|_| kept.next().unwrap_or(true));
+    let (stay, go) = std::mem::take(array).into_iter().partition(|_| kept.next().unwrap_or(true));
     *array = stay;
     Ok(go)
 }
@@ -144,9 +142,8 @@ pub(crate) mod functions {
         start: i64,
     ) -> Result<i64, Box<EvalAltResult>> {
         let start = start_index(start, array.len());
-        let found = visit(&ctx, array, &filter, start, |index, _, answer| {
-            is_yes(answer).then_some(int(index))
-        })?;
+        let found =
+            visit(&ctx, array, &filter, start, |index, _, answer| is_yes(answer).then_some(int(index)))?;
         Ok(found.unwrap_or(-1))
     }
 
@@ -169,9 +166,8 @@ pub(crate) mod functions {
         start: i64,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
         let start = start_index(start, array.len());
-        let found = visit(&ctx, array, &filter, start, |_, item, answer| {
-            is_yes(answer).then(|| item.clone())
-        })?;
+        let found =
+            visit(&ctx, array, &filter, start, |_, item, answer| is_yes(answer).then(|| item.clone()))?;
         Ok(found.unwrap_or_default())
     }
 
@@ -194,9 +190,7 @@ pub(crate) mod functions {
         start: i64,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
         let start = start_index(start, array.len());
-        let found = visit(&ctx, array, &mapper, start, |_, _, answer| {
-            (!answer.is_unit()).then_some(answer)
-        })?;
+        let found = visit(&ctx, array, &mapper, start, |_, _, answer| (!answer.is_unit()).then_some(answer))?;
         Ok(found.unwrap_or_default())
     }
 
@@ -207,10 +201,7 @@ pub(crate) mod functions {
         array: &mut Array,
         filter: FnPtr,
     ) -> Result<bool, Box<EvalAltResult>> {
-        Ok(visit(&ctx, array, &filter, 0, |_, _, answer| {
-            is_yes(answer).then_some(())
-        })?
-        .is_some())
+        Ok(visit(&ctx, array, &filter, 0, |_, _, answer| is_yes(answer).then_some(()))?.is_some())
     }
 
     /// Whether `filter` says `true` to all items.
@@ -220,10 +211,7 @@ pub(crate) mod functions {
         array: &mut Array,
         filter: FnPtr,
     ) -> Result<bool, Box<EvalAltResult>> {
-        Ok(visit(&ctx, array, &filter, 0, |_, _, answer| {
-            (!is_yes(answer)).then_some(())
-        })?
-        .is_none())
+        Ok(visit(&ctx, array, &filter, 0, |_, _, answer| (!is_yes(answer)).then_some(()))?.is_none())
     }
 
     /// Removes items that `same` says are the same as the one before them.
@@ -246,11 +234,7 @@ pub(crate) mod functions {
         }
         let mut kept = kept.into_iter().peekable();
         let items = std::mem::take(array).into_iter().enumerate();
-        array.extend(
-            items
-                .filter(|(index, _)| kept.next_if_eq(index).is_some())
-                .map(|(_, item)| item),
-        );
+        array.extend(items.filter(|(index, _)| kept.next_if_eq(index).is_some()).map(|(_, item)| item));
         Ok(())
     }
 

@@ -31,10 +31,9 @@ pub(crate) fn register(module: &mut Module) {
     by_name!("sort", sort);
     by_name!("drain", drain);
     by_name!("retain", retain);
-    named("index_of").set_into_module(
-        module,
-        |ctx: NativeCallContext<'_>, array: &mut Array, text: &str| position_of(&ctx, array, text, 0),
-    );
+    named("index_of").set_into_module(module, |ctx: NativeCallContext<'_>, array: &mut Array, text: &str| {
+        position_of(&ctx, array, text, 0)
+    });
     named("index_of").set_into_module(
         module,
         |ctx: NativeCallContext<'_>, array: &mut Array, text: &str, start: i64| {

@@ -21,18 +21,11 @@ fn partition(
     let callback = Callback::on_items(ctx, filter, VALUE_AT, OFFERED);
     let mut taken = Vec::new();
     for (key, value) in map.iter_mut() {
-        if !keep(is_yes(callback.call_on(
-            value,
-            VALUE_AT,
-            &[key.clone().into()],
-        )?)) {
+        if !keep(is_yes(callback.call_on(value, VALUE_AT, &[key.clone().into()])?)) {
             taken.push(key.clone());
         }
     }
-    Ok(taken
-        .into_iter()
-        .filter_map(|key| map.remove_entry(&key))
-        .collect())
+    Ok(taken.into_iter().filter_map(|key| map.remove_entry(&key)).collect())
 }
 
 #[export_module]
@@ -51,12 +44,7 @@ pub(crate) mod functions {
         let callback = Callback::on_items(&ctx, &mapper, VALUE_AT, OFFERED);
         map.iter_mut()
             .map(|(key, value)| {
-                Ok((
-                    key.clone(),
-                    callback
-                        .call_on(value, VALUE_AT, &[key.clone().into()])?
-                        .flatten(),
-                ))
+                Ok((key.clone(), callback.call_on(value, VALUE_AT, &[key.clone().into()])?.flatten()))
             })
             .collect()
     }

@@ -1,0 +1,82 @@
+//! What the outside sees of a hob that serves: the surface between the HTTP API and the core.
+
+use std::collections::BTreeMap;
+
+use hob_model::{Diagnostic, RunId, Value};
+use hob_runs::Runs;
+
+/// How a webhook answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Respond {
+    /// 202 with the run's id, once it is durable.
+    #[default]
+    Accepted,
+    /// 200 with the value when the run has ended.
+    Last,
+}
+
+/// A declared webhook that fits a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebhookMatch {
+    /// The workflow to start.
+    pub workflow: String,
+    /// The parameters in the path: `/media/:kind` gives `kind`.
+    pub params: BTreeMap<String, String>,
+    /// How to answer.
+    pub respond: Respond,
+    /// The shared secret that the request must prove to know.
+    pub secret: Option<String>,
+}
+
+/// A command about a service.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServiceCommand {
+    /// Starts it, and what it needs.
+    Start,
+    /// Stops it, after what depends on it.
+    Stop,
+    /// Stops and starts it.
+    Restart,
+    /// Leaves it alone from now on.
+    Hold {
+        /// For how long; for ever when absent.
+        duration: Option<std::time::Duration>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Ends a hold.
+    Release,
+}
+
+/// The core of a hob that serves, as the API and the socket see it.
+pub trait Hub: Send + Sync + 'static {
+    /// All runs.
+    fn runs(&self) -> &Runs;
+
+    /// Whether the homelab was applied and triggers are served.
+    fn ready(&self) -> bool;
+
+    /// The declared webhook for a request.
+    fn webhook(&self, method: &str, path: &str) -> Option<WebhookMatch>;
+
+    /// Starts a declared workflow; returns once that is durable.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the journal cannot take it.
+    fn start(&self, workflow: &str, input: Value, trigger: &str) -> Result<RunId, Diagnostic>;
+
+    /// What `hob status --json` prints.
+    fn status(&self) -> serde_json::Value;
+
+    /// What `hob schedule list --json` prints.
+    fn schedules(&self) -> serde_json::Value;
+
+    /// Carries out a command about a service; blocks until it is done.
+    ///
+    /// # Errors
+    /// When there is no such service, or it did not come to the state that was asked for.
+    fn service(&self, name: &str, command: ServiceCommand) -> Result<serde_json::Value, Diagnostic>;
+
+    /// The process ids that live with this effect key in their environment.
+    fn living(&self, key: &str) -> Vec<u32>;
+}

@@ -1,0 +1,287 @@
+//! Bundles: the immutable sources that runs are pinned to, and what is made of them once per process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use bytes::Bytes;
+use hob_journal::{BundleRecord, Journal, Write};
+use hob_model::{Code, Diagnostic, Digest, Source};
+use rhai::{AST, ASTNode, Engine, Expr, Scope, Shared, Stmt};
+
+use crate::declare::Declared;
+use crate::run_cx::lock;
+
+/// The largest source or included file, in bytes.
+pub const SOURCE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most files of one bundle.
+pub const BUNDLE_FILES_MAX: usize = 2_000;
+
+/// Reads sources. The engine does no I/O itself.
+pub trait Loader {
+    /// The bytes of the file at `path`, relative to the directory that the bundle is made of.
+    ///
+    /// # Errors
+    /// What the system said, as text.
+    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+}
+
+/// An immutable set of sources.
+pub struct Bundle {
+    /// What the journal keeps of it.
+    pub record: BundleRecord,
+    files: BTreeMap<String, Arc<str>>,
+    programs: Mutex<HashMap<String, Arc<AST>>>,
+    pub(crate) modules: Mutex<HashMap<String, Shared<rhai::Module>>>,
+    pub(crate) declared: OnceLock<Result<Arc<Vec<Declared>>, Diagnostic>>,
+}
+
+/// `path` as it stands in the file `from`: relative to that file's directory, without `.` and inner `..`.
+#[must_use]
+pub fn join(from: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = match from.rfind('/') {
+        Some(at) if !path.starts_with('/') => from[..at].split('/').collect(),
+        _ => Vec::new(),
+    };
+    for part in path.trim_start_matches('/').split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            other => parts.push(other),
+        }
+    }
+    parts.join("/")
+}
+
+/// The file of a module: `import "services/media"` means `services/media.rhai`.
+#[must_use]
+pub(crate) fn module_file(from: &str, path: &str) -> String {
+    let joined = join(from, path);
+    if joined.ends_with(".rhai") { joined } else { format!("{joined}.rhai") }
+}
+
+impl Bundle {
+    /// Collects `root` and everything it imports or includes.
+    ///
+    /// # Errors
+    /// All problems: files that are missing or do not parse, imports whose path is not a plain text.
+    pub fn collect(
+        root: &str,
+        origin: &str,
+        host: &str,
+        loader: &dyn Loader,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let engine = crate::evaluate::parsing_engine();
+        let mut files = BTreeMap::new();
+        let mut problems = Vec::new();
+        let mut queue = vec![(root.to_owned(), None::<Source>)];
+        while let Some((path, wanted_by)) = queue.pop() {
+            if files.contains_key(&path) {
+                continue;
+            }
+            let text = match read(loader, &path) {
+                Ok(text) => text,
+                Err(problem) => {
+                    problems.push(missing(&path, &problem, wanted_by));
+                    continue;
+                }
+            };
+            if path.ends_with(".rhai") {
+                match parse(&engine, &path, &text) {
+                    Ok(ast) => references(&ast, &path, &mut queue, &mut problems),
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            files.insert(path, Arc::<str>::from(text));
+            if files.len() > BUNDLE_FILES_MAX {
+                let text = format!("more than {BUNDLE_FILES_MAX} files are imported");
+                return Err(vec![Diagnostic::error(Code::LimitReached, text)]);
+            }
+        }
+        if problems.is_empty() { Ok(Self::of(files, root, origin, host)) } else { Err(problems) }
+    }
+
+    /// The bundle of one text that stands in no file: `hob eval`, standard input.
+    #[must_use]
+    pub fn of_text(name: &str, text: &str, origin: &str, host: &str) -> Self {
+        Self::of(BTreeMap::from([(name.to_owned(), Arc::from(text))]), name, origin, host)
+    }
+
+    fn of(files: BTreeMap<String, Arc<str>>, root: &str, origin: &str, host: &str) -> Self {
+        let listed: Vec<(String, Digest)> =
+            files.iter().map(|(path, text)| (path.clone(), Digest::of(text.as_bytes()))).collect();
+        let mut hasher = blake3::Hasher::new_derive_key("hob bundle v1");
+        let mut part = |text: &[u8]| {
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text);
+        };
+        part(root.as_bytes());
+        part(host.as_bytes());
+        for (path, digest) in &listed {
+            part(path.as_bytes());
+            part(&digest.0);
+        }
+        let digest = Digest(*hasher.finalize().as_bytes());
+        let record = BundleRecord {
+            digest,
+            files: listed,
+            root: root.to_owned(),
+            origin: origin.to_owned(),
+            host: host.to_owned(),
+        };
+        Self::with(record, files)
+    }
+
+    fn with(record: BundleRecord, files: BTreeMap<String, Arc<str>>) -> Self {
+        Self {
+            record,
+            files,
+            programs: Mutex::default(),
+            modules: Mutex::default(),
+            declared: OnceLock::new(),
+        }
+    }
+
+    /// Reads a bundle back from the journal.
+    ///
+    /// # Errors
+    /// When it, or one of its sources, is missing or damaged.
+    pub fn load(journal: &dyn Journal, digest: Digest) -> Result<Self, String> {
+        let missing =
+            |what: &str| format!("the journal is damaged: {what} of bundle {} is missing", digest.short());
+        let record =
+            journal.bundle(digest).map_err(|e| e.to_string())?.ok_or_else(|| missing("the record"))?;
+        let mut files = BTreeMap::new();
+        for (path, file) in &record.files {
+            let bytes = journal.blob(*file).map_err(|e| e.to_string())?.ok_or_else(|| missing(path))?;
+            let text = String::from_utf8(bytes.to_vec()).map_err(|_| missing(path))?;
+            files.insert(path.clone(), Arc::from(text));
+        }
+        Ok(Self::with(record, files))
+    }
+
+    /// What stores it in the journal.
+    #[must_use]
+    pub fn writes(&self) -> Vec<Write> {
+        let blob = |text: &Arc<str>| {
+            Write::Blob(Digest::of(text.as_bytes()), Bytes::copy_from_slice(text.as_bytes()))
+        };
+        self.files.values().map(blob).chain([Write::Bundle(self.record.clone())]).collect()
+    }
+
+    /// Its content address.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.record.digest
+    }
+
+    /// The text of a file.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<Arc<str>> {
+        self.files.get(path).cloned()
+    }
+
+    /// Its files.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Arc<str>)> {
+        self.files.iter().map(|(path, text)| (path.as_str(), text))
+    }
+
+    /// The compiled form of a file, where the variables named in `variables` exist.
+    ///
+    /// # Errors
+    /// When the file is not part of the bundle or does not parse.
+    pub(crate) fn program(
+        &self,
+        engine: &Engine,
+        path: &str,
+        variables: &[&'static str],
+    ) -> Result<Arc<AST>, Diagnostic> {
+        if let Some(program) = lock(&self.programs).get(path) {
+            return Ok(Arc::clone(program));
+        }
+        let text = self.text(path).ok_or_else(|| missing(path, "it is not part of the bundle", None))?;
+        let mut scope = Scope::new();
+        for variable in variables {
+            scope.push(*variable, ());
+        }
+        let compiled = engine.compile_with_scope(&scope, &*text);
+        let mut ast = compiled.map_err(|error| crate::diagnose::parse_error(&error, path))?;
+        ast.set_source(path);
+        let ast = Arc::new(ast);
+        lock(&self.programs).insert(path.to_owned(), Arc::clone(&ast));
+        Ok(ast)
+    }
+}
+
+fn read(loader: &dyn Loader, path: &str) -> Result<String, String> {
+    let bytes = loader.read(path)?;
+    if bytes.len() > SOURCE_BYTES_MAX {
+        return Err(format!("it has {} bytes; at most {SOURCE_BYTES_MAX} are read", bytes.len()));
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| format!("it is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
+}
+
+fn missing(path: &str, why: &str, wanted_by: Option<Source>) -> Diagnostic {
+    match wanted_by {
+        Some(source) => Diagnostic::error(Code::MissingModule, format!("`{path}` cannot be imported: {why}"))
+            .at(source)
+            .hint("paths are relative to the file that imports them; `.rhai` is added"),
+        None => Diagnostic::error(Code::UnreadableScript, format!("`{path}` cannot be read: {why}")),
+    }
+}
+
+fn parse(engine: &Engine, path: &str, text: &str) -> Result<AST, Diagnostic> {
+    let mut scope = Scope::new();
+    scope.push("input", ());
+    engine.compile_with_scope(&scope, text).map_err(|error| crate::diagnose::parse_error(&error, path))
+}
+
+/// Queues what a script imports and includes.
+fn references(
+    ast: &AST,
+    path: &str,
+    queue: &mut Vec<(String, Option<Source>)>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    ast.walk(&mut |nodes| {
+        let source = |position: rhai::Position| Source {
+            file: path.into(),
+            line: position.line().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+            column: position.position().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        };
+        match nodes.last() {
+            Some(ASTNode::Stmt(Stmt::Import(import, position))) => match &import.0 {
+                Expr::StringConstant(text, at) => queue.push((module_file(path, text), Some(source(*at)))),
+                _ => problems.push(
+                    Diagnostic::error(Code::MissingModule, "the path of an import is not a plain text")
+                        .at(source(*position))
+                        .hint("write the path itself, so that a run can be pinned to its sources"),
+                ),
+            },
+            Some(ASTNode::Expr(Expr::FnCall(call, _))) if call.name.as_str().starts_with("include_") => {
+                if let Some(Expr::StringConstant(text, at)) = call.args.first() {
+                    queue.push((join(path, text), Some(source(*at))));
+                }
+            }
+            _ => {}
+        }
+        true
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join;
+
+    #[test]
+    fn paths_are_relative_to_the_importing_file() {
+        for (from, path, joined) in [
+            ("homelab.rhai", "services/media", "services/media"),
+            ("services/media.rhai", "util", "services/util"),
+            ("services/media.rhai", "../lib/x", "lib/x"),
+            ("a.rhai", "../x", "../x"),
+            ("", "./x", "x"),
+        ] {
+            assert_eq!(join(from, path), joined, "{from} {path}");
+        }
+    }
+}

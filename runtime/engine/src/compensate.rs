@@ -1,0 +1,120 @@
+//! What runs when a run fails or is cancelled (`undo`), or always at its end (`finally`).
+
+use std::sync::Arc;
+
+use hob_model::{BranchEnd, EntryKind, Payload, Position, Value};
+use rhai::{Dynamic, Engine, FnPtr, NativeCallContext};
+
+use crate::branch::{BranchCx, BranchHandle, within};
+use crate::convert::{to_dynamic, to_value};
+use crate::latch::{Latch, on_fresh_flag};
+use crate::run_cx::{RunCx, lock};
+
+/// A closure kept beyond the call that handed it over, with the context that it needs: imports, private functions.
+#[derive(Clone)]
+pub struct Closure {
+    /// The closure.
+    pub function: FnPtr,
+    #[allow(deprecated)] // Rhai's word for "volatile": it is the only way to keep a call context.
+    context: rhai::NativeCallContextStore,
+}
+
+#[allow(deprecated)]
+impl Closure {
+    /// Keeps `function` as it can be called at this place.
+    #[must_use]
+    pub fn capture(ctx: &NativeCallContext<'_>, function: FnPtr) -> Self {
+        Self { function, context: ctx.store_data() }
+    }
+
+    /// Calls it in `engine`, as a part of the evaluation with `tag`, with copies of what it captured.
+    ///
+    /// # Errors
+    /// Whatever the closure ends with.
+    pub fn call(&self, engine: &Engine, tag: Dynamic, args: &[Dynamic]) -> crate::convert::RhaiResult {
+        let mut context = self.context.clone();
+        context.global.tag = tag;
+        let function = crate::convert::deep_copy_fn(&self.function);
+        crate::language::call_flexible(&context.create_context(engine), &function, args)
+    }
+}
+
+/// A registered `undo` or `finally`.
+pub struct Compensation {
+    /// Where it was registered.
+    pub position: Position,
+    /// The number of the entry that registered it: the order in which compensations run, backwards.
+    pub seq: u64,
+    /// What to call.
+    pub closure: Closure,
+    /// For an effect's own undo: its outcome.
+    pub argument: Option<Value>,
+    /// Whether it runs on success, too.
+    pub always: bool,
+}
+
+/// Whether all compensations came to their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compensated {
+    /// They did; how many there were.
+    Done(usize),
+    /// One of them waits, paused or met a stopped journal.
+    Halted,
+}
+
+/// Runs what was registered, last first: all of it after a failure, only `finally` after success.
+pub(crate) fn run_all(run: &Arc<RunCx>, engine: &Engine, failed: bool) -> (Compensated, Option<Arc<Latch>>) {
+    let mut registered: Vec<Compensation> = std::mem::take(&mut *lock(&run.compensations));
+    registered.sort_by_key(|compensation| std::cmp::Reverse(compensation.seq));
+    let mut count = 0;
+    for compensation in registered.iter().filter(|compensation| failed || compensation.always) {
+        count += 1;
+        let position = undo_position(&compensation.position);
+        if lock(&run.records).ended.contains_key(position.as_str()) {
+            continue;
+        }
+        let latch = Latch::shielded();
+        let branch = BranchCx::open(run, position.clone(), Arc::clone(&latch), false);
+        let tag = Dynamic::from(BranchHandle(Arc::clone(&branch)));
+        let args: Vec<Dynamic> = compensation.argument.iter().cloned().map(to_dynamic).collect();
+        let result = on_fresh_flag(|| within(&branch, || compensation.closure.call(engine, tag, &args)));
+        if latch.get().is_some() {
+            return (Compensated::Halted, Some(latch));
+        }
+        let end = match result
+            .map_err(|error| crate::diagnose::error_value(&error))
+            .and_then(|value| to_value(&value))
+        {
+            Ok(value) => BranchEnd::Value(RunCx::payload(&value).0),
+            Err(error) => BranchEnd::Error(error),
+        };
+        if let BranchEnd::Error(error) = &end {
+            run.host.observer.log(
+                run.id,
+                "error",
+                &format!("the compensation at {position} failed: {error}"),
+            );
+        }
+        run.append(
+            vec![EntryKind::BranchEnded { position, end: without_blob(end), compensates: false }],
+            vec![],
+        );
+    }
+    (Compensated::Done(count), None)
+}
+
+/// Where the effects of a compensation stand.
+fn undo_position(registered: &Position) -> Position {
+    match registered.leaf() {
+        Some(hob_model::position::Leaf::Effect(n)) => registered.parent().branch(n, "undo"),
+        _ => registered.branch(1, "undo"),
+    }
+}
+
+/// The value of a compensation is for people: a large one is not worth a blob.
+fn without_blob(end: BranchEnd) -> BranchEnd {
+    match end {
+        BranchEnd::Value(Payload::Blob(..)) => BranchEnd::Value(RunCx::payload(&Value::Unit).0),
+        other => other,
+    }
+}

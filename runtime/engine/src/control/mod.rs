@@ -1,0 +1,62 @@
+//! The controls: what scripts call to structure a run. They are part of the language, not of a primitive.
+
+mod carry;
+mod emit;
+mod error;
+mod group;
+mod invoke;
+mod log;
+mod parallel;
+mod recorded;
+mod retry;
+mod step;
+mod undo;
+mod wait;
+
+use rhai::Module;
+
+/// Adds all controls to the global module.
+pub(crate) fn install(module: &mut Module) {
+    carry::install(module);
+    emit::install(module);
+    error::install(module);
+    invoke::install(module);
+    parallel::install(module);
+    retry::install(module);
+    step::install(module);
+    undo::install(module);
+    wait::install(module);
+}
+
+/// The module `log`.
+pub(crate) fn log_module() -> Module {
+    log::module()
+}
+
+pub(crate) use log::print;
+
+/// The names and one line of help of each control, for `help`, completion and "did you mean".
+pub const CONTROLS: [(&str, &str); 22] = [
+    ("step(name, fn)", "names a group of effects in history and in the graph"),
+    ("parallel(items, |item| …, #{ max, fail_fast })", "runs branches side by side"),
+    ("race(list)", "runs branches until the first ends; the others are cancelled"),
+    ("retry(#{ attempts, backoff, max, on }, || …)", "tries a block again after errors"),
+    ("undo(fn)", "registers what undoes the work so far, should the run fail"),
+    ("finally(fn)", "registers what is done at the end of the run, however it ends"),
+    ("sleep(duration)", "suspends for a time"),
+    ("sleep_until(time)", "suspends until a time"),
+    ("wait_for(event, #{ where, timeout })", "suspends until an event"),
+    ("wait_signal(name, #{ timeout })", "suspends until a signal, and gives its payload"),
+    ("approve(prompt, #{ timeout })", "suspends until a person says yes or no"),
+    ("invoke(workflow, input)", "starts another workflow and waits for its value"),
+    ("emit(event, payload)", "puts an event on the bus"),
+    ("carry(state)", "ends the run and starts its successor"),
+    ("run_id()", "the id of this run"),
+    ("attempt()", "the number of this attempt, from 1"),
+    ("fail(message)", "ends the run with an error"),
+    ("error(e)", "anything caught, as an error map"),
+    ("log::debug(message)", "writes to the log of the run"),
+    ("log::info(message)", "writes to the log of the run"),
+    ("log::warn(message)", "writes to the log of the run"),
+    ("log::error(message)", "writes to the log of the run"),
+];

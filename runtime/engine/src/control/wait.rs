@@ -1,0 +1,123 @@
+//! `sleep`, `sleep_until`, `wait_for`, `wait_signal`, `approve`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hob_model::{OpError, Timestamp, Value, Wait, duration};
+use hob_primitive::OptionMap;
+use rhai::{Dynamic, FuncRegistration, ImmutableString, Map, Module, NativeCallContext};
+
+use super::recorded::{Control, misuse};
+use crate::convert::{RhaiResult, to_value};
+
+/// The options of waits: a time limit, and for events a filter.
+struct WaitOptions {
+    timeout: Option<Duration>,
+    filter: BTreeMap<String, Value>,
+}
+
+fn read_options(
+    ctx: &NativeCallContext<'_>,
+    name: &str,
+    map: Map,
+) -> Result<(WaitOptions, Value), Box<rhai::EvalAltResult>> {
+    let read = || {
+        let value = to_value(&Dynamic::from_map(map))?;
+        let Value::Map(pairs) = value.clone() else {
+            return Err(OpError::invalid("expected a map of options"));
+        };
+        let mut options = OptionMap::new(pairs);
+        let timeout = options.take("timeout")?;
+        let filter = if name == "wait_for" {
+            options.take::<Option<_>>("where")?.unwrap_or_default()
+        } else {
+            BTreeMap::new()
+        };
+        options.read::<hob_primitive::NoOptions>()?;
+        Ok((WaitOptions { timeout, filter }, value))
+    };
+    read().map_err(|error| misuse(ctx, name, error))
+}
+
+fn later(now: Timestamp, duration: Duration) -> Result<Timestamp, OpError> {
+    now.checked_add(duration).map_err(|_| OpError::invalid("that time is past the end of the calendar"))
+}
+
+fn deadline(now: Timestamp, options: &WaitOptions) -> Result<Option<Timestamp>, OpError> {
+    options.timeout.map(|timeout| later(now, timeout)).transpose()
+}
+
+fn sleep(ctx: NativeCallContext<'_>, text: ImmutableString) -> RhaiResult {
+    let control = Control::enter(&ctx, "sleep", Value::Array(vec![Value::from(text.as_str())]))?;
+    let run = &control.branch.run;
+    control.wait(&ctx, || {
+        let duration = duration::parse(&text).map_err(|error| OpError::invalid(error.to_string()))?;
+        Ok((Wait::Until(later(run.now(), duration)?), vec![]))
+    })
+}
+
+fn sleep_until(ctx: NativeCallContext<'_>, text: ImmutableString) -> RhaiResult {
+    let control = Control::enter(&ctx, "sleep_until", Value::Array(vec![Value::from(text.as_str())]))?;
+    control.wait(&ctx, || {
+        let at: Timestamp = text.parse().map_err(|_| {
+            OpError::invalid(format!("`{text}` is no time"))
+                .hint("write RFC 3339 with an offset: \"2027-01-01T08:00:00+01:00\"")
+        })?;
+        Ok((Wait::Until(at), vec![]))
+    })
+}
+
+fn wait_signal(ctx: NativeCallContext<'_>, name: ImmutableString, options: Map) -> RhaiResult {
+    let (options, given) = read_options(&ctx, "wait_signal", options)?;
+    let control = Control::enter(&ctx, "wait_signal", Value::Array(vec![Value::from(name.as_str()), given]))?;
+    let run = &control.branch.run;
+    control.wait(&ctx, || {
+        Ok((Wait::Signal { name: name.to_string(), deadline: deadline(run.now(), &options)? }, vec![]))
+    })
+}
+
+fn approve(ctx: NativeCallContext<'_>, prompt: ImmutableString, options: Map) -> RhaiResult {
+    let (options, given) = read_options(&ctx, "approve", options)?;
+    let control = Control::enter(&ctx, "approve", Value::Array(vec![Value::from(prompt.as_str()), given]))?;
+    let run = &control.branch.run;
+    control.wait(&ctx, || {
+        Ok((Wait::Approval { prompt: prompt.to_string(), deadline: deadline(run.now(), &options)? }, vec![]))
+    })
+}
+
+fn wait_for(ctx: NativeCallContext<'_>, pattern: ImmutableString, options: Map) -> RhaiResult {
+    let (options, given) = read_options(&ctx, "wait_for", options)?;
+    let control = Control::enter(&ctx, "wait_for", Value::Array(vec![Value::from(pattern.as_str()), given]))?;
+    let (run, after) = (&control.branch.run, control.branch.event_mark());
+    control.wait(&ctx, || {
+        let filter = Value::Map(options.filter.clone());
+        Ok((
+            Wait::Event {
+                pattern: pattern.to_string(),
+                filter,
+                after,
+                deadline: deadline(run.now(), &options)?,
+            },
+            vec![],
+        ))
+    })
+}
+
+/// Registers `name` with one text and with a text and options.
+macro_rules! with_options {
+    ($module:expr, $name:literal, $function:ident) => {
+        FuncRegistration::new($name)
+            .set_into_module($module, |ctx: NativeCallContext<'_>, text: ImmutableString| {
+                $function(ctx, text, Map::new())
+            });
+        FuncRegistration::new($name).set_into_module($module, $function);
+    };
+}
+
+pub(super) fn install(module: &mut Module) {
+    FuncRegistration::new("sleep").set_into_module(module, sleep);
+    FuncRegistration::new("sleep_until").set_into_module(module, sleep_until);
+    with_options!(module, "wait_signal", wait_signal);
+    with_options!(module, "wait_for", wait_for);
+    with_options!(module, "approve", approve);
+}

@@ -1,0 +1,116 @@
+//! Between Rhai's values and the journal's.
+
+use hob_model::value::VALUE_DEPTH_MAX;
+use hob_model::{OpError, Value};
+use rhai::{Array, Blob, Dynamic, EvalAltResult, FnPtr, Map, Position};
+
+use crate::handle::Handle;
+
+/// The value that `dynamic` stands for.
+///
+/// # Errors
+/// When it holds something that cannot be written down: a closure, a range, or nesting without end.
+pub fn to_value(dynamic: &Dynamic) -> Result<Value, OpError> {
+    value_at(dynamic, 0)
+}
+
+fn value_at(dynamic: &Dynamic, depth: usize) -> Result<Value, OpError> {
+    if depth > VALUE_DEPTH_MAX {
+        return Err(OpError::invalid(format!("the value nests deeper than {VALUE_DEPTH_MAX} levels")));
+    }
+    if let Ok(v) = dynamic.as_int() {
+        return Ok(Value::Int(v));
+    }
+    if dynamic.is_unit() {
+        return Ok(Value::Unit);
+    }
+    if let Ok(v) = dynamic.as_bool() {
+        return Ok(Value::Bool(v));
+    }
+    if let Ok(v) = dynamic.as_immutable_string_ref() {
+        return Ok(Value::String(v.as_str().to_owned()));
+    }
+    if let Ok(v) = dynamic.as_float() {
+        return Ok(Value::Float(v));
+    }
+    if let Ok(v) = dynamic.as_char() {
+        return Ok(Value::Char(v));
+    }
+    if let Some(v) = dynamic.read_lock::<Array>() {
+        return v.iter().map(|item| value_at(item, depth + 1)).collect::<Result<_, _>>().map(Value::Array);
+    }
+    if let Some(v) = dynamic.read_lock::<Map>() {
+        let pairs = v.iter().map(|(key, item)| Ok((key.to_string(), value_at(item, depth + 1)?)));
+        return pairs.collect::<Result<_, _>>().map(Value::Map);
+    }
+    if let Some(v) = dynamic.read_lock::<Blob>() {
+        return Ok(Value::Blob(v.clone()));
+    }
+    if let Some(v) = dynamic.read_lock::<Handle>() {
+        return Ok(Value::String(v.name.clone()));
+    }
+    let what = if dynamic.is::<FnPtr>() { "a closure" } else { dynamic.type_name() };
+    Err(OpError::invalid(format!("{what} cannot be written to the journal"))
+        .hint("pass texts, numbers, arrays, maps or blobs; call the closure and pass its result"))
+}
+
+/// The Rhai value of `value`.
+#[must_use]
+pub fn to_dynamic(value: Value) -> Dynamic {
+    match value {
+        Value::Unit => Dynamic::UNIT,
+        Value::Bool(v) => v.into(),
+        Value::Int(v) => v.into(),
+        Value::Float(v) => v.into(),
+        Value::Char(v) => v.into(),
+        Value::String(v) => v.into(),
+        Value::Blob(v) => Dynamic::from_blob(v),
+        Value::Array(v) => Dynamic::from_array(v.into_iter().map(to_dynamic).collect()),
+        Value::Map(v) => {
+            Dynamic::from_map(v.into_iter().map(|(key, item)| (key.into(), to_dynamic(item))).collect())
+        }
+    }
+}
+
+/// The Rhai error that a script catches as the map of `error`.
+#[must_use]
+pub fn to_rhai_error(error: &OpError, at: Position) -> Box<EvalAltResult> {
+    Box::new(EvalAltResult::ErrorRuntime(to_dynamic(error.to_value()), at))
+}
+
+/// A copy that shares nothing with `dynamic`: captured variables of a closure are cells, and two branches must not
+/// see each other's.
+#[must_use]
+pub fn deep_copy(dynamic: &Dynamic) -> Dynamic {
+    let flat = dynamic.flatten_clone();
+    let copy = if flat.is::<FnPtr>() {
+        deep_copy_fn(&flat.cast::<FnPtr>()).into()
+    } else if flat.is_array() {
+        let items = flat.cast::<Array>();
+        Dynamic::from_array(items.iter().map(deep_copy).collect())
+    } else if flat.is_map() {
+        let items = flat.cast::<Map>();
+        Dynamic::from_map(items.iter().map(|(key, item)| (key.clone(), deep_copy(item))).collect())
+    } else {
+        flat
+    };
+    if dynamic.is_shared() { copy.into_shared() } else { copy }
+}
+
+/// As [`deep_copy`], for a closure.
+#[must_use]
+pub fn deep_copy_fn(closure: &FnPtr) -> FnPtr {
+    let mut copy = closure.clone();
+    copy.iter_curry_mut().for_each(|captured| *captured = deep_copy(captured));
+    copy
+}
+
+/// A digest of what a closure captured, by value; closures and handles inside count by name.
+#[must_use]
+pub fn captures_digest(closure: &FnPtr) -> hob_model::Digest {
+    let captured = closure.curry().iter().map(|captured| to_value(captured).unwrap_or_default()).collect();
+    hob_model::Digest::of(&Value::Array(captured).encode())
+}
+
+/// What an evaluation gives.
+pub(crate) type RhaiResult = Result<Dynamic, Box<EvalAltResult>>;

@@ -1,0 +1,273 @@
+//! Declarations: what `homelab.rhai` evaluates to.
+//!
+//! Evaluating it is pure. Each call of `service`, `schedule`, … adds one [`Declared`]; closures are kept with what
+//! they captured and run later, as runs of their own. What the options mean is not decided here: the planner and the
+//! scheduler validate them, so that all mistakes are reported at once.
+
+use std::sync::{Arc, Mutex};
+
+use hob_model::{OpError, Source, Value};
+use rhai::{
+    Array, Dynamic, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext,
+};
+
+use crate::branch::source_of;
+use crate::bundle::Bundle;
+use crate::compensate::Closure;
+use crate::convert::{RhaiResult, captures_digest, to_rhai_error, to_value};
+use crate::handle::Handle;
+use crate::run_cx::lock;
+
+/// The most declarations of one homelab.
+pub const DECLARATIONS_MAX: usize = 10_000;
+
+/// One declared thing, as it was written.
+#[derive(Clone)]
+pub struct Declared {
+    /// `service`, `tier`, `schedule`, `workflow`, `host` or `homelab`.
+    pub kind: &'static str,
+    /// Its name; that of the homelab for `homelab`.
+    pub name: String,
+    /// Its options, without closures; handles are names.
+    pub options: Value,
+    /// Its closures, by the path of the option that held them; the body of a schedule or workflow has the path `""`.
+    pub closures: Vec<(String, Closure)>,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+impl Declared {
+    /// The body of a schedule or workflow.
+    #[must_use]
+    pub fn body(&self) -> Option<&Closure> {
+        self.closures.iter().find(|(path, _)| path.is_empty()).map(|(_, closure)| closure)
+    }
+
+    /// A digest of what the body captured.
+    #[must_use]
+    pub fn captures(&self) -> Option<hob_model::Digest> {
+        self.body().map(|body| captures_digest(&body.function))
+    }
+}
+
+/// Collects declarations while a homelab is evaluated; is the tag of evaluations that must not act.
+pub struct Declaring {
+    /// The sources, for `include_text`.
+    pub(crate) bundle: Arc<Bundle>,
+    /// Whether declaring is allowed: not while a module is loaded by a run.
+    collects: bool,
+    declared: Mutex<Vec<Declared>>,
+}
+
+impl Declaring {
+    /// For the evaluation of a homelab.
+    #[must_use]
+    pub(crate) fn collecting(bundle: Arc<Bundle>) -> Arc<Self> {
+        Arc::new(Self { bundle, collects: true, declared: Mutex::default() })
+    }
+
+    /// For modules that a run loads.
+    #[must_use]
+    pub(crate) fn refusing(bundle: Arc<Bundle>) -> Arc<Self> {
+        Arc::new(Self { bundle, collects: false, declared: Mutex::default() })
+    }
+
+    /// What was declared.
+    pub(crate) fn take(&self) -> Vec<Declared> {
+        std::mem::take(&mut lock(&self.declared))
+    }
+}
+
+fn add(
+    ctx: &NativeCallContext<'_>,
+    kind: &'static str,
+    name: &str,
+    options: Map,
+    body: Option<FnPtr>,
+) -> RhaiResult {
+    let refuse = |error: OpError| -> Box<EvalAltResult> {
+        let mut error = error;
+        kind.clone_into(&mut error.operation);
+        to_rhai_error(&error, ctx.call_position())
+    };
+    let declaring =
+        ctx.tag().and_then(|tag| tag.read_lock::<crate::branch::DeclaringHandle>().map(|h| Arc::clone(&h.0)));
+    let Some(declaring) = declaring.filter(|declaring| declaring.collects) else {
+        let error = OpError::denied(format!("`{kind}` declares, and a run does not declare"));
+        return Err(refuse(error.hint("move it to homelab.rhai, which `hob up` and `hob plan` read")));
+    };
+    let mut closures: Vec<(String, Closure)> =
+        body.into_iter().map(|f| (String::new(), Closure::capture(ctx, f))).collect();
+    let options = split(ctx, Dynamic::from_map(options), "", &mut closures).map_err(refuse)?;
+    let mut declared = lock(&declaring.declared);
+    if declared.len() >= DECLARATIONS_MAX {
+        return Err(refuse(OpError::invalid(format!("more than {DECLARATIONS_MAX} declarations"))));
+    }
+    declared.push(Declared { kind, name: name.to_owned(), options, closures, source: source_of(ctx) });
+    Ok(Dynamic::from(Handle { kind, name: name.to_owned() }))
+}
+
+/// The options as data; closures among them go to `closures`.
+fn split(
+    ctx: &NativeCallContext<'_>,
+    value: Dynamic,
+    path: &str,
+    closures: &mut Vec<(String, Closure)>,
+) -> Result<Value, OpError> {
+    let under = |key: &str| {
+        if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    };
+    let value = value.flatten();
+    if value.is::<FnPtr>() {
+        closures.push((path.to_owned(), Closure::capture(ctx, value.cast())));
+        return Ok(Value::Unit);
+    }
+    if value.is_map() {
+        let pairs = value.cast::<Map>().into_iter();
+        let read = |(key, item): (rhai::Identifier, Dynamic)| {
+            Ok((key.to_string(), split(ctx, item, &under(&key), closures)?))
+        };
+        return pairs.map(read).collect::<Result<_, _>>().map(Value::Map);
+    }
+    if value.is_array() {
+        let items = value.cast::<Array>().into_iter().enumerate();
+        let read = |(at, item): (usize, Dynamic)| split(ctx, item, &under(&at.to_string()), closures);
+        return items.map(read).collect::<Result<_, _>>().map(Value::Array);
+    }
+    to_value(&value)
+}
+
+/// A map that says what it is: a gate or a trigger.
+fn tagged(tag: &str, kind: &str, fields: &[(&str, Dynamic)]) -> Dynamic {
+    let mut map = Map::new();
+    map.insert(tag.into(), kind.into());
+    for (key, value) in fields {
+        map.insert((*key).into(), value.clone());
+    }
+    Dynamic::from_map(map)
+}
+
+/// `schedule(name, when, [options], fn)`
+fn schedule(
+    ctx: &NativeCallContext<'_>,
+    name: &str,
+    when: Dynamic,
+    mut options: Map,
+    body: FnPtr,
+) -> RhaiResult {
+    options.insert("when".into(), when);
+    add(ctx, "schedule", name, options, Some(body))
+}
+
+fn install_kinds(module: &mut Module) {
+    FuncRegistration::new("homelab").set_into_module(module, |ctx: NativeCallContext<'_>, options: Map| {
+        let name = options.get("name").and_then(|name| name.clone().into_string().ok()).unwrap_or_default();
+        add(&ctx, "homelab", &name, options, None)
+    });
+    for kind in ["host", "tier", "service"] {
+        FuncRegistration::new(kind).set_into_module(
+            module,
+            move |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map| {
+                add(&ctx, kind, &name, options, None)
+            },
+        );
+    }
+    FuncRegistration::new("tier")
+        .set_into_module(module, |ctx: NativeCallContext<'_>, name: ImmutableString| {
+            add(&ctx, "tier", &name, Map::new(), None)
+        });
+    FuncRegistration::new("schedule").set_into_module(
+        module,
+        |ctx: NativeCallContext<'_>, name: ImmutableString, when: Dynamic, body: FnPtr| {
+            schedule(&ctx, &name, when, Map::new(), body)
+        },
+    );
+    FuncRegistration::new("schedule").set_into_module(
+        module,
+        |ctx: NativeCallContext<'_>, name: ImmutableString, when: Dynamic, options: Map, body: FnPtr| {
+            schedule(&ctx, &name, when, options, body)
+        },
+    );
+    FuncRegistration::new("workflow").set_into_module(
+        module,
+        |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map, body: FnPtr| {
+            add(&ctx, "workflow", &name, options, Some(body))
+        },
+    );
+    FuncRegistration::new("workflow").set_into_module(
+        module,
+        |ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr| {
+            add(&ctx, "workflow", &name, Map::new(), Some(body))
+        },
+    );
+}
+
+fn install_gates(module: &mut Module) {
+    FuncRegistration::new("tcp")
+        .set_into_module(module, |port: i64| tagged("gate", "tcp", &[("port", port.into())]));
+    FuncRegistration::new("http")
+        .set_into_module(module, |path: ImmutableString| tagged("gate", "http", &[("path", path.into())]));
+    FuncRegistration::new("http").set_into_module(module, |path: ImmutableString, options: Map| {
+        let mut fields: Vec<(&str, Dynamic)> =
+            options.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        fields.push(("path", path.into()));
+        tagged("gate", "http", &fields)
+    });
+    FuncRegistration::new("exec").set_into_module(module, |command: Array| {
+        tagged("gate", "exec", &[("command", Dynamic::from_array(command))])
+    });
+    FuncRegistration::new("log").set_into_module(module, |pattern: ImmutableString| {
+        tagged("gate", "log", &[("pattern", pattern.into())])
+    });
+    FuncRegistration::new("file")
+        .set_into_module(module, |path: ImmutableString| tagged("gate", "file", &[("path", path.into())]));
+    FuncRegistration::new("healthy").set_into_module(module, || tagged("gate", "healthy", &[]));
+    FuncRegistration::new("completed").set_into_module(module, || tagged("gate", "completed", &[]));
+}
+
+fn install_triggers(module: &mut Module) {
+    for kind in ["cron", "every", "at", "event", "webhook", "watch"] {
+        FuncRegistration::new(kind).set_into_module(module, move |text: ImmutableString| {
+            tagged("trigger", kind, &[("of", text.into())])
+        });
+    }
+    for kind in ["event", "webhook", "watch"] {
+        FuncRegistration::new(kind).set_into_module(module, move |text: ImmutableString, options: Map| {
+            tagged("trigger", kind, &[("of", text.into()), ("options", Dynamic::from_map(options))])
+        });
+    }
+    FuncRegistration::new("manual").set_into_module(module, || tagged("trigger", "manual", &[]));
+}
+
+/// `include_text(path)`: data that belongs to the bundle.
+fn include_text(ctx: NativeCallContext<'_>, path: ImmutableString) -> RhaiResult {
+    let bundle = match ctx.tag() {
+        Some(tag) => match (
+            tag.read_lock::<crate::branch::DeclaringHandle>(),
+            tag.read_lock::<crate::branch::BranchHandle>(),
+        ) {
+            (Some(handle), _) => Some(Arc::clone(&handle.0.bundle)),
+            (_, Some(handle)) => handle.0.run.bundle.clone(),
+            _ => None,
+        },
+        None => None,
+    };
+    let key = crate::bundle::join(ctx.call_source().unwrap_or_default(), &path);
+    match bundle.and_then(|bundle| bundle.text(&key)) {
+        Some(text) => Ok(text.as_ref().into()),
+        None => {
+            let error = OpError::not_found(format!("`{key}` is not part of the bundle"));
+            let hint =
+                "give the path as a plain text, relative to this file, so that it is read with the scripts";
+            Err(to_rhai_error(&error.hint(hint), ctx.call_position()))
+        }
+    }
+}
+
+/// Adds the declarations to the global module.
+pub(crate) fn install(module: &mut Module) {
+    install_kinds(module);
+    install_gates(module);
+    install_triggers(module);
+    FuncRegistration::new("include_text").set_into_module(module, include_text);
+}

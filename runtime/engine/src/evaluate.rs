@@ -1,0 +1,320 @@
+//! Evaluating: one pass over a run's script, from the top, with its records.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hob_journal::JournalError;
+use hob_model::{Diagnostic, OpError, Position, RunEntry, RunStatus, Value};
+use rhai::{Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Scope, Shared};
+
+use crate::branch::{BranchCx, BranchHandle, DeclaringHandle, current, within};
+use crate::bundle::{Bundle, module_file};
+use crate::compensate::{Compensated, run_all};
+use crate::convert::{to_dynamic, to_value};
+use crate::declare::{Declared, Declaring};
+use crate::host::Host;
+use crate::language::{Limits, new_engine};
+use crate::latch::{Halt, Latch, on_fresh_flag, thread_latched};
+use crate::run_cx::{CANCEL_CHECK_OPERATIONS, Difference, Mode, RunCx};
+
+/// The stack of a thread that evaluates scripts, in bytes: recursion must meet hob's limit before the guard page.
+pub const SCRIPT_STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// What one pass over a run came to.
+#[derive(Debug)]
+pub enum Evaluated {
+    /// The script ended with this value.
+    Succeeded(Value),
+    /// The script ended with this error.
+    Failed {
+        /// What scripts and the journal see.
+        error: OpError,
+        /// What people see: with places and the call trace.
+        diagnostic: Diagnostic,
+        /// Whether compensations ran, so that the run cannot be continued any more.
+        compensated: bool,
+    },
+    /// Each branch waits (`waiting`), or a person must decide (`in_doubt`).
+    Suspended(RunStatus),
+    /// A replayed call differs from its record.
+    Paused(Difference),
+    /// A cancel was asked for and taken.
+    Cancelled {
+        /// Whether compensations ran.
+        compensated: bool,
+    },
+    /// `carry` was called.
+    Carried {
+        /// The successor's input.
+        state: Value,
+        /// Whether it keeps the bundle.
+        pin: bool,
+    },
+    /// The journal cannot be written any more: nothing more was done.
+    Stopped(JournalError),
+    /// The process is about to end: the run goes on when hob starts again.
+    Left,
+    /// A verifying pass came to the end of the records without a difference.
+    Verified,
+}
+
+/// An engine that parses scripts, for collecting bundles and for checks.
+pub(crate) fn parsing_engine() -> Engine {
+    new_engine(&Limits::default())
+}
+
+thread_local! {
+    /// Operations of this thread since the last look at the cancel flag, and whether it was set at that look.
+    static UNCHECKED: Cell<(u64, bool)> = const { Cell::new((0, false)) };
+}
+
+/// What the evaluator asks between operations: whether to end.
+fn on_progress(_: u64) -> Option<Dynamic> {
+    if thread_latched() {
+        return Some(Dynamic::UNIT);
+    }
+    let (count, was_cancelled) = UNCHECKED.get();
+    if count < CANCEL_CHECK_OPERATIONS {
+        UNCHECKED.set((count + 1, was_cancelled));
+        return None;
+    }
+    let branch = current();
+    let cancelled = branch.as_ref().is_some_and(|branch| branch.must_end());
+    UNCHECKED.set((0, cancelled));
+    // Pure code that saw two looks go by without coming to an effect is cut.
+    if cancelled && was_cancelled {
+        if let Some(branch) = branch {
+            branch.latch.set(Halt::Cancelled);
+        }
+        return Some(Dynamic::UNIT);
+    }
+    None
+}
+
+/// An engine with all names, for evaluating scripts of `bundle`.
+fn engine_for(host: &Host, bundle: &Arc<Bundle>, tag: Dynamic) -> Engine {
+    let mut engine = new_engine(&Limits::default());
+    host.library.add_to(&mut engine);
+    engine.set_default_tag(tag);
+    engine.set_module_resolver(BundleResolver(Arc::clone(bundle)));
+    engine.on_progress(on_progress);
+    engine.on_print(crate::control::print);
+    engine.on_debug(|text, _, _| crate::control::print(text));
+    engine
+}
+
+/// Finds imported modules in the bundle. A module is evaluated once per process; nothing in it acts or observes.
+struct BundleResolver(Arc<Bundle>);
+
+impl ModuleResolver for BundleResolver {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        source: Option<&str>,
+        path: &str,
+        at: rhai::Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        let file = module_file(source.unwrap_or_default(), path);
+        if let Some(module) = crate::run_cx::lock(&self.0.modules).get(&file) {
+            return Ok(Shared::clone(module));
+        }
+        let not_found = || Box::new(EvalAltResult::ErrorModuleNotFound(path.to_owned(), at));
+        let program = self.0.program(engine, &file, &[]).map_err(|_| not_found())?;
+        let mut global = engine.new_global_runtime_state();
+        let declares = global.tag.is::<DeclaringHandle>();
+        if !declares {
+            global.tag = Dynamic::from(DeclaringHandle(Declaring::refusing(Arc::clone(&self.0))));
+        }
+        global.source = Some(file.as_str().into());
+        let module = Module::eval_ast_as_new_raw(engine, &mut Scope::new(), &mut global, &program)
+            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(file.clone(), error, at)))?;
+        let module: Shared<Module> = module.into();
+        crate::run_cx::lock(&self.0.modules).insert(file, Shared::clone(&module));
+        Ok(module)
+    }
+}
+
+/// The declarations of the bundle's homelab, evaluated once per process.
+///
+/// # Errors
+/// When the script does not parse or throws.
+pub fn declarations(host: &Host, bundle: &Arc<Bundle>) -> Result<Arc<Vec<Declared>>, Diagnostic> {
+    let evaluate = || {
+        let declaring = Declaring::collecting(Arc::clone(bundle));
+        let engine = engine_for(host, bundle, Dynamic::from(DeclaringHandle(Arc::clone(&declaring))));
+        let program = bundle.program(&engine, &bundle.record.root, &[])?;
+        on_fresh_flag(|| engine.run_ast(&program))
+            .map_err(|error| crate::diagnose::eval_error(&error, &bundle.record.root, &host.registry))?;
+        Ok(Arc::new(declaring.take()))
+    };
+    bundle.declared.get_or_init(evaluate).clone()
+}
+
+/// Evaluates `run` once: until it ends, suspends, or must not go on.
+///
+/// The calling thread needs a stack of [`SCRIPT_STACK_BYTES`].
+pub fn evaluate(run: &Arc<RunCx>) -> Evaluated {
+    let Some(bundle) = run.bundle.clone() else {
+        let error = OpError::failed("a run without a bundle has no script to evaluate");
+        return failed(error, &[]);
+    };
+    let root = BranchCx::root(run);
+    let engine = engine_for(&run.host, &bundle, Dynamic::from(BranchHandle(Arc::clone(&root))));
+    UNCHECKED.set((0, false));
+    let result = on_fresh_flag(|| within(&root, || evaluate_entry(run, &bundle, &engine, &root)));
+    let evaluated = conclude(run, &bundle, &engine, &root, result);
+    // An unsettled stop outranks whatever the script made of it.
+    match run.stopped() {
+        Some(error) => Evaluated::Stopped(error),
+        None => evaluated,
+    }
+}
+
+fn evaluate_entry(
+    run: &RunCx,
+    bundle: &Arc<Bundle>,
+    engine: &Engine,
+    root: &Arc<BranchCx>,
+) -> Result<Dynamic, Ended> {
+    let input = to_dynamic(run.started.input.clone());
+    match &run.started.entry {
+        RunEntry::Playbook(path) => {
+            let program = bundle.program(engine, path, &["input"])?;
+            let mut scope = Scope::new();
+            scope.push_constant_dynamic("input", input);
+            Ok(engine.eval_ast_with_scope::<Dynamic>(&mut scope, &program)?)
+        }
+        RunEntry::Declared { kind, name } => {
+            let declared = declarations(&run.host, bundle)?;
+            let found = declared.iter().find(|d| d.kind == kind && d.name == *name);
+            let body = found.and_then(Declared::body).ok_or_else(|| {
+                OpError::not_found(format!("the bundle declares no {kind} `{name}` with a body"))
+            })?;
+            Ok(body.call(engine, Dynamic::from(BranchHandle(Arc::clone(root))), &[input])?)
+        }
+        RunEntry::Native(name) => Err(Ended::Refused(OpError::failed(format!("`{name}` is not a script")))),
+    }
+}
+
+/// Why an evaluation gave no value.
+enum Ended {
+    Thrown(Box<EvalAltResult>),
+    Diagnosed(Diagnostic),
+    Refused(OpError),
+}
+
+impl From<Box<EvalAltResult>> for Ended {
+    fn from(error: Box<EvalAltResult>) -> Self {
+        Self::Thrown(error)
+    }
+}
+
+impl From<Diagnostic> for Ended {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Diagnosed(diagnostic)
+    }
+}
+
+impl From<OpError> for Ended {
+    fn from(error: OpError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Makes of the evaluation's result, and of the latch that outranks it, what the pass came to.
+fn conclude(
+    run: &Arc<RunCx>,
+    bundle: &Bundle,
+    engine: &Engine,
+    root: &Arc<BranchCx>,
+    result: Result<Dynamic, Ended>,
+) -> Evaluated {
+    if let Some(halt) = root.latch.get() {
+        return match halt {
+            Halt::Cancelled => compensate(run, engine, Evaluated::Cancelled { compensated: false }),
+            other => halted(run, other),
+        };
+    }
+    if let Some(difference) = cut_short(run, root) {
+        run.differ(difference.clone());
+        return Evaluated::Paused(difference);
+    }
+    let evaluated = match result {
+        Ok(value) => match to_value(&value) {
+            Ok(value) => Evaluated::Succeeded(value),
+            Err(error) => {
+                let error = OpError { message: format!("the value of the run: {}", error.message), ..error };
+                failed(error, &[&bundle.record.root])
+            }
+        },
+        Err(Ended::Thrown(error)) => Evaluated::Failed {
+            diagnostic: crate::diagnose::eval_error(&error, &bundle.record.root, &run.host.registry),
+            error: crate::diagnose::error_value(&error),
+            compensated: false,
+        },
+        Err(Ended::Diagnosed(diagnostic)) => {
+            let error = OpError::invalid(diagnostic.message.clone());
+            Evaluated::Failed { error, diagnostic, compensated: false }
+        }
+        Err(Ended::Refused(error)) => failed(error, &[&bundle.record.root]),
+    };
+    if run.mode == Mode::Verify { Evaluated::Verified } else { compensate(run, engine, evaluated) }
+}
+
+fn failed(error: OpError, _files: &[&str]) -> Evaluated {
+    let mut diagnostic = Diagnostic::error(hob_model::Code::ScriptFailed, error.message.clone());
+    diagnostic.hint.clone_from(&error.hint);
+    Evaluated::Failed { error, diagnostic, compensated: false }
+}
+
+fn halted(run: &RunCx, halt: &Halt) -> Evaluated {
+    match halt {
+        Halt::Suspended if run.doubts.load(Ordering::SeqCst) > 0 => Evaluated::Suspended(RunStatus::InDoubt),
+        Halt::Suspended => Evaluated::Suspended(RunStatus::Waiting),
+        Halt::Cancelled => Evaluated::Cancelled { compensated: false },
+        Halt::Paused => Evaluated::Paused(run.difference().unwrap_or_else(|| Difference {
+            position: Position::root(),
+            message: "the replay differs from the record".to_owned(),
+        })),
+        Halt::Stopped => Evaluated::Stopped(
+            run.stopped().unwrap_or_else(|| JournalError::Stopped("a write failed".to_owned())),
+        ),
+        Halt::Carried { state, pin } => Evaluated::Carried { state: state.clone(), pin: *pin },
+        Halt::Left => Evaluated::Left,
+        Halt::EndOfRecord => Evaluated::Verified,
+    }
+}
+
+/// Whether the script ended although the record goes on.
+fn cut_short(run: &RunCx, root: &BranchCx) -> Option<Difference> {
+    if run.is_cancelled() {
+        return None;
+    }
+    let (n, record) = root.unreached()?;
+    let message = format!(
+        "the script ended, and the record goes on with {} at {}",
+        if record.operation.is_empty() { "an effect" } else { &record.operation },
+        record.source
+    );
+    Some(Difference { position: root.position.effect(n), message })
+}
+
+/// Runs the compensations that `evaluated` calls for.
+fn compensate(run: &Arc<RunCx>, engine: &Engine, evaluated: Evaluated) -> Evaluated {
+    let bad = !matches!(evaluated, Evaluated::Succeeded(_));
+    let ran = match run_all(run, engine, bad) {
+        (Compensated::Done(count), _) => count > 0,
+        (Compensated::Halted, latch) => {
+            let halt = latch.as_deref().and_then(Latch::get).cloned().unwrap_or(Halt::Suspended);
+            return halted(run, &halt);
+        }
+    };
+    match evaluated {
+        Evaluated::Failed { error, diagnostic, .. } => {
+            Evaluated::Failed { error, diagnostic, compensated: ran }
+        }
+        Evaluated::Cancelled { .. } => Evaluated::Cancelled { compensated: ran },
+        other => other,
+    }
+}

@@ -1,0 +1,93 @@
+//! The modules that every engine shares: one per primitive, and the controls.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hob_model::OpError;
+use hob_primitive::{Args, Handler, Operation, Registry};
+use rhai::{Dynamic, Engine, FuncRegistration, Module, NativeCallContext, RhaiFunc, Shared};
+
+use crate::convert::{RhaiResult, to_dynamic, to_rhai_error, to_value};
+
+/// The shared modules.
+pub(crate) struct Library {
+    namespaces: Vec<(String, Shared<Module>)>,
+    global: Shared<Module>,
+}
+
+impl Library {
+    /// The modules for these operations.
+    #[must_use]
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let mut modules: BTreeMap<&str, Module> = BTreeMap::new();
+        for operation in registry.operations() {
+            let (namespace, name) = operation.name.rsplit_once("::").unwrap_or(("", operation.name));
+            let module = modules.entry(namespace).or_default();
+            for arity in operation.arity_min()..=operation.arity_max() {
+                register(module, name, arity, operation);
+            }
+        }
+        let mut namespaces: Vec<(String, Shared<Module>)> =
+            modules.into_iter().map(|(name, m)| (name.to_owned(), m.into())).collect();
+        namespaces.push(("log".to_owned(), crate::control::log_module().into()));
+        let mut global = Module::new();
+        crate::control::install(&mut global);
+        crate::declare::install(&mut global);
+        Self { namespaces, global: global.into() }
+    }
+
+    /// Adds the modules to an engine.
+    pub(crate) fn add_to(&self, engine: &mut Engine) {
+        engine.register_global_module(Shared::clone(&self.global));
+        for (name, module) in &self.namespaces {
+            engine.register_static_module(name, Shared::clone(module));
+        }
+    }
+}
+
+/// Registers one arity of an operation. All parameters are dynamic, so that a wrong type is refused by the
+/// operation's own message and not by "function not found".
+fn register(module: &mut Module, name: &str, arity: usize, operation: &Arc<Operation>) {
+    let types = vec![TypeId::of::<Dynamic>(); arity];
+    let operation = Arc::clone(operation);
+    let function = move |ctx: Option<NativeCallContext<'_>>, args: &mut [&mut Dynamic]| -> RhaiResult {
+        let ctx = ctx.expect("the function was registered with a context");
+        match operation.handler {
+            Handler::Pure(handler) => call_pure(&ctx, &operation, handler, args),
+            Handler::Blocking(_) | Handler::Async(_) => crate::gate::call(&ctx, &operation, args),
+        }
+    };
+    let function =
+        RhaiFunc::Method { func: Shared::new(function), has_context: true, is_pure: true, is_volatile: true };
+    FuncRegistration::new(name).set_into_module_raw(module, types, function);
+}
+
+/// A pure operation is called directly: it takes no position and leaves no record.
+fn call_pure(
+    ctx: &NativeCallContext<'_>,
+    operation: &Operation,
+    handler: fn(Args) -> Result<hob_model::Value, OpError>,
+    args: &mut [&mut Dynamic],
+) -> RhaiResult {
+    let compute = || {
+        let mut values = args.iter().map(|arg| to_value(arg)).collect::<Result<Vec<_>, _>>()?;
+        let options = match values.pop() {
+            Some(hob_model::Value::Map(map))
+                if operation.takes_options() && values.len() >= operation.params.len() =>
+            {
+                map
+            }
+            Some(last) => {
+                values.push(last);
+                BTreeMap::new()
+            }
+            None => BTreeMap::new(),
+        };
+        handler(Args::new(values, options))
+    };
+    compute().map(to_dynamic).map_err(|mut error| {
+        operation.name.clone_into(&mut error.operation);
+        to_rhai_error(&error, ctx.call_position())
+    })
+}

@@ -1,0 +1,268 @@
+//! Reading a call: positional arguments, the operation's own options, and those that every effect takes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hob_journal::Write;
+use hob_model::{EffectClass, OnDoubt, OpError, Payload, Value};
+use hob_primitive::{Args, FromValue, Operation, OptionMap};
+use rhai::{Dynamic, FnPtr, Map};
+
+use crate::convert::to_value;
+use crate::run_cx::RunCx;
+
+/// The options that every effect takes beside its own.
+pub const COMMON_OPTIONS: [(&str, &str); 6] = [
+    ("timeout", "how long it may take: \"30s\""),
+    ("retry", "attempts after transient failures: 3, or #{ attempts: 5, backoff: \"1s\", max: \"1m\" }"),
+    ("undo", "a closure that undoes it when the run fails: |result| …"),
+    ("on_doubt", "what to do when a crash leaves its outcome unknown: ask, retry, skip or fail"),
+    ("class", "another effect class for this call: \"once\" for a server that acts on GET"),
+    ("idempotent", "true: doing it twice is harmless, so it is done again when its outcome is unknown"),
+];
+
+/// How often, and with which pauses, a transient failure is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    /// How many attempts in all, at least one.
+    pub attempts: u32,
+    /// The pause after the first failure; it doubles.
+    pub backoff: Duration,
+    /// The longest pause.
+    pub max: Duration,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { attempts: 3, backoff: Duration::from_millis(200), max: Duration::from_secs(5) }
+    }
+}
+
+/// The most attempts that may be asked for.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+
+impl Attempts {
+    /// Reads `3` or `#{ attempts, backoff, max }`.
+    pub(crate) fn read(value: Value) -> Result<Self, OpError> {
+        let mut it = Self::default();
+        match value {
+            Value::Unit => return Ok(it),
+            Value::Int(_) => it.attempts = read_as(value, "retry")?,
+            Value::Map(map) => {
+                let mut map = OptionMap::new(map);
+                it.attempts = map.take::<Option<u32>>("attempts")?.unwrap_or(it.attempts);
+                it.backoff = map.take::<Option<Duration>>("backoff")?.unwrap_or(it.backoff);
+                it.max = map.take::<Option<Duration>>("max")?.unwrap_or(it.max.max(it.backoff));
+                map.read::<hob_primitive::NoOptions>()?;
+            }
+            other => {
+                return Err(OpError::invalid(format!(
+                    "option `retry`: expected int or map, got {}",
+                    other.type_name()
+                )));
+            }
+        }
+        if it.attempts == 0 || it.attempts > ATTEMPTS_MAX {
+            return Err(OpError::invalid(format!("{} attempts: expected 1 to {ATTEMPTS_MAX}", it.attempts)));
+        }
+        Ok(it)
+    }
+
+    /// The pause after the n-th failure (from 1): exponential, capped, with a jitter of up to a quarter that depends
+    /// only on `key`, so that replays and neighbours do not march in step.
+    pub(crate) fn pause(&self, failures: u32, key: &str) -> Duration {
+        let doubled =
+            self.backoff.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let capped = doubled.min(self.max);
+        let digest = hob_model::Digest::of(format!("{key}/{failures}").as_bytes());
+        capped - capped.mul_f64(f64::from(digest.0[0]) / 1024.0)
+    }
+}
+
+/// A call as data.
+pub(crate) struct Request {
+    positional: Vec<Value>,
+    options: BTreeMap<String, Value>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) attempts: Option<Attempts>,
+    pub(crate) undo: Option<FnPtr>,
+    pub(crate) on_doubt: Option<OnDoubt>,
+    pub(crate) class: EffectClass,
+    /// All of it but the closure: what a replay compares.
+    pub(crate) payload: Payload,
+    pub(crate) blob: Option<Write>,
+}
+
+fn read_as<T: FromValue>(value: Value, key: &str) -> Result<T, OpError> {
+    OptionMap::new(BTreeMap::from([(key.to_owned(), value)])).take(key)
+}
+
+impl Request {
+    /// Reads the arguments of a call of `operation`.
+    pub(crate) fn read(operation: &Operation, args: &mut [&mut Dynamic]) -> Result<Self, OpError> {
+        let mut args: Vec<Dynamic> = args.iter_mut().map(|arg| std::mem::take(*arg)).collect();
+        let (mut undo, mut options) = (None, BTreeMap::new());
+        if options_come_last(operation, &args) {
+            let mut map = args.pop().and_then(|last| last.try_cast::<Map>()).unwrap_or_default();
+            if let Some(closure) = map.remove("undo") {
+                undo = Some(closure.try_cast::<FnPtr>().ok_or_else(|| {
+                    OpError::invalid("option `undo`: expected a closure").hint("write undo: |result| …")
+                })?);
+            }
+            for (key, value) in &map {
+                options.insert(
+                    key.to_string(),
+                    to_value(value).map_err(|e| under(e, &format!("option `{key}`")))?,
+                );
+            }
+        }
+        let mut positional = Vec::with_capacity(args.len());
+        for (at, arg) in args.iter().enumerate() {
+            let name = operation.params.get(at).map_or("?", |param| param.name);
+            positional.push(to_value(arg).map_err(|e| under(e, &format!("argument {} (`{name}`)", at + 1)))?);
+        }
+        let mut all = positional.clone();
+        if !options.is_empty() {
+            all.push(Value::Map(options.clone()));
+        }
+        let (payload, blob) = RunCx::payload(&Value::Array(all));
+        let mut request = Self {
+            positional,
+            options,
+            timeout: operation.timeout.and_then(|text| hob_model::duration::parse(text).ok()),
+            attempts: None,
+            undo,
+            on_doubt: None,
+            class: operation.class,
+            payload,
+            blob,
+        };
+        request.read_common(operation)?;
+        Ok(request)
+    }
+
+    /// Takes the common options out of the map; those that the operation declares itself stay its own.
+    fn read_common(&mut self, operation: &Operation) -> Result<(), OpError> {
+        let own = |key: &str| operation.options.iter().any(|spec| spec.key == key);
+        let mut take = |key: &str| if own(key) { None } else { self.options.remove(key) };
+        if let Some(value) = take("timeout") {
+            self.timeout = Some(read_as(value, "timeout")?);
+        }
+        if let Some(value) = take("retry") {
+            self.attempts = Some(Attempts::read(value)?);
+        }
+        if let Some(value) = take("on_doubt") {
+            let text: String = read_as(value, "on_doubt")?;
+            let parsed = OnDoubt::parse(&text);
+            self.on_doubt = Some(parsed.ok_or_else(|| {
+                OpError::invalid(format!("option `on_doubt`: \"{text}\" is none of ask, retry, skip, fail"))
+            })?);
+        }
+        if take("idempotent") == Some(Value::Bool(true)) && self.class == EffectClass::Once {
+            self.class = EffectClass::Ensure;
+        }
+        if let Some(value) = take("class") {
+            self.class = chosen_class(operation, &read_as::<String>(value, "class")?)?;
+        }
+        if self.undo.is_some() && !self.class.acts() {
+            return Err(OpError::invalid(format!("option `undo`: {} does not act", operation.name)));
+        }
+        Ok(())
+    }
+
+    /// The arguments for the operation.
+    pub(crate) fn args(&self) -> Args {
+        Args::new(self.positional.clone(), self.options.clone())
+    }
+
+    /// The permission that this call needs.
+    pub(crate) fn need(&self, operation: &Operation, cwd: &std::path::Path) -> String {
+        let Some(template) = operation.permission else {
+            return operation.name.replace("::", ".");
+        };
+        let mut need = template.to_owned();
+        for (at, param) in operation.params.iter().enumerate() {
+            let text = match self.positional.get(at) {
+                Some(Value::String(text)) if param.is_path => {
+                    cwd.join(text).components().collect::<std::path::PathBuf>().display().to_string()
+                }
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Array(items)) => items.first().and_then(Value::as_str).unwrap_or("*").to_owned(),
+                Some(Value::Int(n)) => n.to_string(),
+                _ => "*".to_owned(),
+            };
+            need = need.replace(&format!("{{{}}}", param.name), &text);
+        }
+        need
+    }
+
+    /// The call as a person would write it, for dry runs and differences.
+    pub(crate) fn text(&self, operation: &str) -> String {
+        let mut all = self.positional.clone();
+        if !self.options.is_empty() {
+            all.push(Value::Map(self.options.clone()));
+        }
+        call_text(operation, &all)
+    }
+}
+
+/// A call as a person would write it, shortened.
+pub(crate) fn call_text(operation: &str, args: &[Value]) -> String {
+    const SHOWN_CHARS_MAX: usize = 120;
+    let shown = |value: &Value| match value.to_json() {
+        Ok(json) if json.is_object() => format!("#{json}"),
+        Ok(json) => json.to_string(),
+        Err(_) => format!("{value:?}"),
+    };
+    let args: Vec<String> = args
+        .iter()
+        .map(|arg| {
+            let text = shown(arg);
+            if text.chars().count() > SHOWN_CHARS_MAX {
+                text.chars().take(SHOWN_CHARS_MAX).chain("…".chars()).collect()
+            } else {
+                text
+            }
+        })
+        .collect();
+    format!("{operation}({})", args.join(", "))
+}
+
+fn under(mut error: OpError, place: &str) -> OpError {
+    error.message = format!("{place}: {}", error.message);
+    error
+}
+
+/// Whether the last argument is the option map rather than a positional one.
+fn options_come_last(operation: &Operation, args: &[Dynamic]) -> bool {
+    let Some(last) = args.last() else { return false };
+    if !last.is_map() || !operation.takes_options() {
+        return false;
+    }
+    match operation.params.get(args.len() - 1) {
+        None => true,
+        Some(param) => param.optional && !matches!(param.kind, "map" | "any"),
+    }
+}
+
+/// The class that the script asks for. A call may be raised to any stricter class; it is lowered by `idempotent`.
+fn chosen_class(operation: &Operation, text: &str) -> Result<EffectClass, OpError> {
+    let class = EffectClass::parse(text).filter(|class| *class != EffectClass::Pure);
+    let class = class.ok_or_else(|| {
+        OpError::invalid(format!("option `class`: \"{text}\" is none of observe, ensure, once"))
+    })?;
+    if class == EffectClass::Keyed && operation.keyed.is_none() {
+        return Err(OpError::invalid(format!(
+            "option `class`: {} cannot be probed, so it cannot be keyed",
+            operation.name
+        )));
+    }
+    if class < operation.class {
+        return Err(OpError::invalid(format!(
+            "option `class`: {} is {}, which is stricter",
+            operation.name, operation.class
+        ))
+        .hint("say idempotent: true if doing it twice is harmless"));
+    }
+    Ok(class)
+}

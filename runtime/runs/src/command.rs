@@ -1,0 +1,213 @@
+//! What people do with runs: cancel, resume, retry, resolve, approve.
+
+use hob_engine::Records;
+use hob_engine::records::Record;
+use hob_journal::{Commit, Write};
+use hob_model::{Entry, EntryKind, Payload, Position, Resolution, RunId, RunStatus, Value};
+
+use crate::error::RunError;
+use crate::manager::Runs;
+
+/// What a person decided about an effect in doubt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunChoice {
+    /// Do it again.
+    Retry,
+    /// Go on with `()`.
+    Skip,
+    /// Go on with this value.
+    Result(Value),
+}
+
+impl Runs {
+    /// Appends entries to a run that is not evaluated now, durably.
+    fn append(&self, run: RunId, kinds: Vec<EntryKind>, beside: Vec<Write>) -> Result<(), RunError> {
+        let row = self.row(run)?;
+        let at = self.now();
+        let entries =
+            (row.entries..).zip(kinds).map(|(seq, kind)| Write::Entry(run, Entry { seq, at, kind }));
+        let ticket = self.journal().submit(beside.into_iter().chain(entries).collect::<Commit>());
+        Ok(self.journal().wait(ticket)?)
+    }
+
+    /// Appends entries to a run, whether it is evaluated now or not.
+    pub(crate) fn append_anyhow(
+        &self,
+        run: RunId,
+        kinds: Vec<EntryKind>,
+        beside: Vec<Write>,
+    ) -> Result<(), RunError> {
+        let state = self.state();
+        let cx = state.active.get(&run).and_then(|active| active.cx.clone());
+        match cx {
+            Some(cx) => {
+                let ticket = cx.append_life(kinds, beside);
+                drop(state);
+                Ok(self.journal().wait(ticket)?)
+            }
+            None => self.append(run, kinds, beside),
+        }
+    }
+
+    /// Asks a run to end: its compensations run. A second cancel ends the effect that is under way, too.
+    ///
+    /// # Errors
+    /// When the run has ended, or there is none.
+    pub fn cancel(&self, run: RunId, reason: &str) -> Result<(), RunError> {
+        let row = self.row(run)?;
+        if row.status.ended() {
+            return Err(RunError::State { run, status: row.status, why: "it has ended already" });
+        }
+        self.append_anyhow(run, vec![EntryKind::CancelRequested { reason: reason.to_owned() }], vec![])?;
+        let mut state = self.state();
+        if let Some(active) = state.active.get_mut(&run) {
+            active.cancels += 1;
+            match (&active.cx, active.cancels) {
+                (Some(cx), 1) => cx.cancel(),
+                (Some(cx), _) => cx.kill(),
+                (None, _) => {}
+            }
+        }
+        drop(state);
+        self.schedule(run);
+        Ok(())
+    }
+
+    /// Goes on with a run that was interrupted, paused or restored.
+    ///
+    /// # Errors
+    /// When the run is in another state.
+    pub fn resume(&self, run: RunId) -> Result<(), RunError> {
+        let row = self.row(run)?;
+        let held = self.state().held.contains(&run);
+        if !held && !matches!(row.status, RunStatus::Interrupted | RunStatus::Paused) {
+            let why = match row.status {
+                RunStatus::InDoubt => "settle it with `hob runs resolve`",
+                RunStatus::Failed => "continue it with `hob runs retry`",
+                _ => "only an interrupted, paused or restored run is resumed",
+            };
+            return Err(RunError::State { run, status: row.status, why });
+        }
+        self.append(run, vec![EntryKind::Resumed], vec![])?;
+        if held {
+            let ticket = self.journal().submit(hob_journal::Commit::one(hob_journal::release(run)));
+            self.journal().wait(ticket)?;
+            self.state().held.remove(&run);
+        }
+        self.schedule(run);
+        Ok(())
+    }
+
+    /// Continues a failed run from the effect that failed: the same run, the same keys, one attempt more.
+    ///
+    /// # Errors
+    /// When the run has not failed, its compensations have run, or no effect failed it.
+    pub fn retry(&self, run: RunId) -> Result<u32, RunError> {
+        let row = self.row(run)?;
+        let refuse = |why| Err(RunError::State { run, status: row.status, why });
+        if row.status != RunStatus::Failed {
+            return refuse("only a failed run is retried");
+        }
+        let last = self.journal().entries(run, row.entries.saturating_sub(1), 1)?;
+        let Some(EntryKind::Ended { failed_at, compensated, .. }) =
+            last.into_iter().next().map(|entry| entry.kind)
+        else {
+            return refuse("its last entry is not its end");
+        };
+        if compensated {
+            return refuse("its compensations have run; start it anew with --from-start");
+        }
+        let Some(position) = failed_at else {
+            return refuse(
+                "no effect failed it but the script itself; start it anew with --from-start, or fork it",
+            );
+        };
+        let attempt = row.attempt + 1;
+        self.append(run, vec![EntryKind::Reopened { position, attempt }], vec![])?;
+        self.schedule(run);
+        Ok(attempt)
+    }
+
+    /// Settles an effect in doubt. `still_running` tells whether a child of the effect with this key lives.
+    ///
+    /// # Errors
+    /// When nothing at the position is in doubt, or a retry is asked for while a child of the effect lives.
+    pub fn resolve(
+        &self,
+        run: RunId,
+        position: &Position,
+        choice: RunChoice,
+        by: &str,
+        still_running: impl FnOnce(&str) -> Vec<u32>,
+    ) -> Result<(), RunError> {
+        let records = self.records(run)?;
+        let missing = || RunError::Position { run, position: position.to_string(), wanted: "is in doubt" };
+        let record = record_at(&records, position).filter(|record| record.doubt).ok_or_else(missing)?;
+        let mut beside = vec![];
+        let resolution = match choice {
+            RunChoice::Retry => {
+                let key = record.intent.as_ref().map(|(key, _)| key.as_str()).unwrap_or_default();
+                let living = still_running(key);
+                if !living.is_empty() {
+                    return Err(RunError::StillRunning(format!(
+                        "process {living:?} of this effect still runs; end it, or wait for it, before it is done again"
+                    )));
+                }
+                Resolution::Retry
+            }
+            RunChoice::Skip => Resolution::Skip,
+            RunChoice::Result(value) => {
+                let (payload, blob) = Payload::of(&value);
+                if let (Payload::Blob(digest, _), Some(bytes)) = (&payload, blob) {
+                    beside.push(Write::Blob(*digest, bytes));
+                }
+                Resolution::Result(payload)
+            }
+        };
+        let entry = EntryKind::Resolved { position: position.clone(), resolution, by: by.to_owned() };
+        self.append_anyhow(run, vec![entry], beside)?;
+        self.schedule(run);
+        Ok(())
+    }
+
+    /// Answers an approval. Without a position the run must have exactly one that is open.
+    ///
+    /// # Errors
+    /// When none, or more than one, is open.
+    pub fn approve(
+        &self,
+        run: RunId,
+        position: Option<&Position>,
+        yes: bool,
+        comment: &str,
+    ) -> Result<(), RunError> {
+        self.row(run)?;
+        let open = self.journal().waits(Some("approval"), Some(run), 100)?;
+        let mut fitting = open.iter().filter(|row| position.is_none_or(|position| row.position == *position));
+        let missing = |wanted| RunError::Position {
+            run,
+            position: position.map(ToString::to_string).unwrap_or_default(),
+            wanted,
+        };
+        let row = fitting.next().ok_or_else(|| missing("waits for an approval"))?;
+        if fitting.next().is_some() {
+            return Err(missing("is the only approval; name one of them"));
+        }
+        let comment = if comment.is_empty() { String::new() } else { format!(": {comment}") };
+        tracing::info!(%run, position = %row.position, yes, "approval{comment}");
+        if self.fulfil(run, &row.position, "approve", Ok(Value::Bool(yes)), vec![]) {
+            Ok(self.journal().flush()?)
+        } else {
+            Err(missing("waits for an approval"))
+        }
+    }
+}
+
+/// The record of the effect at a position.
+pub(crate) fn record_at<'a>(records: &'a Records, position: &Position) -> Option<&'a Record> {
+    let hob_model::position::Leaf::Effect(n) = position.leaf()? else {
+        return None;
+    };
+    let parent = position.parent();
+    records.branches().find(|(branch, _)| *branch == parent.as_str()).and_then(|(_, log)| log.effect(n))
+}

@@ -1,0 +1,138 @@
+//! Forking: a new run that shares the past of another one up to a position.
+
+use hob_journal::{Commit, Write};
+use hob_model::position::Leaf;
+use hob_model::{Entry, EntryKind, Payload, Position, RunId, RunOwner, Value};
+
+use crate::error::RunError;
+use crate::manager::Runs;
+
+/// What a fork changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fork {
+    /// Where it leaves the old run: the first position that is not shared. `None` shares nothing.
+    pub at: Option<Position>,
+    /// Values for effects and steps, instead of what was recorded.
+    pub set: Vec<(Position, Value)>,
+    /// Another input.
+    pub input: Option<Value>,
+}
+
+impl Runs {
+    /// Makes a new run from `run`. Shared entries keep the keys of the old one; what stands structurally before the
+    /// position is kept, and of sibling branches only those that had ended.
+    ///
+    /// # Errors
+    /// When there is no such run or position.
+    pub fn fork(&self, run: RunId, fork: &Fork, owner: RunOwner) -> Result<RunId, RunError> {
+        let entries = self.journal().entries(run, 0, usize::MAX)?;
+        let Some(EntryKind::Started(started)) = entries.first().map(|entry| entry.kind.clone()) else {
+            return Err(RunError::NotFound(run.to_string()));
+        };
+        let known = |position: &Position| {
+            entries.iter().any(|e| e.kind.position().is_some_and(|p| p.is_within(position)))
+        };
+        for position in fork.at.iter().chain(fork.set.iter().map(|(position, _)| position)) {
+            if !known(position) {
+                return Err(RunError::Position {
+                    run,
+                    position: position.to_string(),
+                    wanted: "was recorded",
+                });
+            }
+        }
+        let row = self.row(run)?;
+        let mut started = started;
+        started.bundle = row.bundle;
+        started.trigger = format!("fork:{run}");
+        started.owner = owner;
+        started.parent = None;
+        if let Some(input) = &fork.input {
+            started.input = input.clone();
+        }
+        let overridden = |position: &Position| fork.set.iter().any(|(set, _)| position.is_within(set));
+        let ended: Vec<&Position> = entries
+            .iter()
+            .filter_map(|entry| match &entry.kind {
+                EntryKind::BranchEnded { position, .. } => Some(position),
+                _ => None,
+            })
+            .collect();
+        let kept = entries.iter().skip(1).filter(|entry| is_fact(&entry.kind)).filter(|entry| {
+            entry.kind.position().or(log_branch(&entry.kind)).is_some_and(|position| {
+                fork.at.as_ref().is_none_or(|at| precedes(position, at, &ended)) && !overridden(position)
+            })
+        });
+        let mut kinds: Vec<EntryKind> = vec![EntryKind::Started(started)];
+        kinds.extend(kept.map(|entry| entry.kind.clone()));
+        let mut writes = Vec::new();
+        for (position, value) in &fork.set {
+            let (payload, blob) = Payload::of(value);
+            if let (Payload::Blob(digest, _), Some(bytes)) = (&payload, blob) {
+                writes.push(Write::Blob(*digest, bytes));
+            }
+            kinds.push(EntryKind::Overridden { position: position.clone(), value: payload });
+        }
+        let (id, at) = (self.new_id(), self.now());
+        writes.extend((0..).zip(kinds).map(|(seq, kind)| Write::Entry(id, Entry { seq, at, kind })));
+        let ticket = self.journal().submit(Commit { writes });
+        self.journal().wait(ticket)?;
+        self.schedule(id);
+        Ok(id)
+    }
+}
+
+fn log_branch(kind: &EntryKind) -> Option<&Position> {
+    match kind {
+        EntryKind::Log { branch, .. } => Some(branch),
+        _ => None,
+    }
+}
+
+/// Whether an entry tells of the world, rather than of the life of the old run.
+fn is_fact(kind: &EntryKind) -> bool {
+    matches!(
+        kind,
+        EntryKind::Intent { .. }
+            | EntryKind::Outcome { .. }
+            | EntryKind::Compensation { .. }
+            | EntryKind::BranchEnded { .. }
+            | EntryKind::StepEnded { .. }
+            | EntryKind::Resolved { .. }
+            | EntryKind::Abandoned { .. }
+            | EntryKind::Overridden { .. }
+            | EntryKind::Log { .. }
+    )
+}
+
+/// Whether `position` stands before `at` in the structure of the run. Steps have no number of their own, so a step
+/// before `at` is one that had ended.
+fn precedes(position: &Position, at: &Position, ended: &[&Position]) -> bool {
+    if position.is_within(at) || at.is_within(position) {
+        return false;
+    }
+    let ours: Vec<&str> = position.as_str().split('/').collect();
+    let theirs: Vec<&str> = at.as_str().split('/').collect();
+    let Some(differs) = ours.iter().zip(&theirs).position(|(a, b)| a != b) else {
+        return ours.len() <= theirs.len();
+    };
+    let (a, b) = (leaf(ours[differs]), leaf(theirs[differs]));
+    match (a, b) {
+        (Some(Leaf::Effect(a) | Leaf::Branch(a, _)), Some(Leaf::Effect(b) | Leaf::Branch(b, _)))
+            if a != b =>
+        {
+            a < b
+        }
+        (Some(Leaf::Branch(..)), Some(Leaf::Branch(..))) => {
+            let branch = Position::trusted(&ours[..=differs].join("/"));
+            ended.iter().any(|ended| **ended == branch)
+        }
+        (Some(Leaf::Effect(a)), Some(Leaf::Branch(b, _))) => a < b,
+        // A step and a numbered effect are not ordered by name; what is recorded is kept, since it was reached.
+        _ => true,
+    }
+}
+
+fn leaf(segment: &str) -> Option<Leaf> {
+    Position::trusted(segment).leaf()
+}

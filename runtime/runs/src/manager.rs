@@ -1,0 +1,348 @@
+//! The manager: which runs are evaluated now, and how a run starts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use hob_engine::{Bundle, Host, Observer, Performer, RunCx, Turns};
+use hob_journal::{Commit, Journal, RunRow, Slot, Ticket, Write};
+use hob_model::{
+    Digest, Entry, EntryKind, OpError, Position, RunEnd, RunEntry, RunId, RunStarted, RunStatus, Timestamp,
+    Value, Wait,
+};
+use hob_primitive::{Clock, Ports, Progress, Registry};
+
+use crate::error::RunError;
+use crate::threads::Spawner;
+
+/// Bundles that stay compiled in memory; the oldest unused are dropped beyond it.
+pub const BUNDLES_CACHED_MAX: usize = 64;
+
+/// The fact that names the bundle of the adopted homelab.
+pub const ADOPTED_BUNDLE: &str = "homelab/bundle";
+
+/// Hears what happens to runs; implemented by the terminal, the daemon and tests.
+pub trait Listener: Send + Sync {
+    /// A run came to another state; with its end when it ended.
+    fn changed(&self, _run: RunId, _status: RunStatus, _end: Option<&RunEnd>) {}
+    /// A script ended with an error: the problem with its places, for people.
+    fn failed(&self, _run: RunId, _diagnostic: &hob_model::Diagnostic) {}
+    /// A time to wake at was added: [`Runs::next_due`] may be earlier now.
+    fn timer(&self) {}
+    /// Something was put on the event bus.
+    fn emitted(&self) {}
+    /// A line of the log.
+    fn log(&self, _run: RunId, _level: &str, _message: &str) {}
+    /// How far a long effect is.
+    fn progress(&self, _run: RunId, _operation: &str, _progress: Progress) {}
+    /// What a dry run would have done.
+    fn dry(&self, _run: RunId, _text: &str, _modelled: bool) {}
+}
+
+/// A listener that hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoListener;
+
+impl Listener for NoListener {}
+
+/// A run to be started.
+pub struct NewRun {
+    /// Its id; make one with [`Runs::new_id`].
+    pub id: RunId,
+    /// All that it is started with; the bundle's digest is filled in.
+    pub started: RunStarted,
+    /// The sources it is pinned to.
+    pub bundle: Arc<Bundle>,
+}
+
+pub(crate) struct Active {
+    /// None until the pass has loaded its records.
+    pub(crate) cx: Option<Arc<RunCx>>,
+    /// Asked for while the pass was under way: one more pass follows.
+    pub(crate) again: bool,
+    pub(crate) cancels: u32,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) active: HashMap<RunId, Active>,
+    /// Runs that must not go on: restored and not released.
+    pub(crate) held: std::collections::HashSet<RunId>,
+    /// The newest event that waits were compared with.
+    pub(crate) event_cursor: u64,
+    /// Nothing new begins.
+    pub(crate) closing: bool,
+    bundles: Vec<Arc<Bundle>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) host: Arc<Host>,
+    pub(crate) listener: Arc<dyn Listener>,
+    pub(crate) spawner: Arc<dyn Spawner>,
+    pub(crate) state: Mutex<State>,
+    entropy: Box<dyn Fn() -> [u8; 10] + Send + Sync>,
+    pub(crate) dry: bool,
+}
+
+/// All runs of one process over one journal. Cheap to clone.
+#[derive(Clone)]
+pub struct Runs(pub(crate) Arc<Inner>);
+
+/// What [`Runs`] is made of.
+pub struct Parts {
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// The operations.
+    pub registry: Arc<Registry>,
+    /// The adapters.
+    pub ports: Arc<Ports>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Carries out effects.
+    pub performer: Arc<dyn Performer>,
+    /// Gives threads.
+    pub spawner: Arc<dyn Spawner>,
+    /// Hears what happens.
+    pub listener: Arc<dyn Listener>,
+    /// Orders the threads of branches; `None` lets all go on.
+    pub turns: Option<Arc<dyn Turns>>,
+    /// Ten random bytes for each new id.
+    pub entropy: Box<dyn Fn() -> [u8; 10] + Send + Sync>,
+    /// Whether nothing acts.
+    pub dry: bool,
+}
+
+/// The engine's view of the manager.
+struct Ears(Weak<Inner>);
+
+impl Ears {
+    fn with(&self, hear: impl FnOnce(&Runs)) {
+        if let Some(inner) = self.0.upgrade() {
+            hear(&Runs(inner));
+        }
+    }
+}
+
+impl Observer for Ears {
+    fn waiting(&self, run: RunId, position: &Position, wait: &Wait) {
+        self.with(|runs| runs.waiting(run, position, wait));
+    }
+    fn emitted(&self) {
+        self.with(Runs::events_changed);
+    }
+    fn workflow(&self, parent: &RunStarted, name: &str, input: Value) -> Result<RunStarted, OpError> {
+        let mut result = Err(OpError::unavailable("hob is stopping"));
+        self.with(|runs| result = runs.workflow_of(parent, name, input));
+        result
+    }
+    fn log(&self, run: RunId, level: &str, message: &str) {
+        self.with(|runs| runs.0.listener.log(run, level, message));
+    }
+    fn progress(&self, run: RunId, operation: &str, progress: Progress) {
+        self.with(|runs| runs.0.listener.progress(run, operation, progress));
+    }
+    fn dry(&self, run: RunId, text: &str, modelled: bool) {
+        self.with(|runs| runs.0.listener.dry(run, text, modelled));
+    }
+}
+
+impl Runs {
+    /// A manager over these parts. Nothing starts by itself: see [`Runs::recover`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new_cyclic(|weak| {
+            let mut host =
+                Host::new(parts.journal, parts.registry, parts.ports, parts.clock, parts.performer)
+                    .observed_by(Arc::new(Ears(Weak::clone(weak))));
+            if let Some(turns) = parts.turns {
+                host = host.in_turns(turns);
+            }
+            Inner {
+                host: Arc::new(host),
+                listener: parts.listener,
+                spawner: parts.spawner,
+                state: Mutex::default(),
+                entropy: parts.entropy,
+                dry: parts.dry,
+            }
+        }))
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.0.host.journal
+    }
+
+    /// The host that evaluations use.
+    #[must_use]
+    pub fn host(&self) -> &Arc<Host> {
+        &self.0.host
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.host.clock.now()
+    }
+
+    /// A new id.
+    #[must_use]
+    pub fn new_id(&self) -> RunId {
+        RunId::new(self.now(), (self.0.entropy)())
+    }
+
+    fn first_writes(&self, new: &NewRun) -> Vec<Write> {
+        let mut started = new.started.clone();
+        started.bundle = Some(new.bundle.digest());
+        let entry = Entry { seq: 0, at: self.now(), kind: EntryKind::Started(started) };
+        let mut writes = if self.knows(&new.bundle) { vec![] } else { new.bundle.writes() };
+        writes.push(Write::Entry(new.id, entry));
+        writes
+    }
+
+    /// Whether the journal has the bundle, because this process put or found it there.
+    fn knows(&self, bundle: &Arc<Bundle>) -> bool {
+        let mut state = self.state();
+        if state.bundles.iter().any(|known| known.digest() == bundle.digest()) {
+            return true;
+        }
+        remember(&mut state.bundles, Arc::clone(bundle));
+        false
+    }
+
+    /// The bundle with this digest, compiled at most once per process.
+    ///
+    /// # Errors
+    /// When the journal lacks it.
+    pub fn bundle(&self, digest: Digest) -> Result<Arc<Bundle>, RunError> {
+        if let Some(known) = self.state().bundles.iter().find(|bundle| bundle.digest() == digest) {
+            return Ok(Arc::clone(known));
+        }
+        let bundle = Arc::new(Bundle::load(&**self.journal(), digest).map_err(RunError::Bundle)?);
+        remember(&mut self.state().bundles, Arc::clone(&bundle));
+        Ok(bundle)
+    }
+
+    /// Starts a run: it is recorded, and evaluated soon. The ticket says when it is durable.
+    ///
+    /// # Errors
+    /// When the journal has stopped or its disk has no room for new work.
+    pub fn start(&self, new: NewRun) -> Result<Ticket, RunError> {
+        self.journal().may_act()?;
+        let ticket = self.journal().submit(Commit { writes: self.first_writes(&new) });
+        self.0.listener.changed(new.id, RunStatus::Queued, None);
+        self.schedule(new.id);
+        Ok(ticket)
+    }
+
+    /// Starts the run of a schedule's slot, once ever: `false` when the slot was claimed before.
+    ///
+    /// # Errors
+    /// As [`Runs::start`].
+    pub fn start_slot(&self, schedule: &str, nominal: Timestamp, new: NewRun) -> Result<bool, RunError> {
+        self.journal().may_act()?;
+        let slot = Slot { schedule: schedule.to_owned(), nominal, run: new.id };
+        let claimed = self.journal().claim(slot, Commit { writes: self.first_writes(&new) })?;
+        if claimed {
+            self.0.listener.changed(new.id, RunStatus::Queued, None);
+            self.schedule(new.id);
+        }
+        Ok(claimed)
+    }
+
+    /// Has the run evaluated, on a thread of its own; a run that is being evaluated is evaluated once more after it.
+    pub(crate) fn schedule(&self, run: RunId) {
+        let mut state = self.state();
+        if state.closing || state.held.contains(&run) {
+            return;
+        }
+        if let Some(active) = state.active.get_mut(&run) {
+            active.again = true;
+            return;
+        }
+        state.active.insert(run, Active { cx: None, again: false, cancels: 0 });
+        drop(state);
+        let runs = self.clone();
+        self.0.spawner.spawn(Box::new(move || runs.drive(run)));
+    }
+
+    /// How the workflow `name` starts as a child of `parent`: from the same bundle.
+    fn workflow_of(&self, parent: &RunStarted, name: &str, input: Value) -> Result<RunStarted, OpError> {
+        let unknown = |hint: &str| OpError::not_found(format!("there is no workflow `{name}`")).hint(hint);
+        let digest = parent.bundle.ok_or_else(|| unknown("this run has no sources"))?;
+        let bundle = self.bundle(digest).map_err(|error| OpError::failed(error.to_string()))?;
+        if matches!(parent.entry, RunEntry::Playbook(_)) {
+            return Err(unknown("a playbook declares no workflows; invoke it from a homelab's workflow"));
+        }
+        let declared =
+            hob_engine::declarations(&self.0.host, &bundle).map_err(|d| OpError::failed(d.message))?;
+        let names = || declared.iter().filter(|d| d.kind == "workflow").map(|d| d.name.as_str());
+        if !names().any(|known| known == name) {
+            let near = hob_model::names::nearest(name, names());
+            return Err(unknown(&near.map_or_else(
+                || "the homelab declares none with this name".to_owned(),
+                |n| format!("did you mean `{n}`?"),
+            )));
+        }
+        Ok(RunStarted {
+            name: name.to_owned(),
+            entry: RunEntry::Declared { kind: "workflow".to_owned(), name: name.to_owned() },
+            input,
+            trigger: "invoke".to_owned(),
+            ..parent.clone()
+        })
+    }
+
+    /// The row of a run.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn row(&self, run: RunId) -> Result<RunRow, RunError> {
+        self.journal().run(run)?.ok_or_else(|| RunError::NotFound(run.to_string()))
+    }
+
+    /// The run whose id starts with `prefix`.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn find(&self, prefix: &str) -> Result<RunId, RunError> {
+        if let Some(run) = RunId::parse(prefix) {
+            return self.row(run).map(|row| row.run);
+        }
+        let found = self.journal().runs_by_prefix(prefix, 6)?;
+        match found.as_slice() {
+            [] => Err(RunError::NotFound(prefix.to_owned())),
+            [run] => Ok(*run),
+            _ => Err(RunError::Ambiguous { prefix: prefix.to_owned(), found }),
+        }
+    }
+
+    /// How many runs are evaluated, or about to be.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.state().active.len()
+    }
+
+    /// Lets nothing new begin and tells effects under way to stop: the process ends. What was recorded stands, and
+    /// the runs go on from there.
+    pub fn close(&self) {
+        let mut state = self.state();
+        state.closing = true;
+        for active in state.active.values() {
+            if let Some(cx) = &active.cx {
+                cx.leave();
+            }
+        }
+    }
+}
+
+fn remember(bundles: &mut Vec<Arc<Bundle>>, bundle: Arc<Bundle>) {
+    if bundles.len() >= BUNDLES_CACHED_MAX {
+        bundles.remove(0);
+    }
+    bundles.push(bundle);
+}
