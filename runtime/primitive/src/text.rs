@@ -21,10 +21,7 @@ impl FromValue for Text {
         let text = match value {
             Value::String(text) => text,
             Value::Blob(bytes) => String::from_utf8(bytes).map_err(|error| Mismatch {
-                message: format!(
-                    "no UTF-8 text: byte {} is wrong",
-                    error.utf8_error().valid_up_to()
-                ),
+                message: format!("no UTF-8 text: byte {} is wrong", error.utf8_error().valid_up_to()),
                 hint: Some("only text can be parsed; is it compressed or another encoding?".to_owned()),
             })?,
             other => return Err(Mismatch::of::<Self>(&other)),
@@ -61,10 +58,7 @@ impl Place {
     #[must_use]
     pub fn of(text: &str, offset: usize) -> Self {
         let before = &text.as_bytes()[..offset.min(text.len())];
-        let line_start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let starts_char = |byte: &&u8| **byte & 0b1100_0000 != 0b1000_0000;
         Self {
             line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
@@ -102,8 +96,6 @@ pub fn check_depth(value: &Value) -> Result<(), OpError> {
     if fits(value, VALUE_DEPTH_MAX) {
         Ok(())
     } else {
-        Err(OpError::invalid(format!(
-            "the value nests deeper than {VALUE_DEPTH_MAX} levels"
-        )))
+        Err(OpError::invalid(format!("the value nests deeper than {VALUE_DEPTH_MAX} levels")))
     }
 }

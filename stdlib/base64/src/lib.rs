@@ -37,11 +37,7 @@ mod api {
     }
 
     fn engine(url: bool, padding: bool) -> GeneralPurpose {
-        let alphabet = if url {
-            &alphabet::URL_SAFE
-        } else {
-            &alphabet::STANDARD
-        };
+        let alphabet = if url { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
         let config = GeneralPurposeConfig::new()
             .with_encode_padding(padding)
             .with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -83,11 +79,8 @@ mod api {
     #[operation(pure, returns = "blob or string")]
     fn decode(text: Text, options: DecodeOptions) -> Result<Value, OpError> {
         let text = text.0;
-        let dense: Vec<(usize, u8)> = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| !byte.is_ascii_whitespace())
-            .collect();
+        let dense: Vec<(usize, u8)> =
+            text.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace()).collect();
         let bytes: Vec<u8> = dense.iter().map(|(_, byte)| *byte).collect();
         let bytes = engine(options.url, false).decode(bytes).map_err(|error| {
             use base64::DecodeError as E;

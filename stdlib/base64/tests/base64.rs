@@ -21,16 +21,10 @@ fn vectors() {
         ("fooba", "Zm9vYmE="),
         ("foobar", "Zm9vYmFy"),
     ] {
-        assert_eq!(
-            call("base64::encode", vec![Value::from(plain)]).unwrap(),
-            Value::from(coded)
-        );
+        assert_eq!(call("base64::encode", vec![Value::from(plain)]).unwrap(), Value::from(coded));
         let unpadded = coded.trim_end_matches('=');
         for text in [coded, unpadded, &format!(" {coded}\r\n")] {
-            assert_eq!(
-                call("base64::decode", vec![Value::from(text)]).unwrap(),
-                Value::Blob(plain.into())
-            );
+            assert_eq!(call("base64::decode", vec![Value::from(text)]).unwrap(), Value::Blob(plain.into()));
         }
     }
 }
@@ -53,16 +47,8 @@ fn mistakes_have_a_place() {
             json!({ "url": true }),
             "this is no base64: the other alphabet (leave `url` out) at line 1, column 4",
         ),
-        (
-            "Zm9vY",
-            json!({}),
-            "this is no base64: the end is missing at line 1, column 6",
-        ),
-        (
-            "/w==",
-            json!({ "text": true }),
-            "the decoded bytes are no UTF-8 text: byte 0 is wrong",
-        ),
+        ("Zm9vY", json!({}), "this is no base64: the end is missing at line 1, column 6"),
+        ("/w==", json!({ "text": true }), "the decoded bytes are no UTF-8 text: byte 0 is wrong"),
     ] {
         let args = vec![Value::from(text), Value::from_json(options).unwrap()];
         assert_eq!(call("base64::decode", args).unwrap_err().message, message);

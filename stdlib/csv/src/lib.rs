@@ -81,11 +81,7 @@ mod api {
             .has_headers(false)
             .delimiter(table::ascii("delimiter", &options.delimiter)?)
             .quote(table::ascii("quote", &options.quote)?)
-            .trim(if options.trim {
-                csv::Trim::All
-            } else {
-                csv::Trim::None
-            });
+            .trim(if options.trim { csv::Trim::All } else { csv::Trim::None });
         if let Some(comment) = &options.comment {
             reader.comment(Some(table::ascii("comment", comment)?));
         }

@@ -10,9 +10,7 @@ use crate::CSV_ROWS_MAX;
 pub(crate) fn ascii(option: &str, text: &str) -> Result<u8, OpError> {
     match text.as_bytes() {
         [byte] if byte.is_ascii() => Ok(*byte),
-        _ => Err(OpError::invalid(format!(
-            "option `{option}` is one ASCII character, not \"{text}\""
-        ))),
+        _ => Err(OpError::invalid(format!("option `{option}` is one ASCII character, not \"{text}\""))),
     }
 }
 
@@ -28,13 +26,9 @@ pub(crate) fn read(
     let columns = match (columns, header) {
         (Some(columns), _) => Some(columns),
         (None, true) => match records.next() {
-            Some(first) => Some(
-                first
-                    .map_err(|error| malformed(&error))?
-                    .iter()
-                    .map(str::to_owned)
-                    .collect(),
-            ),
+            Some(first) => {
+                Some(first.map_err(|error| malformed(&error))?.iter().map(str::to_owned).collect())
+            }
             None => return Ok(Vec::new()),
         },
         (None, false) => None,
@@ -51,10 +45,7 @@ pub(crate) fn read(
         rows.push(match &columns {
             None => Value::Array(record.iter().map(Value::from).collect()),
             Some(columns) if columns.len() == record.len() => Value::map(
-                columns
-                    .iter()
-                    .zip(&record)
-                    .map(|(column, field)| (column.as_str(), Value::from(field))),
+                columns.iter().zip(&record).map(|(column, field)| (column.as_str(), Value::from(field))),
             ),
             Some(columns) => {
                 let line = record.position().map_or(0, csv::Position::line);
@@ -76,28 +67,18 @@ fn check_columns(columns: &[String]) -> Result<(), OpError> {
 
 fn malformed(error: &csv::Error) -> OpError {
     match error.kind() {
-        csv::ErrorKind::UnequalLengths {
-            pos,
-            expected_len,
-            len,
-        } => {
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let count = |n: &u64| usize::try_from(*n).unwrap_or(usize::MAX);
-            uneven(
-                pos.as_ref().map_or(0, csv::Position::line),
-                count(len),
-                count(expected_len),
-            )
+            uneven(pos.as_ref().map_or(0, csv::Position::line), count(len), count(expected_len))
         }
         _ => OpError::invalid(format!("this is no CSV: {error}")),
     }
 }
 
 fn uneven(line: u64, found: usize, expected: usize) -> OpError {
-    OpError::invalid(format!(
-        "line {line} has {found} field(s) where {expected} are expected"
-    ))
-    .hint("is the delimiter right, and are fields that hold it in quotes?")
-    .detail("line", line)
+    OpError::invalid(format!("line {line} has {found} field(s) where {expected} are expected"))
+        .hint("is the delimiter right, and are fields that hold it in quotes?")
+        .detail("line", line)
 }
 
 /// The text of `rows`.
@@ -113,20 +94,15 @@ pub(crate) fn write(
     let columns = columns.unwrap_or_else(|| all_columns(&rows));
     check_columns(&columns)?;
     let mut writer = writer.flexible(true).from_writer(Vec::new());
-    let mut put = |fields: &[String]| {
-        writer
-            .write_record(fields)
-            .map_err(|error| OpError::failed(error.to_string()))
-    };
+    let mut put =
+        |fields: &[String]| writer.write_record(fields).map_err(|error| OpError::failed(error.to_string()));
     if header && !columns.is_empty() {
         put(&columns)?;
     }
     for (at, row) in rows.into_iter().enumerate() {
         put(&fields(row, &columns).map_err(|why| OpError::invalid(format!("row {at}: {why}")))?)?;
     }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| OpError::failed(error.to_string()))?;
+    let bytes = writer.into_inner().map_err(|error| OpError::failed(error.to_string()))?;
     Ok(String::from_utf8(bytes).expect("fields and delimiters are UTF-8"))
 }
 
@@ -135,11 +111,7 @@ fn all_columns(rows: &[Value]) -> Vec<String> {
         Value::Map(map) => Some(map.keys()),
         _ => None,
     });
-    keys.flatten()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .cloned()
-        .collect()
+    keys.flatten().collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
 fn fields(row: Value, columns: &[String]) -> Result<Vec<String>, String> {
@@ -149,20 +121,16 @@ fn fields(row: Value, columns: &[String]) -> Result<Vec<String>, String> {
             .enumerate()
             .map(|(at, item)| field(item).map_err(|why| format!("field {at}: {why}")))
             .collect(),
-        Value::Array(items) => Err(format!(
-            "has {} field(s) where {} are expected",
-            items.len(),
-            columns.len()
-        )),
+        Value::Array(items) => {
+            Err(format!("has {} field(s) where {} are expected", items.len(), columns.len()))
+        }
         Value::Map(mut map) => {
             let take = |column: &String| {
                 field(map.remove(column).unwrap_or_default())
                     .map_err(|why| format!("column \"{column}\": {why}"))
             };
             let fields = columns.iter().map(take).collect::<Result<_, _>>()?;
-            first_key(&map).map_or(Ok(fields), |key| {
-                Err(format!("column \"{key}\" is not among `columns`"))
-            })
+            first_key(&map).map_or(Ok(fields), |key| Err(format!("column \"{key}\" is not among `columns`")))
         }
         other => Err(format!("expected a map or an array, got {}", other.type_name())),
     }
@@ -180,9 +148,6 @@ fn field(value: Value) -> Result<String, String> {
         Value::Float(v) => Ok(v.to_string()),
         Value::Char(v) => Ok(v.to_string()),
         Value::String(v) => Ok(v),
-        other => Err(format!(
-            "a field is a text or a number, not {}",
-            other.type_name()
-        )),
+        other => Err(format!("a field is a text or a number, not {}", other.type_name())),
     }
 }

@@ -14,48 +14,21 @@ fn what_people_write() {
     for (args, rows) in [
         (json!([""]), json!([])),
         (json!(["a,b\n"]), json!([])),
-        (
-            json!(["\u{feff}a,b\r\n1,\"x\r\ny\"\r\n"]),
-            json!([{ "a": "1", "b": "x\r\ny" }]),
-        ),
-        (
-            json!(["a\tb\n1\t\"q\"\"q\"", { "delimiter": "\t" }]),
-            json!([{ "a": "1", "b": "q\"q" }]),
-        ),
-        (
-            json!(["# c\na, b\n 1 ,2", { "comment": "#", "trim": true }]),
-            json!([{ "a": "1", "b": "2" }]),
-        ),
-        (
-            json!(["1,2\n", { "columns": ["x", "y"] }]),
-            json!([{ "x": "1", "y": "2" }]),
-        ),
-        (
-            json!(["1,2\n3,4", { "header": false }]),
-            json!([["1", "2"], ["3", "4"]]),
-        ),
+        (json!(["\u{feff}a,b\r\n1,\"x\r\ny\"\r\n"]), json!([{ "a": "1", "b": "x\r\ny" }])),
+        (json!(["a\tb\n1\t\"q\"\"q\"", { "delimiter": "\t" }]), json!([{ "a": "1", "b": "q\"q" }])),
+        (json!(["# c\na, b\n 1 ,2", { "comment": "#", "trim": true }]), json!([{ "a": "1", "b": "2" }])),
+        (json!(["1,2\n", { "columns": ["x", "y"] }]), json!([{ "x": "1", "y": "2" }])),
+        (json!(["1,2\n3,4", { "header": false }]), json!([["1", "2"], ["3", "4"]])),
     ] {
-        assert_eq!(
-            call("csv::parse", args.clone()).unwrap().to_json().unwrap(),
-            rows,
-            "{args}"
-        );
+        assert_eq!(call("csv::parse", args.clone()).unwrap().to_json().unwrap(), rows, "{args}");
     }
 }
 
 #[test]
 fn mistakes_are_named() {
     for (name, args, message) in [
-        (
-            "csv::parse",
-            json!(["a,b\n1,2\n3\n"]),
-            "line 3 has 1 field(s) where 2 are expected",
-        ),
-        (
-            "csv::parse",
-            json!(["1,2\n", { "columns": ["x"] }]),
-            "line 1 has 2 field(s) where 1 are expected",
-        ),
+        ("csv::parse", json!(["a,b\n1,2\n3\n"]), "line 3 has 1 field(s) where 2 are expected"),
+        ("csv::parse", json!(["1,2\n", { "columns": ["x"] }]), "line 1 has 2 field(s) where 1 are expected"),
         ("csv::parse", json!(["a,a\n"]), "two columns have the name \"a\""),
         (
             "csv::parse",
@@ -72,16 +45,8 @@ fn mistakes_are_named() {
             json!([[{ "a": 1, "b": 2 }], { "columns": ["a"] }]),
             "row 0: column \"b\" is not among `columns`",
         ),
-        (
-            "csv::stringify",
-            json!([[{ "a": 1 }, [1, 2]]]),
-            "row 1: has 2 field(s) where 1 are expected",
-        ),
-        (
-            "csv::stringify",
-            json!([[7]]),
-            "row 0: expected a map or an array, got int",
-        ),
+        ("csv::stringify", json!([[{ "a": 1 }, [1, 2]]]), "row 1: has 2 field(s) where 1 are expected"),
+        ("csv::stringify", json!([[7]]), "row 0: expected a map or an array, got int"),
     ] {
         assert_eq!(call(name, args).unwrap_err().message, message);
     }

@@ -63,20 +63,14 @@ mod api {
     /// ```
     #[operation(observe, returns = "map")]
     fn list(cx: &Ctx) -> Result<Value, OpError> {
-        let all: BTreeMap<String, Value> = cx
-            .env_all()
-            .iter()
-            .map(|(k, v)| (k.clone(), Value::from(v.as_str())))
-            .collect();
+        let all: BTreeMap<String, Value> =
+            cx.env_all().iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect();
         Ok(Value::Map(all))
     }
 
     fn check(name: &str) -> Result<(), OpError> {
         match name.is_empty() || name.contains(['=', '\0']) {
-            true => Err(OpError::invalid(format!(
-                "`{}` is no name of a variable",
-                name.escape_debug()
-            ))),
+            true => Err(OpError::invalid(format!("`{}` is no name of a variable", name.escape_debug()))),
             false => Ok(()),
         }
     }

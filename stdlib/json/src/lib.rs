@@ -28,11 +28,8 @@ pub fn parse(text: &str, big_numbers: BigNumbers) -> Result<Value, OpError> {
 fn malformed(text: &str, error: &serde_json::Error) -> OpError {
     let why = error.to_string();
     let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
-    let line_start: usize = text
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1))
-        .map(str::len)
-        .sum();
+    let line_start: usize =
+        text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     Place::of(text, line_start + error.column().saturating_sub(1)).malformed("JSON", why)
 }
 
@@ -96,12 +93,7 @@ mod api {
     #[operation(pure, returns = "array")]
     fn parse_lines(text: Text, options: ParseOptions) -> Result<Vec<Value>, OpError> {
         let mut values = Vec::new();
-        for (at, line) in text
-            .0
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty())
-        {
+        for (at, line) in text.0.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             if values.len() == JSON_LINES_MAX {
                 return Err(OpError::invalid(format!("more than {JSON_LINES_MAX} lines")));
             }
@@ -131,11 +123,7 @@ mod api {
         let json = value.to_json().map_err(|error| {
             OpError::invalid(error.to_string()).hint("replace it before writing, for example by ()")
         })?;
-        Ok(if options.pretty {
-            format!("{json:#}")
-        } else {
-            json.to_string()
-        })
+        Ok(if options.pretty { format!("{json:#}") } else { json.to_string() })
     }
 
     /// Looks up a place in a value by a JSON Pointer (RFC 6901); `()` when there is nothing.

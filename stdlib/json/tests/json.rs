@@ -12,19 +12,10 @@ fn call(name: &str, args: serde_json::Value) -> Result<Value, OpError> {
 #[test]
 fn mistakes_have_a_place() {
     for (text, message) in [
-        (
-            "",
-            "this is no JSON: EOF while parsing a value at line 1, column 1",
-        ),
+        ("", "this is no JSON: EOF while parsing a value at line 1, column 1"),
         ("{\"a\": }", "this is no JSON: expected value at line 1, column 7"),
-        (
-            "[1,\n 2,\n ä]",
-            "this is no JSON: expected value at line 3, column 2",
-        ),
-        (
-            "[1] 2",
-            "this is no JSON: trailing characters at line 1, column 5",
-        ),
+        ("[1,\n 2,\n ä]", "this is no JSON: expected value at line 3, column 2"),
+        ("[1] 2", "this is no JSON: trailing characters at line 1, column 5"),
         (
             "[\n\n99999999999999999999]",
             "this is no JSON that can be read: the number 99999999999999999999 does not fit 64 bits at line 3, column 1",
@@ -34,18 +25,9 @@ fn mistakes_have_a_place() {
         assert_eq!(error.message, message);
     }
     let deep = "[".repeat(100_000);
-    assert!(
-        call("json::parse", json!([deep]))
-            .unwrap_err()
-            .message
-            .contains("recursion limit")
-    );
+    assert!(call("json::parse", json!([deep])).unwrap_err().message.contains("recursion limit"));
     let error = call("json::parse_lines", json!(["1\n\n[}\n"])).unwrap_err();
-    assert!(
-        error.message.ends_with("at line 3, column 2"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.ends_with("at line 3, column 2"), "{}", error.message);
     assert_eq!(error.details.get("line"), Some(&Value::Int(3)));
 }
 
@@ -56,10 +38,7 @@ fn big_numbers_as_asked() {
         |mode| call("json::parse", json!([text, { "big_numbers": mode }])).map(|v| v.get("b").cloned());
     assert!(read("error").is_err());
     assert_eq!(read("text").unwrap(), Some(Value::from("18446744073709551615")));
-    assert_eq!(
-        read("float").unwrap(),
-        Some(Value::Float(18_446_744_073_709_551_615.0))
-    );
+    assert_eq!(read("float").unwrap(), Some(Value::Float(18_446_744_073_709_551_615.0)));
     assert!(call("json::parse", json!(["1e999"])).is_err());
 }
 
@@ -72,10 +51,7 @@ fn blobs_are_parsed_as_utf8() {
             vec![Value::Blob(bytes.to_vec())],
         )
     };
-    assert_eq!(
-        parse(b"\xef\xbb\xbf[1]").unwrap(),
-        Value::Array(vec![Value::Int(1)])
-    );
+    assert_eq!(parse(b"\xef\xbb\xbf[1]").unwrap(), Value::Array(vec![Value::Int(1)]));
     assert!(parse(b"[\xff]").unwrap_err().message.contains("byte 1 is wrong"));
 }
 
@@ -92,10 +68,7 @@ fn pointers() {
         ("/x/y", json!(null)),
     ] {
         assert_eq!(
-            call("json::get", json!([value, pointer]))
-                .unwrap()
-                .to_json()
-                .unwrap(),
+            call("json::get", json!([value, pointer])).unwrap().to_json().unwrap(),
             found,
             "{pointer}"
         );
@@ -112,29 +85,15 @@ fn merge_patch() {
         (json!({"a":"b"}), json!({"a":null}), json!({})),
         (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
         (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
-        (
-            json!({"a":{"b":"c"}}),
-            json!({"a":{"b":"d","c":null}}),
-            json!({"a":{"b":"d"}}),
-        ),
+        (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
         (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
         (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
         (json!({"a":"foo"}), json!("bar"), json!("bar")),
         (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
         (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
-        (
-            json!({}),
-            json!({"a":{"bb":{"ccc":null}}}),
-            json!({"a":{"bb":{}}}),
-        ),
+        (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
     ] {
-        assert_eq!(
-            call("json::merge", json!([value, patch]))
-                .unwrap()
-                .to_json()
-                .unwrap(),
-            result
-        );
+        assert_eq!(call("json::merge", json!([value, patch])).unwrap().to_json().unwrap(), result);
     }
 }
 

@@ -86,10 +86,8 @@ mod operations {
     #[operation(observe, returns = "int")]
     fn int(cx: &Ctx, min: i64, max: i64) -> Result<i64, OpError> {
         if min > max {
-            return Err(
-                OpError::invalid(format!("there is no number from {min} to {max}"))
-                    .hint("the smaller one comes first"),
-            );
+            return Err(OpError::invalid(format!("there is no number from {min} to {max}"))
+                .hint("the smaller one comes first"));
         }
         let drawn = below(cx, max.abs_diff(min).wrapping_add(1))?;
         Ok(min.wrapping_add_unsigned(drawn))
@@ -121,10 +119,7 @@ mod operations {
     /// ```
     #[operation(observe, returns = "string")]
     fn hex(cx: &Ctx, bytes: usize) -> Result<String, OpError> {
-        Ok(drawn_bytes(cx, bytes)?
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(drawn_bytes(cx, bytes)?.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Draws bytes and gives them as a blob.
@@ -153,14 +148,10 @@ mod operations {
     #[operation(observe, returns = "string")]
     fn text(cx: &Ctx, length: usize, options: TextOptions) -> Result<String, OpError> {
         if length > CHARACTERS_MAX {
-            return Err(OpError::invalid(format!(
-                "{length} characters are more than {CHARACTERS_MAX}"
-            )));
+            return Err(OpError::invalid(format!("{length} characters are more than {CHARACTERS_MAX}")));
         }
         let alphabet: Vec<char> = options.alphabet.chars().collect();
-        (0..length)
-            .map(|_| Ok(alphabet[draw_index(cx, alphabet.len(), "the alphabet")?]))
-            .collect()
+        (0..length).map(|_| Ok(alphabet[draw_index(cx, alphabet.len(), "the alphabet")?])).collect()
     }
 
     /// Draws an item of an array.
@@ -203,9 +194,7 @@ mod operations {
 
     fn drawn_bytes(cx: &Ctx, count: usize) -> Result<Vec<u8>, OpError> {
         if count > BYTES_MAX {
-            return Err(OpError::invalid(format!(
-                "{count} bytes are more than {BYTES_MAX}"
-            )));
+            return Err(OpError::invalid(format!("{count} bytes are more than {BYTES_MAX}")));
         }
         let mut bytes = vec![0; count];
         fill(cx, &mut bytes)?;
@@ -235,9 +224,7 @@ mod operations {
 
     fn draw_index(cx: &Ctx, count: usize, of: &str) -> Result<usize, OpError> {
         if count == 0 {
-            return Err(OpError::invalid(format!(
-                "{of} is empty: there is nothing to draw from"
-            )));
+            return Err(OpError::invalid(format!("{of} is empty: there is nothing to draw from")));
         }
         let at = below(cx, count as u64)?;
         Ok(usize::try_from(at).expect("it is below a usize"))

@@ -17,28 +17,20 @@ impl FakeEntropy {
     /// The bytes of this seed.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self {
-            state: Mutex::new(seed),
-            fails: false,
-        }
+        Self { state: Mutex::new(seed), fails: false }
     }
 
     /// A source that always fails.
     #[must_use]
     pub fn failing() -> Self {
-        Self {
-            state: Mutex::new(0),
-            fails: true,
-        }
+        Self { state: Mutex::new(0), fails: true }
     }
 }
 
 impl Entropy for FakeEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), OpError> {
         if self.fails {
-            return Err(OpError::unavailable(
-                "the system gives no random numbers: told to fail",
-            ));
+            return Err(OpError::unavailable("the system gives no random numbers: told to fail"));
         }
         let mut state = self.state.lock().expect("no code panics while holding this lock");
         for chunk in bytes.chunks_mut(8) {

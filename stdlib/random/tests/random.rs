@@ -24,11 +24,7 @@ fn every_draw_is_in_range() {
         let uuid = text("uuid", json!([]));
         assert_eq!((uuid.len(), &uuid[14..15]), (36, "4"));
         let uuid = text("uuid", json!([{ "kind": "v7" }]));
-        assert_eq!(
-            &uuid[..15],
-            "019b7ca9-8c88-7",
-            "it starts with the clock's milliseconds"
-        );
+        assert_eq!(&uuid[..15], "019b7ca9-8c88-7", "it starts with the clock's milliseconds");
         assert_eq!(text("hex", json!([3])).len(), 6);
         assert_eq!(text("text", json!([20, { "alphabet": "ä" }])), "ä".repeat(20));
         let mut seen = [0; 6];
@@ -39,10 +35,7 @@ fn every_draw_is_in_range() {
         // Each has 100 on average; less than 40 happens once in 10¹¹ tries.
         assert!(seen.iter().all(|count| *count > 40), "{seen:?}");
         for (min, max) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MAX), (i64::MIN, i64::MIN)] {
-            let drawn = call(&harness, "int", json!([min, max]))
-                .unwrap()
-                .as_int()
-                .unwrap();
+            let drawn = call(&harness, "int", json!([min, max])).unwrap().as_int().unwrap();
             assert!((min..=max).contains(&drawn));
         }
         let Value::Array(mut shuffled) = call(&harness, "shuffle", json!([[1, 2, 3, 4]])).unwrap() else {
@@ -68,11 +61,7 @@ fn bad_requests_are_refused() {
             ("text", json!([1, { "alphabet": "" }])),
             ("choice", json!([[]])),
         ] {
-            assert_eq!(
-                call(&harness, name, args).unwrap_err().kind,
-                ErrorKind::Invalid,
-                "{name}"
-            );
+            assert_eq!(call(&harness, name, args).unwrap_err().kind, ErrorKind::Invalid, "{name}");
         }
     }
 }
@@ -85,10 +74,5 @@ fn a_seed_repeats_and_a_dry_source_is_told() {
     };
     assert_eq!(draw(), draw());
     let dry: Arc<dyn Entropy> = Arc::new(FakeEntropy::failing());
-    assert_eq!(
-        call(&Harness::new().port(dry), "uuid", json!([]))
-            .unwrap_err()
-            .kind,
-        ErrorKind::Unavailable
-    );
+    assert_eq!(call(&Harness::new().port(dry), "uuid", json!([])).unwrap_err().kind, ErrorKind::Unavailable);
 }

@@ -66,9 +66,8 @@ mod api {
     /// ```
     #[operation(pure, returns = "map or ()")]
     fn find(pattern: String, text: String) -> Result<Value, OpError> {
-        let found = pattern::compiled(&pattern)?
-            .find(&text)
-            .map(|found| found_value(found, &mut Cursor::new(&text)));
+        let found =
+            pattern::compiled(&pattern)?.find(&text).map(|found| found_value(found, &mut Cursor::new(&text)));
         Ok(found.into())
     }
 
@@ -82,11 +81,7 @@ mod api {
     #[operation(pure, returns = "array")]
     fn find_all(pattern: String, text: String) -> Result<Vec<Value>, OpError> {
         let mut cursor = Cursor::new(&text);
-        limited(
-            pattern::compiled(&pattern)?
-                .find_iter(&text)
-                .map(|found| found_value(found, &mut cursor)),
-        )
+        limited(pattern::compiled(&pattern)?.find_iter(&text).map(|found| found_value(found, &mut cursor)))
     }
 
     /// Gives the groups of the first match as a map, or `()`.
@@ -101,10 +96,7 @@ mod api {
     #[operation(pure, returns = "map or ()")]
     fn captures(pattern: String, text: String) -> Result<Value, OpError> {
         let regex = pattern::compiled(&pattern)?;
-        Ok(regex
-            .captures(&text)
-            .map(|groups| groups_value(&regex, &groups))
-            .into())
+        Ok(regex.captures(&text).map(|groups| groups_value(&regex, &groups)).into())
     }
 
     /// Gives the groups of all matches, each as `regex::captures` gives them.
@@ -118,11 +110,7 @@ mod api {
     #[operation(pure, returns = "array")]
     fn captures_all(pattern: String, text: String) -> Result<Vec<Value>, OpError> {
         let regex = pattern::compiled(&pattern)?;
-        limited(
-            regex
-                .captures_iter(&text)
-                .map(|groups| groups_value(&regex, &groups)),
-        )
+        limited(regex.captures_iter(&text).map(|groups| groups_value(&regex, &groups)))
     }
 
     /// Replaces matches; all of them unless `limit` says how many.
@@ -147,10 +135,7 @@ mod api {
     ) -> Result<String, OpError> {
         let (regex, text) = (pattern::compiled(&pattern)?, text);
         let (mut out, mut done) = (String::new(), 0);
-        for groups in regex
-            .captures_iter(&text)
-            .take(options.limit.unwrap_or(usize::MAX))
-        {
+        for groups in regex.captures_iter(&text).take(options.limit.unwrap_or(usize::MAX)) {
             let whole = groups.get_match();
             out.push_str(&text[done..whole.start()]);
             groups.expand(&with, &mut out);
@@ -202,11 +187,7 @@ mod api {
 
     impl<'t> Cursor<'t> {
         fn new(text: &'t str) -> Self {
-            Self {
-                text,
-                byte: 0,
-                char: 0,
-            }
+            Self { text, byte: 0, char: 0 }
         }
 
         fn chars_before(&mut self, byte: usize) -> usize {
@@ -219,20 +200,14 @@ mod api {
     fn found_value(found: Match<'_>, cursor: &mut Cursor<'_>) -> Value {
         let start = cursor.chars_before(found.start());
         let end = cursor.chars_before(found.end());
-        Value::map([
-            ("text", Value::from(found.as_str())),
-            ("start", start.into()),
-            ("end", end.into()),
-        ])
+        Value::map([("text", Value::from(found.as_str())), ("start", start.into()), ("end", end.into())])
     }
 
     fn groups_value(regex: &Regex, groups: &Captures<'_>) -> Value {
         let text = |at: usize| Value::from(groups.get(at).map(|group| group.as_str()));
         let numbered = (0..groups.len()).map(|at| (at.to_string(), text(at)));
-        let named = regex
-            .capture_names()
-            .enumerate()
-            .filter_map(|(at, name)| Some((name?.to_owned(), text(at))));
+        let named =
+            regex.capture_names().enumerate().filter_map(|(at, name)| Some((name?.to_owned(), text(at))));
         Value::map(numbered.chain(named))
     }
 

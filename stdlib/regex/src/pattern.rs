@@ -38,10 +38,7 @@ fn compile(pattern: &str) -> Result<Regex, OpError> {
             pattern.len()
         )));
     }
-    let built = regex::RegexBuilder::new(pattern)
-        .size_limit(COMPILED_BYTES_MAX)
-        .nest_limit(NEST_MAX)
-        .build();
+    let built = regex::RegexBuilder::new(pattern).size_limit(COMPILED_BYTES_MAX).nest_limit(NEST_MAX).build();
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => OpError::invalid(format!(
             "the pattern would take more than {COMPILED_BYTES_MAX} bytes of memory"
@@ -57,29 +54,15 @@ fn compile(pattern: &str) -> Result<Regex, OpError> {
 
 /// `regex` tells a mistake only as a drawing; its parser knows the place.
 fn malformed(pattern: &str) -> Option<OpError> {
-    let error = regex_syntax::ParserBuilder::new()
-        .nest_limit(NEST_MAX)
-        .build()
-        .parse(pattern)
-        .err()?;
+    let error = regex_syntax::ParserBuilder::new().nest_limit(NEST_MAX).build().parse(pattern).err()?;
     let (span, why) = match &error {
         regex_syntax::Error::Parse(error) => (*error.span(), error.kind().to_string()),
         regex_syntax::Error::Translate(error) => (*error.span(), error.kind().to_string()),
         _ => return None,
     };
-    let text: String = pattern[span.start.offset..span.end.offset]
-        .chars()
-        .take(20)
-        .collect();
-    let shown = if text.is_empty() {
-        String::new()
-    } else {
-        format!(" (`{text}`)")
-    };
-    let place = Place {
-        line: span.start.line,
-        column: span.start.column,
-    };
+    let text: String = pattern[span.start.offset..span.end.offset].chars().take(20).collect();
+    let shown = if text.is_empty() { String::new() } else { format!(" (`{text}`)") };
+    let place = Place { line: span.start.line, column: span.start.column };
     let error = place.malformed("pattern", format!("{why}{shown}"));
     Some(if why.contains("look-around") || why.contains("backreferences") {
         error.hint(

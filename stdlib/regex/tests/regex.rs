@@ -13,11 +13,7 @@ fn call(name: &str, args: serde_json::Value) -> Result<Value, OpError> {
 fn what_people_ask() {
     for (name, args, answer) in [
         ("is_match", json!(["^a.c$", "abc"]), json!(true)),
-        (
-            "find",
-            json!(["ß+", "aßßb"]),
-            json!({ "text": "ßß", "start": 1, "end": 3 }),
-        ),
+        ("find", json!(["ß+", "aßßb"]), json!({ "text": "ßß", "start": 1, "end": 3 })),
         (
             "find_all",
             json!(["", "äb"]),
@@ -29,28 +25,13 @@ fn what_people_ask() {
             json!({ "0": "y", "1": null, "2": "y", "a": null, "b": "y" }),
         ),
         ("captures", json!(["x", "y"]), json!(null)),
-        (
-            "captures_all",
-            json!(["(.)", "ab"]),
-            json!([{ "0": "a", "1": "a" }, { "0": "b", "1": "b" }]),
-        ),
-        (
-            "replace",
-            json!(["(?<w>\\w+)", "a b", "<$w$$>"]),
-            json!("<a$> <b$>"),
-        ),
+        ("captures_all", json!(["(.)", "ab"]), json!([{ "0": "a", "1": "a" }, { "0": "b", "1": "b" }])),
+        ("replace", json!(["(?<w>\\w+)", "a b", "<$w$$>"]), json!("<a$> <b$>")),
         ("replace", json!(["a", "aaa", "b", { "limit": 0 }]), json!("aaa")),
-        (
-            "split",
-            json!([",", "a,b,c", { "limit": 2 }]),
-            json!(["a", "b,c"]),
-        ),
+        ("split", json!([",", "a,b,c", { "limit": 2 }]), json!(["a", "b,c"])),
         ("split", json!([",", ""]), json!([""])),
     ] {
-        let answered = call(&format!("regex::{name}"), args.clone())
-            .unwrap()
-            .to_json()
-            .unwrap();
+        let answered = call(&format!("regex::{name}"), args.clone()).unwrap().to_json().unwrap();
         assert_eq!(answered, answer, "{name}{args}");
     }
 }
@@ -58,10 +39,7 @@ fn what_people_ask() {
 #[test]
 fn mistakes_have_a_place() {
     for (pattern, message) in [
-        (
-            "a(b",
-            "this is no pattern: unclosed group (`(`) at line 1, column 2",
-        ),
+        ("a(b", "this is no pattern: unclosed group (`(`) at line 1, column 2"),
         (
             "ä[z-a]",
             "this is no pattern: invalid character class range, the start must be <= the end (`z-a`) at line 1, column 3",
@@ -74,32 +52,19 @@ fn mistakes_have_a_place() {
             "(?=x)",
             "this is no pattern: look-around, including look-ahead and look-behind, is not supported (`(?=`) at line 1, column 1",
         ),
-        (
-            r"a\p{Nope}",
-            r"this is no pattern: Unicode property not found (`\p{Nope}`) at line 1, column 2",
-        ),
+        (r"a\p{Nope}", r"this is no pattern: Unicode property not found (`\p{Nope}`) at line 1, column 2"),
     ] {
-        assert_eq!(
-            call("regex::is_match", json!([pattern, ""])).unwrap_err().message,
-            message
-        );
+        assert_eq!(call("regex::is_match", json!([pattern, ""])).unwrap_err().message, message);
     }
 }
 
 #[test]
 fn hostile_patterns_and_texts_end_soon() {
-    for pattern in [
-        "(a{1000}){1000}".to_owned(),
-        "(".repeat(200) + &")".repeat(200),
-        "a".repeat(70_000),
-    ] {
+    for pattern in ["(a{1000}){1000}".to_owned(), "(".repeat(200) + &")".repeat(200), "a".repeat(70_000)] {
         assert!(call("regex::is_match", json!([pattern, "a"])).is_err());
     }
     let text = "a".repeat(5_000);
-    assert_eq!(
-        call("regex::is_match", json!(["(a*)*b", text])).unwrap(),
-        Value::Bool(false)
-    );
+    assert_eq!(call("regex::is_match", json!(["(a*)*b", text])).unwrap(), Value::Bool(false));
     let all = "x".repeat(1 << 20);
     let error = call("regex::replace", json!(["a+?", "a".repeat(100), all])).unwrap_err();
     assert!(error.message.contains("longer than"), "{}", error.message);

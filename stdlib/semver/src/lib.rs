@@ -102,10 +102,7 @@ mod api {
     /// ```
     #[operation(pure, returns = "int")]
     fn compare(first: String, second: String, options: ReadOptions) -> Result<i64, OpError> {
-        let (first, second) = (
-            version::read(&first, options.loose)?,
-            version::read(&second, options.loose)?,
-        );
+        let (first, second) = (version::read(&first, options.loose)?, version::read(&second, options.loose)?);
         Ok(first.cmp_precedence(&second) as i64)
     }
 
@@ -138,9 +135,7 @@ mod api {
         let mut next = version::read(&version, options.loose)?;
         let released = next.pre.is_empty();
         let count = |number: u64| {
-            number
-                .checked_add(1)
-                .ok_or_else(|| OpError::invalid("the version is the last one"))
+            number.checked_add(1).ok_or_else(|| OpError::invalid("the version is the last one"))
         };
         match part {
             Part::Major if released || next.minor != 0 || next.patch != 0 => {
@@ -169,9 +164,7 @@ mod api {
         if versions.len() > VERSIONS_MAX {
             return Err(OpError::invalid(format!("more than {VERSIONS_MAX} versions")));
         }
-        let read = versions
-            .into_iter()
-            .map(|text| Ok((version::read(&text, options.loose)?, text)));
+        let read = versions.into_iter().map(|text| Ok((version::read(&text, options.loose)?, text)));
         let mut read = read.collect::<Result<Vec<_>, OpError>>()?;
         read.sort_by(|(a, _), (b, _)| match options.descending {
             true => b.cmp_precedence(a),

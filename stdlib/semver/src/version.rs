@@ -11,9 +11,8 @@ pub(crate) fn read(text: &str, loose: bool) -> Result<Version, OpError> {
     let plain = text.trim();
     let plain = plain.strip_prefix(['v', 'V']).unwrap_or(plain);
     if let Ok(version) = Version::parse(plain) {
-        let fits = [version.major, version.minor, version.patch]
-            .iter()
-            .all(|number| i64::try_from(*number).is_ok());
+        let fits =
+            [version.major, version.minor, version.patch].iter().all(|number| i64::try_from(*number).is_ok());
         return fits
             .then_some(version)
             .ok_or_else(|| OpError::invalid(format!("`{text}` has a number past 64 bits")));

@@ -22,24 +22,12 @@ fn precedence_is_that_of_the_specification() {
         "1.0.0",
     ];
     let reversed: Vec<&str> = ordered.iter().rev().copied().collect();
+    assert_eq!(call("semver::sort", json!([reversed])).unwrap().to_json().unwrap(), json!(ordered));
     assert_eq!(
-        call("semver::sort", json!([reversed]))
-            .unwrap()
-            .to_json()
-            .unwrap(),
-        json!(ordered)
-    );
-    assert_eq!(
-        call("semver::sort", json!([ordered, { "descending": true }]))
-            .unwrap()
-            .to_json()
-            .unwrap(),
+        call("semver::sort", json!([ordered, { "descending": true }])).unwrap().to_json().unwrap(),
         json!(reversed)
     );
-    assert_eq!(
-        call("semver::compare", json!(["1.0.0+a", "1.0.0+b"])).unwrap(),
-        Value::Int(0)
-    );
+    assert_eq!(call("semver::compare", json!(["1.0.0+a", "1.0.0+b"])).unwrap(), Value::Int(0));
 }
 
 #[test]
@@ -53,11 +41,7 @@ fn bumps() {
         ("1.3.0-rc.1", "minor", "1.3.0"),
         ("1.3.0-rc.1", "major", "2.0.0"),
     ] {
-        assert_eq!(
-            call("semver::bump", json!([from, part])).unwrap(),
-            Value::from(to),
-            "{from} {part}"
-        );
+        assert_eq!(call("semver::bump", json!([from, part])).unwrap(), Value::from(to), "{from} {part}");
     }
     let error = call("semver::bump", json!(["1.2.3", "pach"])).unwrap_err();
     assert_eq!(error.hint.unwrap(), "did you mean \"patch\"?");

@@ -76,9 +76,7 @@ pub(crate) fn parse(text: &str, format: Option<&str>, zone: Option<TimeZone>) ->
         || refuse("it has no offset".to_owned()).hint("name its zone: #{ timezone: \"Europe/Berlin\" }");
     let in_zone = |local: DateTime| {
         let zoned = local.to_zoned(zone.clone().ok_or_else(no_zone)?);
-        zoned
-            .map(|zoned| zoned.timestamp())
-            .map_err(|error| refuse(error.to_string()))
+        zoned.map(|zoned| zoned.timestamp()).map_err(|error| refuse(error.to_string()))
     };
     match format {
         None => match (read(text), text.parse::<DateTime>()) {

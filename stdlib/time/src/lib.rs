@@ -131,10 +131,7 @@ mod api {
     /// ```
     #[operation(pure, returns = "string")]
     fn add(time: Instant, duration: Duration) -> Result<String, OpError> {
-        time.0
-            .checked_add(duration)
-            .map(plain)
-            .map_err(|_| past_the_calendar())
+        time.0.checked_add(duration).map(plain).map_err(|_| past_the_calendar())
     }
 
     /// Gives the time that is a duration earlier.
@@ -146,10 +143,7 @@ mod api {
     /// ```
     #[operation(pure, returns = "string")]
     fn sub(time: Instant, duration: Duration) -> Result<String, OpError> {
-        time.0
-            .checked_sub(duration)
-            .map(plain)
-            .map_err(|_| past_the_calendar())
+        time.0.checked_sub(duration).map(plain).map_err(|_| past_the_calendar())
     }
 
     /// Moves a time by years, months, weeks, days, hours, minutes and seconds of the calendar; each may be negative.
@@ -163,14 +157,8 @@ mod api {
     #[operation(pure, returns = "string")]
     fn shift(time: Instant, options: ShiftOptions) -> Result<String, OpError> {
         let zoned = time.zoned(options.timezone.as_deref())?;
-        let moved = zoned
-            .checked_add(options.span()?)
-            .map_err(|_| past_the_calendar())?;
-        Ok(if options.timezone.is_some() {
-            with_offset(&moved)
-        } else {
-            plain(moved.timestamp())
-        })
+        let moved = zoned.checked_add(options.span()?).map_err(|_| past_the_calendar())?;
+        Ok(if options.timezone.is_some() { with_offset(&moved) } else { plain(moved.timestamp()) })
     }
 
     /// Gives how long it is from one time to another: `#{ seconds, duration }`.
@@ -187,10 +175,7 @@ mod api {
         let between = from.0.duration_until(to.0);
         Ok(Value::map([
             ("seconds", Value::Float(between.as_secs_f64())),
-            (
-                "duration",
-                hob_model::duration::format(between.unsigned_abs()).into(),
-            ),
+            ("duration", hob_model::duration::format(between.unsigned_abs()).into()),
         ]))
     }
 
@@ -233,10 +218,7 @@ mod api {
             #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
             Value::Float(count) if count.is_finite() => Some((count * scale as f64).round() as i64),
             other => {
-                return Err(OpError::invalid(format!(
-                    "expected a number, got {}",
-                    other.type_name()
-                )));
+                return Err(OpError::invalid(format!("expected a number, got {}", other.type_name())));
             }
         };
         let instant = micros.and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
@@ -252,9 +234,7 @@ mod api {
     /// ```
     #[operation(pure, returns = "string")]
     fn weekday(time: Instant, options: ZoneOptions) -> Result<&'static str, OpError> {
-        Ok(calendar::weekday(
-            time.zoned(options.timezone.as_deref())?.weekday(),
-        ))
+        Ok(calendar::weekday(time.zoned(options.timezone.as_deref())?.weekday()))
     }
 
     /// Gives the parts of a time: `year month day hour minute second microsecond weekday day_of_year week offset`.
@@ -285,11 +265,7 @@ mod api {
     fn start_of(time: Instant, unit: CalendarUnit, options: ZoneOptions) -> Result<String, OpError> {
         let start = calendar::start_of(&time.zoned(options.timezone.as_deref())?, unit)
             .map_err(|_| past_the_calendar())?;
-        Ok(if options.timezone.is_some() {
-            with_offset(&start)
-        } else {
-            plain(start.timestamp())
-        })
+        Ok(if options.timezone.is_some() { with_offset(&start) } else { plain(start.timestamp()) })
     }
 
     fn past_the_calendar() -> OpError {

@@ -12,11 +12,7 @@ fn call(name: &str, args: serde_json::Value) -> Result<Value, OpError> {
 #[test]
 fn now_is_the_clock_of_the_run() {
     let harness = Harness::new();
-    let now = |args| {
-        harness
-            .call(&hob_std_time::primitive(), "time::now", args)
-            .unwrap()
-    };
+    let now = |args| harness.call(&hob_std_time::primitive(), "time::now", args).unwrap();
     assert_eq!(now(json!([])), Value::from("2026-01-02T03:04:05Z"));
     harness.clock().advance(std::time::Duration::from_micros(1_500));
     assert_eq!(now(json!([])), Value::from("2026-01-02T03:04:05.0015Z"));
@@ -31,31 +27,16 @@ fn reading() {
     for (args, text) in [
         (json!(["2026-01-02T03:04:05.120Z"]), "2026-01-02T03:04:05.12Z"),
         (json!(["2026-01-02 03:04:05-03:30"]), "2026-01-02T06:34:05Z"),
-        (
-            json!(["2026-07-01T12:00:00", { "timezone": "Europe/Berlin" }]),
-            "2026-07-01T10:00:00Z",
-        ),
-        (
-            json!(["2026-07-01", { "timezone": "UTC" }]),
-            "2026-07-01T00:00:00Z",
-        ),
+        (json!(["2026-07-01T12:00:00", { "timezone": "Europe/Berlin" }]), "2026-07-01T10:00:00Z"),
+        (json!(["2026-07-01", { "timezone": "UTC" }]), "2026-07-01T00:00:00Z"),
         // The gap of 2026-03-29 and the repeated hour of 2026-10-25.
-        (
-            json!(["2026-03-29T02:30:00", { "timezone": "Europe/Berlin" }]),
-            "2026-03-29T01:30:00Z",
-        ),
-        (
-            json!(["2026-10-25T02:30:00", { "timezone": "Europe/Berlin" }]),
-            "2026-10-25T00:30:00Z",
-        ),
+        (json!(["2026-03-29T02:30:00", { "timezone": "Europe/Berlin" }]), "2026-03-29T01:30:00Z"),
+        (json!(["2026-10-25T02:30:00", { "timezone": "Europe/Berlin" }]), "2026-10-25T00:30:00Z"),
         (
             json!(["Thu, 01 Jan 2026 10:00:00 +0100", { "format": "%a, %d %b %Y %H:%M:%S %z" }]),
             "2026-01-01T09:00:00Z",
         ),
-        (
-            json!(["2026/01/05", { "format": "%Y/%m/%d", "timezone": "UTC" }]),
-            "2026-01-05T00:00:00Z",
-        ),
+        (json!(["2026/01/05", { "format": "%Y/%m/%d", "timezone": "UTC" }]), "2026-01-05T00:00:00Z"),
     ] {
         assert_eq!(call("parse", args.clone()).unwrap(), Value::from(text), "{args}");
     }
@@ -65,18 +46,8 @@ fn reading() {
 fn mistakes_are_named() {
     for (name, args, part, cure) in [
         ("parse", json!(["tomorrow"]), "`tomorrow` is no time", "RFC 3339"),
-        (
-            "parse",
-            json!(["2026-01-01T00:00:00"]),
-            "it has no offset",
-            "timezone",
-        ),
-        (
-            "parse",
-            json!(["2026-01-01", { "format": "%Y-%m-%d" }]),
-            "it has no offset",
-            "timezone",
-        ),
+        ("parse", json!(["2026-01-01T00:00:00"]), "it has no offset", "timezone"),
+        ("parse", json!(["2026-01-01", { "format": "%Y-%m-%d" }]), "it has no offset", "timezone"),
         (
             "parse",
             json!(["2026-01-01T00:00:00", { "timezone": "Europe/Berln" }]),
@@ -89,46 +60,17 @@ fn mistakes_are_named() {
             "argument 1 (`time`): `2026-02-30T00:00:00Z` is no time",
             "RFC 3339",
         ),
-        (
-            "add",
-            json!(["2026-01-01T00:00:00Z", "1 hour"]),
-            "is no duration",
-            "",
-        ),
-        (
-            "format",
-            json!(["2026-01-01T00:00:00Z", "%!"]),
-            "the pattern `%!` is wrong",
-            "",
-        ),
-        (
-            "add",
-            json!(["9999-12-30T00:00:00Z", "7d"]),
-            "outside of the years",
-            "",
-        ),
+        ("add", json!(["2026-01-01T00:00:00Z", "1 hour"]), "is no duration", ""),
+        ("format", json!(["2026-01-01T00:00:00Z", "%!"]), "the pattern `%!` is wrong", ""),
+        ("add", json!(["9999-12-30T00:00:00Z", "7d"]), "outside of the years", ""),
         ("from_unix", json!([i64::MAX]), "outside of the years", ""),
         ("from_unix", json!(["1"]), "expected a number, got string", ""),
-        (
-            "shift",
-            json!(["2026-01-01T00:00:00Z", { "years": i64::MAX }]),
-            "too far",
-            "",
-        ),
-        (
-            "start_of",
-            json!(["2026-01-01T00:00:00Z", "weak"]),
-            "is none of",
-            "week",
-        ),
+        ("shift", json!(["2026-01-01T00:00:00Z", { "years": i64::MAX }]), "too far", ""),
+        ("start_of", json!(["2026-01-01T00:00:00Z", "weak"]), "is none of", "week"),
     ] {
         let error = call(name, args.clone()).unwrap_err();
         assert!(error.message.contains(part), "{name}{args}: {}", error.message);
-        assert!(
-            error.hint.clone().unwrap_or_default().contains(cure),
-            "{name}{args}: {:?}",
-            error.hint
-        );
+        assert!(error.hint.clone().unwrap_or_default().contains(cure), "{name}{args}: {:?}", error.hint);
     }
 }
 
@@ -136,11 +78,7 @@ fn mistakes_are_named() {
 fn the_calendar() {
     let berlin = "Europe/Berlin";
     for (name, args, answer) in [
-        (
-            "shift",
-            json!(["2026-01-31T10:00:00Z", { "months": 1 }]),
-            json!("2026-02-28T10:00:00Z"),
-        ),
+        ("shift", json!(["2026-01-31T10:00:00Z", { "months": 1 }]), json!("2026-02-28T10:00:00Z")),
         (
             "shift",
             json!(["2026-03-28T12:00:00Z", { "days": 1, "timezone": berlin }]),
@@ -151,21 +89,9 @@ fn the_calendar() {
             json!(["2026-03-28T12:00:00Z", { "hours": 24, "timezone": berlin }]),
             json!("2026-03-29T14:00:00+02:00"),
         ),
-        (
-            "shift",
-            json!(["2026-03-28T12:00:00Z", { "weeks": -1 }]),
-            json!("2026-03-21T12:00:00Z"),
-        ),
-        (
-            "start_of",
-            json!(["2026-07-01T12:34:56.7Z", "minute"]),
-            json!("2026-07-01T12:34:00Z"),
-        ),
-        (
-            "start_of",
-            json!(["2026-07-01T12:34:56Z", "week"]),
-            json!("2026-06-29T00:00:00Z"),
-        ),
+        ("shift", json!(["2026-03-28T12:00:00Z", { "weeks": -1 }]), json!("2026-03-21T12:00:00Z")),
+        ("start_of", json!(["2026-07-01T12:34:56.7Z", "minute"]), json!("2026-07-01T12:34:00Z")),
+        ("start_of", json!(["2026-07-01T12:34:56Z", "week"]), json!("2026-06-29T00:00:00Z")),
         (
             "start_of",
             json!(["2026-07-01T12:34:56Z", "year", { "timezone": berlin }]),
@@ -182,11 +108,7 @@ fn the_calendar() {
             json!({ "seconds": -1.5, "duration": "1s500ms" }),
         ),
         ("unix", json!(["1969-12-31T23:59:59.5Z"]), json!(-1)),
-        (
-            "unix",
-            json!(["1970-01-01T00:00:00.25Z", { "unit": "us" }]),
-            json!(250_000),
-        ),
+        ("unix", json!(["1970-01-01T00:00:00.25Z", { "unit": "us" }]), json!(250_000)),
         ("from_unix", json!([-0.5]), json!("1969-12-31T23:59:59.5Z")),
         (
             "format",
@@ -194,11 +116,7 @@ fn the_calendar() {
             json!("Wednesday 182 CEST"),
         ),
     ] {
-        assert_eq!(
-            call(name, args.clone()).unwrap().to_json().unwrap(),
-            answer,
-            "{name}{args}"
-        );
+        assert_eq!(call(name, args.clone()).unwrap().to_json().unwrap(), answer, "{name}{args}");
     }
 }
 

@@ -20,10 +20,8 @@ pub(crate) fn from_toml(tree: toml::Value) -> Value {
 pub(crate) fn to_toml(value: Value, path: &mut Vec<String>) -> Result<toml::Value, OpError> {
     Ok(match value {
         Value::Unit => {
-            return Err(
-                OpError::invalid(format!("`{}` is (), and TOML has no null", path.join(".")))
-                    .hint("leave the key out"),
-            );
+            return Err(OpError::invalid(format!("`{}` is (), and TOML has no null", path.join(".")))
+                .hint("leave the key out"));
         }
         Value::Bool(v) => toml::Value::Boolean(v),
         Value::Int(v) => toml::Value::Integer(v),
@@ -37,9 +35,7 @@ pub(crate) fn to_toml(value: Value, path: &mut Vec<String>) -> Result<toml::Valu
             toml::Value::Array(items.collect::<Result<_, _>>()?)
         }
         Value::Map(items) => {
-            let items = items
-                .into_iter()
-                .map(|(key, item)| Ok((key.clone(), at_step(key, item, path)?)));
+            let items = items.into_iter().map(|(key, item)| Ok((key.clone(), at_step(key, item, path)?)));
             toml::Value::Table(items.collect::<Result<_, OpError>>()?)
         }
     })

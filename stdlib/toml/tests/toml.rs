@@ -17,17 +17,10 @@ fn what_people_write() {
             "t = 2026-01-02T03:04:05Z\nd = 2026-01-02",
             json!({ "t": "2026-01-02T03:04:05Z", "d": "2026-01-02" }),
         ),
-        (
-            "[[disk]]\nid = 0x10\n[[disk]]\nid = 1_000",
-            json!({ "disk": [{ "id": 16 }, { "id": 1000 }] }),
-        ),
+        ("[[disk]]\nid = 0x10\n[[disk]]\nid = 1_000", json!({ "disk": [{ "id": 16 }, { "id": 1000 }] })),
         ("a.b.c = 1.5", json!({ "a": { "b": { "c": 1.5 } } })),
     ] {
-        assert_eq!(
-            call("toml::parse", json!([text])).unwrap().to_json().unwrap(),
-            value,
-            "{text}"
-        );
+        assert_eq!(call("toml::parse", json!([text])).unwrap().to_json().unwrap(), value, "{text}");
     }
 }
 

@@ -43,19 +43,14 @@ struct Tree {
 
 impl Tree {
     fn refuse(&self, why: &str) -> OpError {
-        let at = if self.path.is_empty() {
-            "the top".to_owned()
-        } else {
-            format!("`{}`", self.path.join("."))
-        };
+        let at =
+            if self.path.is_empty() { "the top".to_owned() } else { format!("`{}`", self.path.join(".")) };
         OpError::invalid(format!("this YAML cannot be read: {why} at {at}"))
     }
 
     fn value(&mut self, tree: Yaml) -> Result<Value, OpError> {
         if self.path.len() > VALUE_DEPTH_MAX {
-            return Err(OpError::invalid(format!(
-                "the YAML nests deeper than {VALUE_DEPTH_MAX} levels"
-            )));
+            return Err(OpError::invalid(format!("the YAML nests deeper than {VALUE_DEPTH_MAX} levels")));
         }
         Ok(match tree {
             Yaml::Null => Value::Unit,

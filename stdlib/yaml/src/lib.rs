@@ -38,10 +38,8 @@ mod api {
     fn parse(text: Text) -> Result<Value, OpError> {
         let mut documents = convert::documents(&text.0)?;
         if documents.len() > 1 {
-            return Err(
-                OpError::invalid(format!("the text has {} documents", documents.len()))
-                    .hint("read them with yaml::parse_all"),
-            );
+            return Err(OpError::invalid(format!("the text has {} documents", documents.len()))
+                .hint("read them with yaml::parse_all"));
         }
         Ok(documents.pop().unwrap_or_default())
     }
@@ -70,9 +68,7 @@ mod api {
     #[operation(pure, returns = "string")]
     fn stringify(value: Value) -> Result<String, OpError> {
         check_depth(&value)?;
-        let json = value
-            .to_json()
-            .map_err(|error| OpError::invalid(error.to_string()))?;
+        let json = value.to_json().map_err(|error| OpError::invalid(error.to_string()))?;
         serde_norway::to_string(&json).map_err(|error| OpError::failed(error.to_string()))
     }
 }

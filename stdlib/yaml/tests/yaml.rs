@@ -26,11 +26,7 @@ fn what_people_write() {
         ("t: |\n  one\n  two\n", json!({ "t": "one\ntwo\n" })),
         ("2026-01-02", json!("2026-01-02")),
     ] {
-        assert_eq!(
-            call("yaml::parse", json!([text])).unwrap().to_json().unwrap(),
-            value,
-            "{text}"
-        );
+        assert_eq!(call("yaml::parse", json!([text])).unwrap().to_json().unwrap(), value, "{text}");
     }
 }
 
@@ -38,20 +34,11 @@ fn what_people_write() {
 fn mistakes_are_named() {
     for (text, part) in [
         ("a: [1, 2", "at line"),
-        (
-            "a: b: c",
-            "mapping values are not allowed in this context at line 1, column 5",
-        ),
+        ("a: b: c", "mapping values are not allowed in this context at line 1, column 5"),
         ("a: 1\na: 2", "duplicate entry with key \"a\""),
         ("80: a\n\"80\": b", "two keys read as `80` at the top"),
-        (
-            "s:\n  - !secret x",
-            "the tag `!secret` has no meaning here at `s.0`",
-        ),
-        (
-            "guid: 18446744073709551615",
-            "the number 18446744073709551615 does not fit 64 bits at `guid`",
-        ),
+        ("s:\n  - !secret x", "the tag `!secret` has no meaning here at `s.0`"),
+        ("guid: 18446744073709551615", "the number 18446744073709551615 does not fit 64 bits at `guid`"),
         ("a: 1\n---\nb: 2", "2 documents"),
         ("[a]: b", "a key is a list or a map"),
         ("a: *nowhere", "unknown anchor"),
@@ -68,11 +55,7 @@ fn hostile_texts_end_soon() {
         text + &format!("a{n}: &a{n} [{aliases}]\n")
     });
     let error = call("yaml::parse", json!([laughs])).unwrap_err();
-    assert!(
-        error.message.contains("repetition limit exceeded"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.contains("repetition limit exceeded"), "{}", error.message);
     for deep in ["[".repeat(10_000), "- ".repeat(5_000)] {
         assert!(call("yaml::parse", json!([deep])).is_err());
     }
