@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hob_journal::Ticket;
 use hob_model::{Diagnostic, RunId, Value};
 use hob_runs::Runs;
 
@@ -59,11 +60,12 @@ pub trait Hub: Send + Sync + 'static {
     /// The declared webhook for a request.
     fn webhook(&self, method: &str, path: &str) -> Option<WebhookMatch>;
 
-    /// Starts a declared workflow; returns once that is durable.
+    /// Starts a declared workflow as the run `run`, an id of [`Runs::new_id`] that the caller can listen to beforehand.
+    /// The ticket says when it is durable: who needs the end of the run alone does not wait for the disk twice.
     ///
     /// # Errors
     /// When there is none of this name, or the journal cannot take it.
-    fn start(&self, workflow: &str, input: Value, trigger: &str) -> Result<RunId, Diagnostic>;
+    fn start(&self, run: RunId, workflow: &str, input: Value, trigger: &str) -> Result<Ticket, Diagnostic>;
 
     /// What `hob status --json` prints.
     fn status(&self) -> serde_json::Value;
