@@ -20,6 +20,8 @@ impl Library {
     /// The modules for these operations.
     #[must_use]
     pub(crate) fn new(registry: &Registry) -> Self {
+        // Names are hashed as they are registered: with another seed no script would find them.
+        crate::language::init();
         let mut modules: BTreeMap<&str, Module> = BTreeMap::new();
         for operation in registry.operations() {
             let (namespace, name) = operation.name.rsplit_once("::").unwrap_or(("", operation.name));
