@@ -18,3 +18,9 @@ pub mod port;
 
 pub use api::primitive;
 pub use port::ProcessPort;
+
+/// Plugs in the processes of this machine. It looks at hob's own environment, of which programs get five variables.
+pub fn install(ports: &mut hob_primitive::Ports) {
+    let environ = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    ports.insert::<dyn ProcessPort>(std::sync::Arc::new(live::Live::new(environ)));
+}

@@ -108,7 +108,7 @@ mod api {
         calendar::parse(&text, options.format.as_deref(), zone).map(plain)
     }
 
-    /// Writes a time by a pattern of `strftime`: `%Y-%m-%d`, `%H:%M:%S`, `%A`, `%j`, `%V`, `%z`, `%Z` …
+    /// Writes a time by a pattern of `strftime`, such as `%d.%m.%Y %H:%M`.
     ///
     /// Class `pure`.
     ///
