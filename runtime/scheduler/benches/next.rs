@@ -40,10 +40,7 @@ fn main() {
     let berlin = zones.get("Europe/Berlin").expect("the bundled zones have Berlin");
     let floor = median(|| spread.iter().for_each(|at| _ = black_box(berlin.to_offset(*at))));
     println!("floor: one offset lookup in Europe/Berlin {floor:.0} ns\n");
-    println!(
-        "{:<32} {:>9} {:>9} {:>9} {:>9}",
-        "ns per next fire", "UTC", "Berlin", "in order", "× floor"
-    );
+    println!("{:<32} {:>9} {:>9} {:>9} {:>9}", "ns per next fire", "UTC", "Berlin", "in order", "× floor");
     for line in LINES {
         let when = When::parse(line, &zones).expect("the lines of the benchmark are valid");
         let ask =
@@ -54,15 +51,10 @@ fn main() {
         // A line that fires rarely would leave the zone's data: start over where it ends.
         let in_order = median(|| {
             (0..CALLS).fold(start, |at, _| {
-                when.next(at, &rules)
-                    .filter(|at| at.as_second() < 4_000_000_000)
-                    .unwrap_or(start)
+                when.next(at, &rules).filter(|at| at.as_second() < 4_000_000_000).unwrap_or(start)
             });
         });
-        println!(
-            "{line:<32} {utc:>9.0} {local:>9.0} {in_order:>9.0} {:>9.1}",
-            local / floor
-        );
+        println!("{line:<32} {utc:>9.0} {local:>9.0} {in_order:>9.0} {:>9.1}", local / floor);
     }
 }
 

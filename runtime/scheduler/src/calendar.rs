@@ -128,8 +128,7 @@ impl Calendar {
 
     /// Whether it names any time at all.
     pub(crate) fn names_any(&self) -> bool {
-        self.first_from(Date::constant(YEAR_FIRST, 1, 1).to_datetime(Time::midnight()))
-            .is_some()
+        self.first_from(Date::constant(YEAR_FIRST, 1, 1).to_datetime(Time::midnight())).is_some()
     }
 
     fn names_day(&self, date: Date) -> bool {
@@ -171,12 +170,7 @@ impl Calendar {
         };
         if self.weekdays == WEEKDAYS {
             // An unrestricted weekday field begins with `*` or names all seven; with `Either`, all days match.
-            return exist
-                & if self.day_rule == DayRule::Both {
-                    days
-                } else {
-                    DAYS
-                };
+            return exist & if self.day_rule == DayRule::Both { days } else { DAYS };
         }
         let first_weekday = first.weekday().to_sunday_zero_offset();
         let rotated = (self.weekdays | self.weekdays << 7) >> first_weekday & WEEKDAYS;
@@ -232,10 +226,9 @@ impl Seconds {
             Self::Whole(set) => {
                 first_at(*set, micros.div_ceil(MICROS_PER_SECOND)).map(|second| second * MICROS_PER_SECOND)
             }
-            Self::Fine(repetitions) => repetitions
-                .iter()
-                .filter_map(|repetition| repetition.first_at(micros))
-                .min(),
+            Self::Fine(repetitions) => {
+                repetitions.iter().filter_map(|repetition| repetition.first_at(micros)).min()
+            }
         }
     }
 }
@@ -274,13 +267,7 @@ fn micros_of_minute(time: Time) -> u32 {
 fn clock_time(hour: u32, minute: u32, micros: u32) -> Option<Time> {
     debug_assert!(micros < MICROS_PER_MINUTE);
     let nanos = i32::try_from(micros % MICROS_PER_SECOND * 1_000).ok()?;
-    Time::new(
-        signed(hour),
-        signed(minute),
-        signed(micros / MICROS_PER_SECOND),
-        nanos,
-    )
-    .ok()
+    Time::new(signed(hour), signed(minute), signed(micros / MICROS_PER_SECOND), nanos).ok()
 }
 
 /// The same time, or the next whole microsecond.

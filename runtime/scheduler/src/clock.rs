@@ -41,16 +41,8 @@ impl Clocks {
         let stepped = earlier.wall.duration_until(self.wall).saturating_sub(passed);
         let suspended = elapsed.saturating_sub(awake);
         ClockChange {
-            stepped: if stepped.unsigned_abs() >= least {
-                stepped
-            } else {
-                SignedDuration::ZERO
-            },
-            suspended: if suspended >= least {
-                suspended
-            } else {
-                Duration::ZERO
-            },
+            stepped: if stepped.unsigned_abs() >= least { stepped } else { SignedDuration::ZERO },
+            suspended: if suspended >= least { suspended } else { Duration::ZERO },
         }
     }
 }

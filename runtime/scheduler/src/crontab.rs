@@ -7,9 +7,8 @@
 use crate::calendar::{Calendar, DAYS, DayRule, Days, HOURS, MONTHS, SIXTY, Seconds, WEEKDAYS};
 use crate::error::{Part, WhenError};
 
-const MONTH_NAMES: [&str; 12] = [
-    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-];
+const MONTH_NAMES: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAY_NAMES: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// The nicknames and the lines that they stand for.
@@ -35,34 +34,11 @@ struct Field {
     step_max: u32,
 }
 
-const SECOND: Field = Field {
-    name: "second",
-    first: 0,
-    last: 59,
-    names: &[],
-    allowed: "0-59",
-    step_max: 60,
-};
-const MINUTE: Field = Field {
-    name: "minute",
-    ..SECOND
-};
-const HOUR: Field = Field {
-    name: "hour",
-    first: 0,
-    last: 23,
-    names: &[],
-    allowed: "0-23",
-    step_max: 24,
-};
-const DAY: Field = Field {
-    name: "day of the month",
-    first: 1,
-    last: 31,
-    names: &[],
-    allowed: "1-31",
-    step_max: 31,
-};
+const SECOND: Field = Field { name: "second", first: 0, last: 59, names: &[], allowed: "0-59", step_max: 60 };
+const MINUTE: Field = Field { name: "minute", ..SECOND };
+const HOUR: Field = Field { name: "hour", first: 0, last: 23, names: &[], allowed: "0-23", step_max: 24 };
+const DAY: Field =
+    Field { name: "day of the month", first: 1, last: 31, names: &[], allowed: "1-31", step_max: 31 };
 const MONTH: Field = Field {
     name: "month",
     first: 1,
@@ -120,19 +96,13 @@ pub(crate) fn parse_line(text: Part<'_>) -> Result<Calendar, WhenError> {
     let hour = HOUR.parse(fields[1])?;
     let day = DAY.parse(fields[2])?;
     let month = MONTH.parse(fields[3])?;
-    let weekday = WEEKDAY
-        .parse(fields[4])
-        .map_err(|error| explain_command(error, &words))?;
+    let weekday = WEEKDAY.parse(fields[4]).map_err(|error| explain_command(error, &words))?;
     let follows_clock = minute.star || hour.star || second.as_ref().is_some_and(|second| second.star);
     let calendar = Calendar {
         months: month.set & MONTHS,
         days: Days::OfMonth(day.set & DAYS),
         weekdays: (weekday.set | weekday.set >> 7) & WEEKDAYS,
-        day_rule: if day.star || weekday.star {
-            DayRule::Both
-        } else {
-            DayRule::Either
-        },
+        day_rule: if day.star || weekday.star { DayRule::Both } else { DayRule::Either },
         hours: hour.set & HOURS,
         minutes: minute.set & SIXTY,
         seconds: Seconds::Whole(second.map_or(1, |second| second.set & SIXTY)),
@@ -140,20 +110,15 @@ pub(crate) fn parse_line(text: Part<'_>) -> Result<Calendar, WhenError> {
         ..Calendar::midnight()
     };
     if !calendar.names_any() {
-        let message = format!(
-            "`{} {}` is a date that no year has",
-            fields[2].text, fields[3].text
-        );
+        let message = format!("`{} {}` is a date that no year has", fields[2].text, fields[3].text);
         return Err(WhenError::at(fields[2].in_field(DAY.name), message).hint("this line would never fire"));
     }
     Ok(calendar)
 }
 
 fn wrong_count(text: Part<'_>, count: usize) -> WhenError {
-    let error = WhenError::at(
-        text,
-        format!("found {count} fields, expected five, or six with seconds in front"),
-    );
+    let error =
+        WhenError::at(text, format!("found {count} fields, expected five, or six with seconds in front"));
     match count {
         7 => error.hint("a year cannot be given in a crontab line: write an OnCalendar expression instead"),
         _ if count > 7 => error.hint("leave out the user and the command"),
@@ -179,10 +144,7 @@ impl Field {
         for element in text.split(',') {
             set |= self.parse_element(element)?;
         }
-        Ok(Values {
-            set,
-            star: text.text.starts_with('*'),
-        })
+        Ok(Values { set, star: text.text.starts_with('*') })
     }
 
     /// One element of a list: `*`, `*/n`, `a`, `a-b` or `a-b/n`.
@@ -197,11 +159,7 @@ impl Field {
             let start = self.value(first)?;
             let end = self.value(last)?;
             // `fri-sun` ends with the second name of Sunday.
-            let end = if end == 0 && self.last == 7 && start > 0 {
-                7
-            } else {
-                end
-            };
+            let end = if end == 0 && self.last == 7 && start > 0 { 7 } else { end };
             if start > end {
                 return Err(self.backwards(range, first, last));
             }
@@ -229,10 +187,8 @@ impl Field {
         if let Some(at) = self.names.iter().position(|name| *name == lower) {
             return Ok(self.first + u32::try_from(at).expect("there are at most twelve names"));
         }
-        let error = WhenError::expected(
-            text,
-            format_args!("{}, `*`, a list, a range or a step", self.allowed),
-        );
+        let error =
+            WhenError::expected(text, format_args!("{}, `*`, a list, a range or a step", self.allowed));
         Err(match self.instead_of(&lower) {
             Some(hint) => error.hint(hint),
             None => error,
@@ -242,19 +198,16 @@ impl Field {
     fn step(&self, text: Part<'_>) -> Result<usize, WhenError> {
         match text.number() {
             Some(step) if (1..=self.step_max).contains(&step) => Ok(step as usize),
-            _ => Err(
-                WhenError::expected(text, format_args!("a step from 1 to {}", self.step_max))
-                    .hint("for an interval that does not fit into its field write `every(\"90m\")`"),
-            ),
+            _ => Err(WhenError::expected(text, format_args!("a step from 1 to {}", self.step_max))
+                .hint("for an interval that does not fit into its field write `every(\"90m\")`")),
         }
     }
 
     fn backwards(&self, range: Part<'_>, first: Part<'_>, last: Part<'_>) -> WhenError {
         let (from, to) = (first.text, last.text);
         let (top, bottom) = (if self.last == 7 { 6 } else { self.last }, self.first);
-        WhenError::at(range, format!("the range `{from}-{to}` goes backwards")).hint(format!(
-            "if it is to wrap around, write `{from}-{top},{bottom}-{to}`"
-        ))
+        WhenError::at(range, format!("the range `{from}-{to}` goes backwards"))
+            .hint(format!("if it is to wrap around, write `{from}-{top},{bottom}-{to}`"))
     }
 
     /// `5/10` is "5, 15, 25 …" to some readers and "5" to others.
@@ -271,10 +224,10 @@ impl Field {
         if text.contains('~') {
             return Some("for a random but stable moment use the option `jitter`".to_owned());
         }
-        // Quartz has `L`, `LW`, `15W`, `5L` and `2#2`.
+        // Quartz has `L`, `5L` and `2#2`.
         let of_quartz = text.trim_start_matches(|c: char| c.is_ascii_digit());
         let about_days = self.last == 31 || self.last == 7;
-        if about_days && (of_quartz.starts_with('#') || ["l", "w", "lw"].contains(&of_quartz)) {
+        if about_days && (of_quartz.starts_with('#') || of_quartz == "l") {
             return Some(
                 "write an OnCalendar expression, for example `*-*~01` (the last day of the month) or \
                          `Mon *-*-08..14` (the second Monday)"

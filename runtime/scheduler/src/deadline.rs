@@ -58,10 +58,7 @@ impl Schedule {
         now: Timestamp,
         succeeded: impl Fn(Timestamp) -> Option<Timestamp>,
     ) -> Deadlines {
-        let nothing = Deadlines {
-            missed: Vec::new(),
-            looked: now,
-        };
+        let nothing = Deadlines { missed: Vec::new(), looked: now };
         let before_first = match self.deadline {
             None => return nothing,
             _ if self.paused => return nothing,
@@ -70,11 +67,7 @@ impl Schedule {
         };
         let from = before_first.max(since);
         let mut missed = Vec::new();
-        for nominal in self
-            .when
-            .fires(from, &self.local_time)
-            .take_while(|nominal| *nominal <= now)
-        {
+        for nominal in self.when.fires(from, &self.local_time).take_while(|nominal| *nominal <= now) {
             let Some(deadline) = self.deadline_of(nominal) else {
                 break;
             };
@@ -85,10 +78,7 @@ impl Schedule {
             if deadline <= looked || in_time {
                 continue;
             }
-            if missed
-                .last()
-                .is_some_and(|last: &MissedDeadline| last.deadline == deadline)
-            {
+            if missed.last().is_some_and(|last: &MissedDeadline| last.deadline == deadline) {
                 continue;
             }
             if missed.len() == MISSED_DEADLINES_MAX {
@@ -103,11 +93,7 @@ impl Schedule {
     /// The first such time of the schedule's clock after `after`.
     fn next_daily(&self, time: Time, after: Timestamp) -> Option<Timestamp> {
         let zone = &self.local_time.zone;
-        let daily = Mapping {
-            zone,
-            gap: Gap::RunAfter,
-            overlap_hour: OverlapHour::First,
-        };
+        let daily = Mapping { zone, gap: Gap::RunAfter, overlap_hour: OverlapHour::First };
         let first_from = |from: DateTime| match from.time() <= time {
             true => Some(from.date().to_datetime(time)),
             false => Some(from.date().tomorrow().ok()?.to_datetime(time)),

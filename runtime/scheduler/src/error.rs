@@ -38,10 +38,7 @@ impl WhenError {
         if part.text.is_empty() {
             return Self::at(part, format!("something is missing, expected {expected}"));
         }
-        Self::at(
-            part,
-            format!("found `{}`, expected {expected}", shorten(part.text)),
-        )
+        Self::at(part, format!("found `{}`, expected {expected}", shorten(part.text)))
     }
 
     /// Adds what to write instead.
@@ -52,11 +49,7 @@ impl WhenError {
 
     fn sentence(&self) -> String {
         let field = self.field.map(|field| format!(" ({field})")).unwrap_or_default();
-        let hint = self
-            .hint
-            .as_ref()
-            .map(|hint| format!("; {hint}"))
-            .unwrap_or_default();
+        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
         format!("column {}{field}: {}{hint}", self.column, self.message)
     }
 
@@ -64,10 +57,8 @@ impl WhenError {
     #[must_use]
     pub fn diagnostic(&self, text: &str) -> Diagnostic {
         let field = self.field.map(|field| format!(" ({field})")).unwrap_or_default();
-        let message = format!(
-            "the time of a schedule cannot be read: column {}{field}: {}",
-            self.column, self.message
-        );
+        let message =
+            format!("the time of a schedule cannot be read: column {}{field}: {}", self.column, self.message);
         let padding = " ".repeat(self.column.saturating_sub(1));
         let mut diagnostic = Diagnostic::error(Code::BadDeclaration, message);
         if !text.contains('\n') && text.chars().count() <= crate::expr::WHEN_CHARS_MAX {
@@ -99,18 +90,11 @@ pub(crate) struct Part<'t> {
 
 impl<'t> Part<'t> {
     pub(crate) fn whole(text: &'t str) -> Self {
-        Self {
-            text,
-            column: 1,
-            field: None,
-        }
+        Self { text, column: 1, field: None }
     }
 
     pub(crate) fn in_field(self, field: &'static str) -> Self {
-        Self {
-            field: Some(field),
-            ..self
-        }
+        Self { field: Some(field), ..self }
     }
 
     pub(crate) fn chars(&self) -> usize {
@@ -120,11 +104,7 @@ impl<'t> Part<'t> {
     /// The stretch between two byte offsets, which stand on character boundaries.
     pub(crate) fn slice(self, from: usize, to: usize) -> Self {
         let column = self.column + self.text[..from].chars().count();
-        Self {
-            text: &self.text[from..to],
-            column,
-            ..self
-        }
+        Self { text: &self.text[from..to], column, ..self }
     }
 
     pub(crate) fn trim(self) -> Self {
@@ -135,10 +115,7 @@ impl<'t> Part<'t> {
     /// What stands before and after the first `separator`.
     pub(crate) fn split_once(self, separator: &str) -> Option<(Self, Self)> {
         let at = self.text.find(separator)?;
-        Some((
-            self.slice(0, at),
-            self.slice(at + separator.len(), self.text.len()),
-        ))
+        Some((self.slice(0, at), self.slice(at + separator.len(), self.text.len())))
     }
 
     /// The parts between each `separator`; empty ones too.
@@ -159,9 +136,6 @@ impl<'t> Part<'t> {
 
     /// A whole number without sign.
     pub(crate) fn number(self) -> Option<u32> {
-        self.text
-            .bytes()
-            .all(|b| b.is_ascii_digit())
-            .then(|| self.text.parse().ok())?
+        self.text.bytes().all(|b| b.is_ascii_digit()).then(|| self.text.parse().ok())?
     }
 }

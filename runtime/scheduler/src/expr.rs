@@ -120,23 +120,14 @@ impl When {
                     match Self::parse(text, zones) {
                         Ok(Self::AnyOf(_)) => Err(wrong(format!("item {}: a list within a list", at + 1))),
                         Ok(when) => Ok(when),
-                        Err(error) => Err(WhenError {
-                            message: format!("item {}: {}", at + 1, error.message),
-                            ..error
-                        }),
+                        Err(error) => {
+                            Err(WhenError { message: format!("item {}: {}", at + 1, error.message), ..error })
+                        }
                     }
                 };
-                items
-                    .iter()
-                    .enumerate()
-                    .map(item)
-                    .collect::<Result<_, _>>()
-                    .map(Self::AnyOf)
+                items.iter().enumerate().map(item).collect::<Result<_, _>>().map(Self::AnyOf)
             }
-            other => Err(wrong(format!(
-                "expected a text or an array of texts, found {}",
-                other.type_name()
-            ))),
+            other => Err(wrong(format!("expected a text or an array of texts, found {}", other.type_name()))),
         }
     }
 
@@ -213,13 +204,7 @@ fn parse_item(part: Part<'_>, zones: &TimeZoneDatabase) -> Result<When, WhenErro
     if let Some(arguments) = arguments_of("at", part) {
         return parse_at(arguments?);
     }
-    let line = |(calendar, zone)| {
-        When::Calendar(Line {
-            text: normal_spaces(part.text),
-            calendar,
-            zone,
-        })
-    };
+    let line = |(calendar, zone)| When::Calendar(Line { text: normal_spaces(part.text), calendar, zone });
     if let Some(rest) = part.text.strip_prefix('@') {
         return match rest.starts_with(|c: char| c.is_ascii_digit()) {
             true => parse_epoch_seconds(part),
@@ -228,20 +213,14 @@ fn parse_item(part: Part<'_>, zones: &TimeZoneDatabase) -> Result<When, WhenErro
     }
     let words: Vec<_> = part.words().collect();
     if let Some(assignment) = words.first().filter(|word| word.text.contains('=')) {
-        return Err(
-            WhenError::at(*assignment, "a crontab line here has no assignments")
-                .hint("name the zone with the option `timezone`"),
-        );
+        return Err(WhenError::at(*assignment, "a crontab line here has no assignments")
+            .hint("name the zone with the option `timezone`"));
     }
     if words.len() >= 5 {
         return crontab::parse_line(part).map(|calendar| line((calendar, None)));
     }
     let parsed = oncalendar::parse(part, zones);
-    let of_cron = |word: &Part<'_>| {
-        word.text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b"*,/-".contains(&b))
-    };
+    let of_cron = |word: &Part<'_>| word.text.bytes().all(|b| b.is_ascii_digit() || b"*,/-".contains(&b));
     if parsed.is_err() && words.len() > 1 && words.iter().all(of_cron) {
         // `0 4 * *`: too short for cron and nothing of systemd's.
         return crontab::parse_line(part).map(|calendar| line((calendar, None)));
@@ -268,11 +247,7 @@ fn unquoted(part: Part<'_>) -> Part<'_> {
     let part = part.trim();
     let quoted =
         |quote: char| part.text.len() >= 2 && part.text.starts_with(quote) && part.text.ends_with(quote);
-    if quoted('"') || quoted('\'') {
-        part.slice(1, part.text.len() - 1)
-    } else {
-        part
-    }
+    if quoted('"') || quoted('\'') { part.slice(1, part.text.len() - 1) } else { part }
 }
 
 fn parse_every(arguments: Part<'_>) -> Result<When, WhenError> {
@@ -300,11 +275,7 @@ fn parse_at(arguments: Part<'_>) -> Result<When, WhenError> {
         return whole_micros(instant, part).map(|instant| When::At(Moment::Instant(instant)));
     }
     let time = part.text.parse::<DateTime>();
-    let time = time.or_else(|_| {
-        part.text
-            .parse::<Date>()
-            .map(|date| date.to_datetime(Time::midnight()))
-    });
+    let time = time.or_else(|_| part.text.parse::<Date>().map(|date| date.to_datetime(Time::midnight())));
     let Ok(time) = time else {
         return Err(WhenError::expected(
             part,
@@ -318,11 +289,7 @@ fn parse_at(arguments: Part<'_>) -> Result<When, WhenError> {
 }
 
 fn whole_micros(instant: Timestamp, part: Part<'_>) -> Result<Timestamp, WhenError> {
-    if instant.subsec_nanosecond() % 1_000 == 0 {
-        Ok(instant)
-    } else {
-        Err(finer_than_micros(part))
-    }
+    if instant.subsec_nanosecond() % 1_000 == 0 { Ok(instant) } else { Err(finer_than_micros(part)) }
 }
 
 fn finer_than_micros(part: Part<'_>) -> WhenError {
@@ -332,10 +299,7 @@ fn finer_than_micros(part: Part<'_>) -> WhenError {
 /// systemd's `@SECONDS`.
 fn parse_epoch_seconds(part: Part<'_>) -> Result<When, WhenError> {
     let digits = part.text[1..].strip_suffix(" UTC").unwrap_or(&part.text[1..]);
-    let instant = digits
-        .parse()
-        .ok()
-        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let instant = digits.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     instant
         .map(|instant| When::At(Moment::Instant(instant)))
         .ok_or_else(|| WhenError::expected(part, "`@` and the seconds since 1970, up to the year 9999"))
@@ -344,10 +308,9 @@ fn parse_epoch_seconds(part: Part<'_>) -> Result<When, WhenError> {
 fn check_count(count: usize, part: Part<'_>) -> Result<(), WhenError> {
     match count {
         0 => Err(WhenError::at(part, "the list is empty")),
-        _ if count > WHEN_ITEMS_MAX => Err(WhenError::at(
-            part,
-            format!("the list has more than {WHEN_ITEMS_MAX} items"),
-        )),
+        _ if count > WHEN_ITEMS_MAX => {
+            Err(WhenError::at(part, format!("the list has more than {WHEN_ITEMS_MAX} items")))
+        }
         _ => Ok(()),
     }
 }
@@ -360,30 +323,17 @@ fn parse_list(part: Part<'_>, zones: &TimeZoneDatabase) -> Result<When, WhenErro
         ));
     }
     let inner = part.slice(1, part.text.len() - 1).trim();
-    let items = if inner.text.is_empty() {
-        Vec::new()
-    } else {
-        split_list(inner)
-    };
+    let items = if inner.text.is_empty() { Vec::new() } else { split_list(inner) };
     check_count(items.len(), part)?;
     let item = |item: Part<'_>| {
         let item = item.trim();
-        let is_call = arguments_of("every", item)
-            .or_else(|| arguments_of("at", item))
-            .is_some();
+        let is_call = arguments_of("every", item).or_else(|| arguments_of("at", item)).is_some();
         if !is_call && unquoted(item).text.len() == item.text.len() {
-            return Err(WhenError::expected(
-                item,
-                "a text in quotes, `every(…)` or `at(…)`",
-            ));
+            return Err(WhenError::expected(item, "a text in quotes, `every(…)` or `at(…)`"));
         }
         parse_item(unquoted(item).trim(), zones)
     };
-    items
-        .into_iter()
-        .map(item)
-        .collect::<Result<_, _>>()
-        .map(When::AnyOf)
+    items.into_iter().map(item).collect::<Result<_, _>>().map(When::AnyOf)
 }
 
 /// Splits at the commas that stand neither in quotes nor in parentheses.

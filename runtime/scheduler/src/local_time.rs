@@ -42,11 +42,7 @@ impl LocalTime {
     /// A zone with nothing said about its changes.
     #[must_use]
     pub fn of(zone: TimeZone) -> Self {
-        Self {
-            zone,
-            gap: None,
-            overlap_hour: None,
-        }
+        Self { zone, gap: None, overlap_hour: None }
     }
 }
 
@@ -70,11 +66,7 @@ impl<'z> Mapping<'z> {
             true => (Gap::Skip, OverlapHour::Both),
             false => (Gap::RunAfter, OverlapHour::First),
         };
-        Self {
-            zone,
-            gap: rules.gap.unwrap_or(gap),
-            overlap_hour: rules.overlap_hour.unwrap_or(overlap_hour),
-        }
+        Self { zone, gap: rules.gap.unwrap_or(gap), overlap_hour: rules.overlap_hour.unwrap_or(overlap_hour) }
     }
 
     /// The first instant after `after` that a civil time stands for. `first_from` gives the first civil time
@@ -85,12 +77,7 @@ impl<'z> Mapping<'z> {
         after: Timestamp,
     ) -> Option<Timestamp> {
         let mut at = next_tick(after)?;
-        let horizon = self
-            .zone
-            .to_offset(at)
-            .to_datetime(at)
-            .year()
-            .saturating_add(SEARCH_YEARS_MAX);
+        let horizon = self.zone.to_offset(at).to_datetime(at).year().saturating_add(SEARCH_YEARS_MAX);
         // Each turn moves `at` on: to the end of a stretch, past a second pass, or near a far civil time.
         loop {
             let offset = self.zone.to_offset(at);
@@ -146,14 +133,9 @@ impl<'z> Mapping<'z> {
         if after.to_timestamp(civil).ok()? != found {
             return None;
         }
-        let mut changes = self
-            .zone
-            .preceding(found.checked_add(TICK).ok()?)
-            .map(|change| change.timestamp());
+        let mut changes = self.zone.preceding(found.checked_add(TICK).ok()?).map(|change| change.timestamp());
         let put_back = changes.find(|change| {
-            change
-                .checked_sub(TICK)
-                .is_ok_and(|earlier| self.zone.to_offset(earlier) == before)
+            change.checked_sub(TICK).is_ok_and(|earlier| self.zone.to_offset(earlier) == before)
         })?;
         after.to_timestamp(before.to_datetime(put_back)).ok()
     }

@@ -15,15 +15,8 @@ use self::field::{
 use crate::calendar::{Calendar, Days, HOURS, SIXTY, Seconds, WEEKDAYS, Years};
 use crate::error::{Part, WhenError};
 
-const WEEKDAY_NAMES: [&str; 7] = [
-    "sunday",
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-];
+const WEEKDAY_NAMES: [&str; 7] =
+    ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
 /// The shorthands and what they stand for.
 const SHORTHANDS: [(&str, &str); 12] = [
@@ -74,11 +67,7 @@ fn split_zone<'t>(text: Part<'t>, zones: &TimeZoneDatabase) -> (Part<'t>, Option
     if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || weekday(name).is_some() {
         return (text, None);
     }
-    let zone = if name.eq_ignore_ascii_case("UTC") {
-        Some(TimeZone::UTC)
-    } else {
-        zones.get(name).ok()
-    };
+    let zone = if name.eq_ignore_ascii_case("UTC") { Some(TimeZone::UTC) } else { zones.get(name).ok() };
     match zone {
         Some(zone) => (text.slice(0, space).trim(), Some(zone)),
         None => (text, None),
@@ -88,10 +77,7 @@ fn split_zone<'t>(text: Part<'t>, zones: &TimeZoneDatabase) -> (Part<'t>, Option
 fn parse_spec(spec: Part<'_>, zones: &TimeZoneDatabase) -> Result<Calendar, WhenError> {
     let mut calendar = Calendar::midnight();
     let mut words = spec.words().peekable();
-    if words
-        .peek()
-        .is_some_and(|word| word.text.starts_with(|c: char| c.is_alphabetic()))
-    {
+    if words.peek().is_some_and(|word| word.text.starts_with(|c: char| c.is_alphabetic())) {
         let word = words.next().expect("the word was just seen");
         calendar.weekdays = parse_weekdays(word.in_field("weekday"), spec)?;
     }
@@ -127,19 +113,15 @@ fn unknown_ending(extra: Part<'_>, zones: &TimeZoneDatabase) -> WhenError {
 /// The number of a weekday, Sunday being 0, by its name or the first three letters of it.
 fn weekday(name: &str) -> Option<usize> {
     let name = name.to_ascii_lowercase();
-    WEEKDAY_NAMES
-        .iter()
-        .position(|day| *day == name || day[..3] == name)
+    WEEKDAY_NAMES.iter().position(|day| *day == name || day[..3] == name)
 }
 
 fn parse_weekdays(text: Part<'_>, spec: Part<'_>) -> Result<u64, WhenError> {
     let day = |part: Part<'_>| {
         weekday(part.text).ok_or_else(|| {
             let names = WEEKDAY_NAMES.into_iter().chain(SHORTHANDS.map(|(name, _)| name));
-            let error = WhenError::expected(
-                part,
-                "a weekday (Mon or Monday), a date or a shorthand such as `daily`",
-            );
+            let error =
+                WhenError::expected(part, "a weekday (Mon or Monday), a date or a shorthand such as `daily`");
             match hob_model::names::nearest(part.text, names) {
                 Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
                 None => error,
@@ -147,10 +129,7 @@ fn parse_weekdays(text: Part<'_>, spec: Part<'_>) -> Result<u64, WhenError> {
         })
     };
     // One comma at the end is allowed: `Wed, 17:48`.
-    let list = text
-        .text
-        .strip_suffix(',')
-        .map_or(text, |list| text.slice(0, list.len()));
+    let list = text.text.strip_suffix(',').map_or(text, |list| text.slice(0, list.len()));
     let mut set = 0;
     for element in list.split(',') {
         // Older expressions have `Mon-Fri`.
@@ -161,12 +140,8 @@ fn parse_weekdays(text: Part<'_>, spec: Part<'_>) -> Result<u64, WhenError> {
         // The week of systemd begins on Monday.
         let (from, to) = ((day(first)? + 6) % 7, (day(last)? + 6) % 7);
         if from > to {
-            return Err(
-                WhenError::at(element, format!("the range `{}` goes backwards", element.text)).hint(format!(
-                    "the week begins on Monday: write `{}..Sun,Mon..{}`",
-                    first.text, last.text
-                )),
-            );
+            return Err(WhenError::at(element, format!("the range `{}` goes backwards", element.text))
+                .hint(format!("the week begins on Monday: write `{}..Sun,Mon..{}`", first.text, last.text)));
         }
         set |= (from..=to).fold(0, |set, n| set | 1 << ((n + 1) % 7));
     }
@@ -215,19 +190,14 @@ fn parse_time(text: Part<'_>, calendar: &mut Calendar) -> Result<(), WhenError> 
         [hour, minute] => (hour, minute, None),
         [hour, minute, second] => (hour, minute, Some(second)),
         _ => {
-            return Err(WhenError::expected(
-                text,
-                "a time: `HOUR:MINUTE` or `HOUR:MINUTE:SECOND`",
-            ));
+            return Err(WhenError::expected(text, "a time: `HOUR:MINUTE` or `HOUR:MINUTE:SECOND`"));
         }
     };
     let (hours, minutes) = (HOUR.parse(hour)?, MINUTE.parse(minute)?);
     let seconds = second.map(|second| SECOND.parse(second)).transpose()?;
     calendar.follows_clock = hours.follows_clock(HOUR.first)
         || minutes.follows_clock(MINUTE.first)
-        || seconds
-            .as_ref()
-            .is_some_and(|seconds| seconds.follows_clock(SECOND.first));
+        || seconds.as_ref().is_some_and(|seconds| seconds.follows_clock(SECOND.first));
     calendar.hours = match &hours {
         Values::Any => HOURS,
         Values::Of(elements) => set_of(elements, HOUR.last),

@@ -73,32 +73,22 @@ impl Schedule {
         let occupying = ids(&mut live.iter().filter(occupies));
         let holds = |run: &&LiveRun<'_, Id>| run.state != LiveState::Queued && shares_key(run);
         let held_by_others = ids(&mut live.iter().filter(|run| !run.own).filter(holds));
-        let queued = live
-            .iter()
-            .filter(|run| run.own && run.state == LiveState::Queued)
-            .count();
+        let queued = live.iter().filter(|run| run.own && run.state == LiveState::Queued).count();
         let skip = |because| {
-            let missed = skipped_in_row
-                .saturating_add(1)
-                .is_multiple_of(SKIPPED_IN_ROW_MISSED);
+            let missed = skipped_in_row.saturating_add(1).is_multiple_of(SKIPPED_IN_ROW_MISSED);
             Decision::Skip { because, missed }
         };
         let queue_or_start = |mut behind: Vec<Id>| {
             behind.extend(&held_by_others);
-            if behind.is_empty() {
-                Decision::Start
-            } else {
-                Decision::Queue { behind }
-            }
+            if behind.is_empty() { Decision::Start } else { Decision::Queue { behind } }
         };
         match self.overlap {
             Overlap::Skip if !occupying.is_empty() => skip(occupying),
             Overlap::QueueOne if queued >= 1 => skip(occupying),
             Overlap::Queue if queued >= QUEUED_SLOTS_MAX => skip(occupying),
-            Overlap::CancelOther if !occupying.is_empty() => Decision::CancelFirst {
-                cancel: occupying,
-                behind: held_by_others,
-            },
+            Overlap::CancelOther if !occupying.is_empty() => {
+                Decision::CancelFirst { cancel: occupying, behind: held_by_others }
+            }
             Overlap::Allow if queued >= QUEUED_SLOTS_MAX => skip(ids(&mut live.iter().filter(|run| run.own))),
             // Beside each other, but never two that name the same key.
             Overlap::Allow => queue_or_start(ids(&mut live.iter().filter(|run| run.own).filter(holds))),

@@ -125,16 +125,11 @@ impl Schedule {
         zone: &TimeZone,
         zones: &TimeZoneDatabase,
     ) -> (Option<Self>, Vec<Diagnostic>) {
-        let mut reader = OptionReader {
-            schedule: name,
-            diagnostics: Vec::new(),
-        };
+        let mut reader = OptionReader { schedule: name, diagnostics: Vec::new() };
         let when = match When::from_value(when, zones) {
             Ok(when) => Some(when),
             Err(error) => {
-                reader
-                    .diagnostics
-                    .push(error.diagnostic(when.as_str().unwrap_or_default()));
+                reader.diagnostics.push(error.diagnostic(when.as_str().unwrap_or_default()));
                 None
             }
         };
@@ -153,12 +148,7 @@ impl Schedule {
             }
             other => reader.wrong("options", "a map", other),
         }
-        (
-            readable
-                .then_some(schedule)
-                .filter(|_| reader.diagnostics.is_empty()),
-            reader.diagnostics,
-        )
+        (readable.then_some(schedule).filter(|_| reader.diagnostics.is_empty()), reader.diagnostics)
     }
 
     /// The nominal time of the first slot after `after`, paused or not.
@@ -197,11 +187,7 @@ impl OptionReader<'_> {
                 schedule.local_time.overlap_hour = self.choice(key, value, &choices);
             }
             "catch_up" => {
-                let choices = [
-                    ("none", CatchUp::None),
-                    ("last", CatchUp::Last),
-                    ("all", CatchUp::All),
-                ];
+                let choices = [("none", CatchUp::None), ("last", CatchUp::Last), ("all", CatchUp::All)];
                 schedule.catch_up = self.choice(key, value, &choices).unwrap_or_default();
             }
             "overlap" => {
@@ -239,10 +225,7 @@ impl OptionReader<'_> {
     fn unknown(&mut self, key: &str, others: &[&str]) {
         let allowed: Vec<_> = OPTIONS.iter().chain(others).copied().collect();
         let hint = match hob_model::names::nearest(key, allowed.iter().copied()) {
-            Some(nearest) => format!(
-                "did you mean `{nearest}`? The options are: {}",
-                allowed.join(", ")
-            ),
+            Some(nearest) => format!("did you mean `{nearest}`? The options are: {}", allowed.join(", ")),
             None => format!("the options are: {}", allowed.join(", ")),
         };
         self.report(format!("there is no option `{key}`"), Some(hint));
@@ -270,18 +253,12 @@ impl OptionReader<'_> {
             self.wrong(key, "a duration such as \"2h\"", value);
             return None;
         };
-        hob_model::duration::parse(text)
-            .map_err(|error| self.report(format!("`{key}`: {error}"), None))
-            .ok()
+        hob_model::duration::parse(text).map_err(|error| self.report(format!("`{key}`: {error}"), None)).ok()
     }
 
     fn zone(&mut self, value: &Value, zones: &TimeZoneDatabase) -> Option<TimeZone> {
         let Some(name) = value.as_str() else {
-            self.wrong(
-                "timezone",
-                "the name of a time zone such as \"Europe/Berlin\"",
-                value,
-            );
+            self.wrong("timezone", "the name of a time zone such as \"Europe/Berlin\"", value);
             return None;
         };
         if let Ok(zone) = zones.get(name) {
@@ -289,14 +266,8 @@ impl OptionReader<'_> {
         }
         let names: Vec<_> = zones.available().map(|name| name.as_str().to_owned()).collect();
         let nearest = hob_model::names::nearest(name, names.iter().map(String::as_str));
-        let message = format!(
-            "`timezone`: there is no time zone `{}`",
-            crate::error::shorten(name)
-        );
-        self.report(
-            message,
-            nearest.map(|nearest| format!("did you mean `{nearest}`?")),
-        );
+        let message = format!("`timezone`: there is no time zone `{}`", crate::error::shorten(name));
+        self.report(message, nearest.map(|nearest| format!("did you mean `{nearest}`?")));
         None
     }
 
@@ -305,11 +276,7 @@ impl OptionReader<'_> {
         if text.contains(':') {
             let time = text.parse().map(Deadline::By).ok();
             if time.is_none() {
-                self.wrong(
-                    "deadline",
-                    "a duration such as \"2h\" or a time of day such as \"06:00\"",
-                    value,
-                );
+                self.wrong("deadline", "a duration such as \"2h\" or a time of day such as \"06:00\"", value);
             }
             return time;
         }
@@ -318,18 +285,13 @@ impl OptionReader<'_> {
 
     fn conflicts(&mut self, value: &Value) -> Vec<String> {
         let keys = match value {
-            Value::Array(items) if items.len() <= CONFLICTS_MAX => items
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect::<Option<Vec<_>>>(),
+            Value::Array(items) if items.len() <= CONFLICTS_MAX => {
+                items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+            }
             _ => None,
         };
         let Some(mut keys) = keys else {
-            self.wrong(
-                "conflicts",
-                &format!("an array of at most {CONFLICTS_MAX} texts"),
-                value,
-            );
+            self.wrong("conflicts", &format!("an array of at most {CONFLICTS_MAX} texts"), value);
             return Vec::new();
         };
         keys.sort_unstable();

@@ -57,32 +57,21 @@ impl Schedule {
     pub fn jitter_offset(&self) -> Duration {
         let range = u64::try_from(self.jitter.as_micros()).unwrap_or(u64::MAX);
         let digest = Digest::of(self.name.as_bytes());
-        let number = digest
-            .0
-            .iter()
-            .take(8)
-            .fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let number = digest.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         Duration::from_micros(number.checked_rem(range).unwrap_or(0))
     }
 
     /// The slot of a nominal time.
     #[must_use]
     pub fn slot(&self, nominal: Timestamp) -> Slot {
-        Slot {
-            nominal,
-            due: later(nominal, self.jitter_offset()),
-        }
+        Slot { nominal, due: later(nominal, self.jitter_offset()) }
     }
 
     /// The first `max` slots with a nominal time after `from` and up to `to`, for a backfill or a preview.
     #[must_use]
     pub fn slots(&self, from: Timestamp, to: Timestamp, max: usize) -> Vec<Slot> {
         let nominal = self.when.fires(from, &self.local_time);
-        nominal
-            .take_while(|nominal| *nominal <= to)
-            .take(max)
-            .map(|nominal| self.slot(nominal))
-            .collect()
+        nominal.take_while(|nominal| *nominal <= to).take(max).map(|nominal| self.slot(nominal)).collect()
     }
 
     /// Which slots are to fire at `now`, and when to look again.
@@ -98,10 +87,7 @@ impl Schedule {
         let cutoff = earlier(now, self.jitter_offset());
         let settled = self.settled(progress, now, cutoff);
         let Some(oldest) = self.next(settled).filter(|nominal| *nominal <= cutoff) else {
-            return Due {
-                wake: self.wake_after(cutoff.max(settled), progress.claimed),
-                ..Due::default()
-            };
+            return Due { wake: self.wake_after(cutoff.max(settled), progress.claimed), ..Due::default() };
         };
         let window = match self.catch_up {
             CatchUp::None => Some(Duration::ZERO),
@@ -112,21 +98,15 @@ impl Schedule {
         let from = reach.map_or(settled, |reach| reach.max(settled));
         let fire = match self.catch_up {
             CatchUp::All => self.slots(from, cutoff, DUE_SLOTS_MAX),
-            CatchUp::Last | CatchUp::None => self
-                .latest(from, cutoff)
-                .map(|nominal| self.slot(nominal))
-                .into_iter()
-                .collect(),
+            CatchUp::Last | CatchUp::None => {
+                self.latest(from, cutoff).map(|nominal| self.slot(nominal)).into_iter().collect()
+            }
         };
         let is_full = fire.len() == DUE_SLOTS_MAX;
         let first = fire.first().map(|slot| slot.nominal);
         Due {
             passed_over: (first != Some(oldest)).then_some(oldest),
-            wake: if is_full {
-                Some(now)
-            } else {
-                self.wake_after(cutoff, progress.claimed)
-            },
+            wake: if is_full { Some(now) } else { self.wake_after(cutoff, progress.claimed) },
             fire,
         }
     }
@@ -137,17 +117,10 @@ impl Schedule {
             progress.since
         } else {
             // Declared in what is now the future: the clock was put back. Slots from here on are ahead.
-            let looked = progress
-                .looked
-                .map(|looked| earlier(looked, self.jitter_offset()));
+            let looked = progress.looked.map(|looked| earlier(looked, self.jitter_offset()));
             looked.filter(|looked| *looked <= cutoff).unwrap_or(cutoff)
         };
-        let claimed = progress
-            .claimed
-            .iter()
-            .copied()
-            .filter(|nominal| *nominal <= cutoff)
-            .max();
+        let claimed = progress.claimed.iter().copied().filter(|nominal| *nominal <= cutoff).max();
         claimed.map_or(declared, |claimed| claimed.max(declared))
     }
 
@@ -157,10 +130,7 @@ impl Schedule {
         let mut found = up_to(from)?;
         let mut none_after = to;
         while let Some(next) = up_to(found) {
-            let middle = later(
-                found,
-                Duration::from_micros(micros_between(found, none_after) / 2),
-            );
+            let middle = later(found, Duration::from_micros(micros_between(found, none_after) / 2));
             match up_to(middle) {
                 Some(nominal) => found = nominal,
                 None => {
@@ -175,9 +145,7 @@ impl Schedule {
     /// When the first slot after `cutoff` that nobody claimed is due.
     fn wake_after(&self, cutoff: Timestamp, claimed: &[Timestamp]) -> Option<Timestamp> {
         let mut ahead = self.when.fires(cutoff, &self.local_time);
-        ahead
-            .find(|nominal| claimed.binary_search(nominal).is_err())
-            .map(|nominal| self.slot(nominal).due)
+        ahead.find(|nominal| claimed.binary_search(nominal).is_err()).map(|nominal| self.slot(nominal).due)
     }
 }
 
@@ -187,16 +155,10 @@ fn micros_between(from: Timestamp, to: Timestamp) -> u64 {
 
 /// A moment later, or the end of time.
 pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| at.checked_add(by).ok())
-        .unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(by).ok().and_then(|by| at.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
 }
 
 /// A moment earlier, or the beginning of time.
 pub(crate) fn earlier(at: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| at.checked_sub(by).ok())
-        .unwrap_or(Timestamp::MIN)
+    SignedDuration::try_from(by).ok().and_then(|by| at.checked_sub(by).ok()).unwrap_or(Timestamp::MIN)
 }

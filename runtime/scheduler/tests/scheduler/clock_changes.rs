@@ -26,14 +26,7 @@ const fn case(
     from: &'static str,
     fires: &'static [&'static str],
 ) -> Case {
-    Case {
-        zone,
-        text,
-        gap,
-        overlap_hour,
-        from,
-        fires,
-    }
+    Case { zone, text, gap, overlap_hour, from, fires }
 }
 
 const DEFAULT: (Option<Gap>, Option<OverlapHour>) = (None, None);
@@ -179,16 +172,8 @@ fn each_minute_of_an_overlap_comes_twice() {
         ("Pacific/Chatham", "2024-04-06T12:00:00Z"),
     ] {
         let rules = rules(zone, None, None);
-        let found: Vec<_> = when("* * * * *")
-            .fires(crate::time(from), &rules)
-            .take(300)
-            .collect();
-        assert!(
-            found
-                .windows(2)
-                .all(|pair| pair[1].duration_since(pair[0]).as_secs() == 60),
-            "{zone}"
-        );
+        let found: Vec<_> = when("* * * * *").fires(crate::time(from), &rules).take(300).collect();
+        assert!(found.windows(2).all(|pair| pair[1].duration_since(pair[0]).as_secs() == 60), "{zone}");
     }
 }
 
@@ -196,8 +181,5 @@ fn each_minute_of_an_overlap_comes_twice() {
 #[test]
 fn what_is_always_skipped_ends_the_search() {
     let rules = rules("Europe/Berlin", SKIP, None);
-    assert_eq!(
-        when("Sun *-03~01..07 02:30").next(crate::time("2026-01-01T00:00:00Z"), &rules),
-        None
-    );
+    assert_eq!(when("Sun *-03~01..07 02:30").next(crate::time("2026-01-01T00:00:00Z"), &rules), None);
 }

@@ -12,19 +12,10 @@ fn days() {
     let utc = rules("UTC", None, None);
     let cases: &[(&str, &[&str])] = &[
         // Both day fields restricted: either matches (1 July 2025 is a Tuesday).
-        (
-            "0 12 1 * mon",
-            &["07-01", "07-07", "07-14", "07-21", "07-28", "08-01"],
-        ),
+        ("0 12 1 * mon", &["07-01", "07-07", "07-14", "07-21", "07-28", "08-01"]),
         // One of them begins with `*`: both must match, also with a step.
-        (
-            "0 12 */2 * mon",
-            &["07-07", "07-21", "08-11", "08-25", "09-01", "09-15"],
-        ),
-        (
-            "0 12 1-7 * */2",
-            &["07-01", "07-03", "07-05", "07-06", "08-02", "08-03"],
-        ),
+        ("0 12 */2 * mon", &["07-07", "07-21", "08-11", "08-25", "09-01", "09-15"]),
+        ("0 12 1-7 * */2", &["07-01", "07-03", "07-05", "07-06", "08-02", "08-03"]),
         ("0 12 31 * *", &["07-31", "08-31", "10-31", "12-31"]),
         ("0 12 * * 0", &["07-06", "07-13"]),
         ("0 12 * * 7", &["07-06", "07-13"]),
@@ -45,14 +36,8 @@ fn days() {
 #[test]
 fn leap_days_are_found_over_the_year_2100() {
     let utc = rules("UTC", None, None);
-    assert_eq!(
-        fires("0 0 29 2 *", &utc, "2096-03-01T00:00:00Z", 1),
-        ["2104-02-29T00:00:00+00:00"]
-    );
-    assert_eq!(
-        fires("Mon *-02-29", &utc, "2072-03-01T00:00:00Z", 1),
-        ["2112-02-29T00:00:00+00:00"]
-    );
+    assert_eq!(fires("0 0 29 2 *", &utc, "2096-03-01T00:00:00Z", 1), ["2104-02-29T00:00:00+00:00"]);
+    assert_eq!(fires("Mon *-02-29", &utc, "2072-03-01T00:00:00Z", 1), ["2112-02-29T00:00:00+00:00"]);
 }
 
 #[test]
@@ -68,13 +53,7 @@ fn the_start_is_exclusive_to_the_microsecond() {
 #[test]
 fn the_end_of_time_is_no_panic() {
     let utc = LocalTime::of(TimeZone::UTC);
-    for text in [
-        "* * * * * *",
-        "@yearly",
-        "every(1s)",
-        "at(9999-12-30)",
-        "*-*-* *:*:00/0.1",
-    ] {
+    for text in ["* * * * * *", "@yearly", "every(1s)", "at(9999-12-30)", "*-*-* *:*:00/0.1"] {
         assert_eq!(when(text).next(Timestamp::MAX, &utc), None, "{text}");
     }
     for text in ["* * * * * *", "@yearly", "every(1s)", "*-*-* *:*:00/0.1"] {
@@ -88,19 +67,10 @@ fn intervals_are_multiples_since_the_epoch() {
     let utc = LocalTime::of(TimeZone::UTC);
     let next = |text: &str, after: &str| when(text).next(time(after), &utc).unwrap().to_string();
     assert_eq!(next("every(5m)", "2026-01-01T00:00:00Z"), "2026-01-01T00:05:00Z");
-    assert_eq!(
-        next("every(5m)", "2026-01-01T00:04:59.999999Z"),
-        "2026-01-01T00:05:00Z"
-    );
+    assert_eq!(next("every(5m)", "2026-01-01T00:04:59.999999Z"), "2026-01-01T00:05:00Z");
     assert_eq!(next("every(7d)", "2026-01-01T12:00:00Z"), "2026-01-08T00:00:00Z");
-    assert_eq!(
-        next("every(1h, 10m)", "2026-01-01T00:00:00Z"),
-        "2026-01-01T00:10:00Z"
-    );
-    assert_eq!(
-        next("every(1h, 10m)", "2026-01-01T00:10:00Z"),
-        "2026-01-01T01:10:00Z"
-    );
+    assert_eq!(next("every(1h, 10m)", "2026-01-01T00:00:00Z"), "2026-01-01T00:10:00Z");
+    assert_eq!(next("every(1h, 10m)", "2026-01-01T00:10:00Z"), "2026-01-01T01:10:00Z");
     assert_eq!(next("every(1h)", "1969-12-31T22:30:00Z"), "1969-12-31T23:00:00Z");
 }
 
@@ -108,12 +78,7 @@ fn intervals_are_multiples_since_the_epoch() {
 fn a_list_fires_once_where_its_items_coincide() {
     let utc = rules("UTC", None, None);
     assert_eq!(
-        fires(
-            "[\"0 * * * *\", every(20m), at(2026-01-01T00:30:00)]",
-            &utc,
-            "2026-01-01T00:00:00Z",
-            5
-        ),
+        fires("[\"0 * * * *\", every(20m), at(2026-01-01T00:30:00)]", &utc, "2026-01-01T00:00:00Z", 5),
         [
             "2026-01-01T00:20:00+00:00",
             "2026-01-01T00:30:00+00:00",
@@ -132,9 +97,7 @@ fn numbers(first: u32, last: u32) -> impl Strategy<Value = Option<Vec<u32>>> {
 }
 
 fn field(numbers: Option<&Vec<u32>>) -> String {
-    numbers.map_or("*".to_owned(), |numbers| {
-        numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
-    })
+    numbers.map_or("*".to_owned(), |numbers| numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(","))
 }
 
 /// The fires of the crate `cron` in UTC, with its weekdays counted from Sunday = 1.

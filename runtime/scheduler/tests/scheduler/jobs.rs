@@ -14,14 +14,8 @@ use crate::{time, when, zone, zones};
 
 fn declare(when: &str, options: Value) -> (Option<Schedule>, Vec<String>) {
     let when = Value::String(when.to_owned());
-    let (schedule, diagnostics) = Schedule::declare(
-        "backup",
-        &when,
-        &options,
-        &["on_doubt"],
-        &zone("Europe/Berlin"),
-        zones(),
-    );
+    let (schedule, diagnostics) =
+        Schedule::declare("backup", &when, &options, &["on_doubt"], &zone("Europe/Berlin"), zones());
     let shown = |diagnostic: hob_model::Diagnostic| {
         assert!([Code::UnknownOption, Code::BadDeclaration].contains(&diagnostic.code));
         format!("{} ({})", diagnostic.message, diagnostic.hint.unwrap_or_default())
@@ -38,22 +32,10 @@ fn defaults_suit_a_homelab() {
     let (schedule, diagnostics) = declare("0 10 * * *", Value::Unit);
     let schedule = schedule.unwrap();
     assert!(diagnostics.is_empty());
-    assert_eq!(
-        schedule,
-        Schedule::new("backup", when("0 10 * * *"), zone("Europe/Berlin"))
-    );
-    assert_eq!(
-        (schedule.catch_up, schedule.overlap),
-        (CatchUp::Last, Overlap::Skip)
-    );
-    assert_eq!(
-        (schedule.local_time.gap, schedule.local_time.overlap_hour),
-        (None, None)
-    );
-    assert_eq!(
-        (schedule.window, schedule.timeout, schedule.deadline),
-        (None, None, None)
-    );
+    assert_eq!(schedule, Schedule::new("backup", when("0 10 * * *"), zone("Europe/Berlin")));
+    assert_eq!((schedule.catch_up, schedule.overlap), (CatchUp::Last, Overlap::Skip));
+    assert_eq!((schedule.local_time.gap, schedule.local_time.overlap_hour), (None, None));
+    assert_eq!((schedule.window, schedule.timeout, schedule.deadline), (None, None, None));
     assert!(schedule.jitter.is_zero() && schedule.conflicts.is_empty() && !schedule.paused);
 }
 
@@ -69,10 +51,7 @@ fn all_options() {
         ("jitter", text("5m")),
         ("timeout", text("2h")),
         ("deadline", text("06:30")),
-        (
-            "conflicts",
-            Value::Array(vec![text("disk"), text("cpu"), text("disk")]),
-        ),
+        ("conflicts", Value::Array(vec![text("disk"), text("cpu"), text("disk")])),
         ("paused", Value::Bool(true)),
         ("on_doubt", text("retry")),
     ]);
@@ -82,10 +61,7 @@ fn all_options() {
     assert_eq!(schedule.local_time.zone.iana_name(), Some("America/New_York"));
     assert_eq!(schedule.local_time.gap, Some(Gap::Skip));
     assert_eq!(schedule.local_time.overlap_hour, Some(OverlapHour::Both));
-    assert_eq!(
-        (schedule.catch_up, schedule.overlap),
-        (CatchUp::All, Overlap::QueueOne)
-    );
+    assert_eq!((schedule.catch_up, schedule.overlap), (CatchUp::All, Overlap::QueueOne));
     assert_eq!(schedule.window, Some(Duration::from_secs(172_800)));
     assert_eq!(
         (schedule.jitter, schedule.timeout),
@@ -129,29 +105,16 @@ fn all_mistakes_are_reported_at_once() {
 }
 
 fn run(id: u32, own: bool, state: LiveState, conflicts: &[String]) -> LiveRun<'_, u32> {
-    LiveRun {
-        id,
-        own,
-        state,
-        conflicts,
-    }
+    LiveRun { id, own, state, conflicts }
 }
 
 #[test]
 fn overlapping_itself() {
     use Decision::{CancelFirst, Queue, Skip, Start};
     use LiveState::{Parked, Queued, Running};
-    let skip = |because: &[u32]| Skip {
-        because: because.to_vec(),
-        missed: false,
-    };
-    let queue = |behind: &[u32]| Queue {
-        behind: behind.to_vec(),
-    };
-    let cancel = |cancel: &[u32]| CancelFirst {
-        cancel: cancel.to_vec(),
-        behind: vec![],
-    };
+    let skip = |because: &[u32]| Skip { because: because.to_vec(), missed: false };
+    let queue = |behind: &[u32]| Queue { behind: behind.to_vec() };
+    let cancel = |cancel: &[u32]| CancelFirst { cancel: cancel.to_vec(), behind: vec![] };
     let cases: &[(Overlap, &[LiveState], Decision<u32>)] = &[
         (Overlap::Skip, &[], Start),
         (Overlap::Skip, &[Running], skip(&[0])),
@@ -169,11 +132,7 @@ fn overlapping_itself() {
     for (overlap, states, expected) in cases {
         let mut schedule = Schedule::new("test", when("@daily"), zone("UTC"));
         schedule.overlap = *overlap;
-        let live: Vec<_> = states
-            .iter()
-            .zip(0..)
-            .map(|(state, id)| run(id, true, *state, &[]))
-            .collect();
+        let live: Vec<_> = states.iter().zip(0..).map(|(state, id)| run(id, true, *state, &[])).collect();
         assert_eq!(schedule.decide(&live, 0), *expected, "{overlap:?} {states:?}");
     }
 }
@@ -185,44 +144,21 @@ fn conflicts_make_wait_and_count_parked_runs() {
     let other = ["gpu".to_owned()];
     let mut schedule = Schedule::new("test", when("@daily"), zone("UTC"));
     schedule.conflicts = vec!["disk".to_owned()];
-    let waits = |behind: &[u32]| Decision::Queue {
-        behind: behind.to_vec(),
-    };
+    let waits = |behind: &[u32]| Decision::Queue { behind: behind.to_vec() };
     assert_eq!(schedule.decide(&[run(1, false, Running, &disk)], 0), waits(&[1]));
     assert_eq!(schedule.decide(&[run(1, false, Parked, &disk)], 0), waits(&[1]));
-    assert_eq!(
-        schedule.decide(&[run(1, false, Running, &other)], 0),
-        Decision::Start
-    );
+    assert_eq!(schedule.decide(&[run(1, false, Running, &other)], 0), Decision::Start);
     // What waits itself holds nothing yet: two that wait would wait for each other.
-    assert_eq!(
-        schedule.decide(&[run(1, false, Queued, &disk)], 0),
-        Decision::Start
-    );
+    assert_eq!(schedule.decide(&[run(1, false, Queued, &disk)], 0), Decision::Start);
     // Its own parked run holds the key.
     let own_parked = [run(1, true, Parked, &disk)];
-    assert_eq!(
-        schedule.decide(&own_parked, 0),
-        Decision::Skip {
-            because: vec![1],
-            missed: false
-        }
-    );
+    assert_eq!(schedule.decide(&own_parked, 0), Decision::Skip { because: vec![1], missed: false });
     // `allow` allows no two with the same key either.
     schedule.overlap = Overlap::Allow;
-    assert_eq!(
-        schedule.decide(&[run(1, true, Running, &disk), run(2, true, Running, &[])], 0),
-        waits(&[1])
-    );
+    assert_eq!(schedule.decide(&[run(1, true, Running, &disk), run(2, true, Running, &[])], 0), waits(&[1]));
     schedule.overlap = Overlap::CancelOther;
     let both = [run(1, true, Running, &disk), run(2, false, Running, &disk)];
-    assert_eq!(
-        schedule.decide(&both, 0),
-        Decision::CancelFirst {
-            cancel: vec![1],
-            behind: vec![2]
-        }
-    );
+    assert_eq!(schedule.decide(&both, 0), Decision::CancelFirst { cancel: vec![1], behind: vec![2] });
 }
 
 #[test]
@@ -232,10 +168,7 @@ fn three_skipped_in_a_row_are_a_miss() {
         Decision::Skip { missed, .. } => missed,
         other => panic!("{other:?}"),
     };
-    assert_eq!(
-        [0, 1, 2, 3, 4, 5].map(missed),
-        [false, false, true, false, false, true]
-    );
+    assert_eq!([0, 1, 2, 3, 4, 5].map(missed), [false, false, true, false, false, true]);
 }
 
 fn with_deadline(text: &str, deadline: Deadline) -> Schedule {
@@ -245,12 +178,8 @@ fn with_deadline(text: &str, deadline: Deadline) -> Schedule {
 }
 
 fn missed(schedule: &Schedule, looked: &str, now: &str, succeeded: &[(&str, &str)]) -> Vec<String> {
-    let succeeded = |nominal: Timestamp| {
-        succeeded
-            .iter()
-            .find(|(of, _)| time(of) == nominal)
-            .map(|(_, at)| time(at))
-    };
+    let succeeded =
+        |nominal: Timestamp| succeeded.iter().find(|(of, _)| time(of) == nominal).map(|(_, at)| time(at));
     let found = schedule.missed_deadlines(time("2026-01-01T00:00:00Z"), time(looked), time(now), succeeded);
     assert_eq!(found.looked, time(now));
     found
@@ -265,27 +194,13 @@ fn deadlines_after_the_nominal_time() {
     let schedule = with_deadline("0 3 * * *", Deadline::After(Duration::from_secs(7_200)));
     let third = "2026-01-03T02:00:00Z by 2026-01-03T04:00:00Z";
     assert!(missed(&schedule, "2026-01-03T03:00:00Z", "2026-01-03T03:59:59Z", &[]).is_empty());
-    assert_eq!(
-        missed(&schedule, "2026-01-03T03:00:00Z", "2026-01-03T04:00:00Z", &[]),
-        [third]
-    );
+    assert_eq!(missed(&schedule, "2026-01-03T03:00:00Z", "2026-01-03T04:00:00Z", &[]), [third]);
     // Reported once.
     assert!(missed(&schedule, "2026-01-03T04:00:00Z", "2026-01-03T05:00:00Z", &[]).is_empty());
     let in_time = [("2026-01-03T02:00:00Z", "2026-01-03T03:30:00Z")];
-    assert!(
-        missed(
-            &schedule,
-            "2026-01-03T03:00:00Z",
-            "2026-01-03T04:00:00Z",
-            &in_time
-        )
-        .is_empty()
-    );
+    assert!(missed(&schedule, "2026-01-03T03:00:00Z", "2026-01-03T04:00:00Z", &in_time).is_empty());
     let late = [("2026-01-03T02:00:00Z", "2026-01-03T04:30:00Z")];
-    assert_eq!(
-        missed(&schedule, "2026-01-03T03:00:00Z", "2026-01-03T05:00:00Z", &late),
-        [third]
-    );
+    assert_eq!(missed(&schedule, "2026-01-03T03:00:00Z", "2026-01-03T05:00:00Z", &late), [third]);
     // What was missed while nothing ran; nothing from before the declaration.
     let all = missed(&schedule, "2025-12-01T00:00:00Z", "2026-01-03T05:00:00Z", &[]);
     assert_eq!(all.len(), 3);
@@ -299,15 +214,9 @@ fn deadlines_at_a_time_of_day() {
     let found = missed(&schedule, "2026-01-02T12:00:00Z", "2026-01-03T12:00:00Z", &[]);
     assert_eq!(found, ["2026-01-02T11:00:00Z by 2026-01-03T06:00:00Z"]);
     // On the day of the change, 07:00 is an hour earlier.
-    assert_eq!(
-        schedule.deadline_of(time("2026-03-28T23:00:00Z")),
-        Some(time("2026-03-29T05:00:00Z"))
-    );
+    assert_eq!(schedule.deadline_of(time("2026-03-28T23:00:00Z")), Some(time("2026-03-29T05:00:00Z")));
     let gap = with_deadline("@daily", Deadline::By(clock_time(2, 30, 0, 0)));
-    assert_eq!(
-        gap.deadline_of(time("2026-03-28T23:00:00Z")),
-        Some(time("2026-03-29T01:00:00Z"))
-    );
+    assert_eq!(gap.deadline_of(time("2026-03-28T23:00:00Z")), Some(time("2026-03-29T01:00:00Z")));
 }
 
 #[test]

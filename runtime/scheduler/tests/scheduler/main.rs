@@ -9,6 +9,7 @@ mod oncalendar;
 mod oracle;
 mod parse;
 mod slots;
+mod systemd;
 
 use hob_scheduler::{Gap, LocalTime, OverlapHour, When};
 use jiff::Timestamp;
@@ -21,9 +22,7 @@ fn zones() -> &'static TimeZoneDatabase {
 }
 
 fn zone(name: &str) -> TimeZone {
-    zones()
-        .get(name)
-        .unwrap_or_else(|error| panic!("{name}: {error}"))
+    zones().get(name).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn when(text: &str) -> When {
@@ -35,11 +34,7 @@ fn time(text: &str) -> Timestamp {
 }
 
 fn rules(zone_name: &str, gap: Option<Gap>, overlap_hour: Option<OverlapHour>) -> LocalTime {
-    LocalTime {
-        zone: zone(zone_name),
-        gap,
-        overlap_hour,
-    }
+    LocalTime { zone: zone(zone_name), gap, overlap_hour }
 }
 
 /// The first `count` fires after `from`, as local times with their offset.
@@ -48,9 +43,5 @@ fn fires(text: &str, rules: &LocalTime, from: &str, count: usize) -> Vec<String>
         let offset = rules.zone.to_offset(at);
         at.display_with_offset(offset).to_string()
     };
-    when(text)
-        .fires(time(from), rules)
-        .take(count)
-        .map(shown)
-        .collect()
+    when(text).fires(time(from), rules).take(count).map(shown).collect()
 }

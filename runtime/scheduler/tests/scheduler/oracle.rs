@@ -30,6 +30,11 @@ const ZONES: [&str; 14] = [
     "Asia/Kathmandu",
 ];
 
+/// One of the zones with changes of all kinds.
+pub(crate) fn zone_name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(ZONES.as_slice())
+}
+
 /// One field of a line.
 #[derive(Clone, Debug)]
 enum Field {
@@ -91,11 +96,8 @@ impl Line {
                 && matches!(&self.weekday, Field::Range(..) | Field::List(_))
                 && self.weekday.names(7, 0));
         let day = self.day.names(n(time.day()), 1);
-        let days = if self.day.has_star() || self.weekday.has_star() {
-            day && weekday
-        } else {
-            day || weekday
-        };
+        let days =
+            if self.day.has_star() || self.weekday.has_star() { day && weekday } else { day || weekday };
         self.minute.names(n(time.minute()), 0)
             && self.hour.names(n(time.hour()), 0)
             && self.month.names(n(time.month()), 1)
@@ -104,9 +106,7 @@ impl Line {
     }
 
     fn text(&self) -> String {
-        [&self.minute, &self.hour, &self.day, &self.month, &self.weekday]
-            .map(Field::text)
-            .join(" ")
+        [&self.minute, &self.hour, &self.day, &self.month, &self.weekday].map(Field::text).join(" ")
     }
 }
 
@@ -127,14 +127,9 @@ fn line() -> impl Strategy<Value = Line> {
 /// All fires after `from` and up to `to`, found minute by minute.
 fn model(line: &Line, rules: &LocalTime, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     let follows_clock = line.minute.has_star() || line.hour.has_star();
-    let gap = rules
-        .gap
-        .unwrap_or(if follows_clock { Gap::Skip } else { Gap::RunAfter });
-    let overlap_hour = rules.overlap_hour.unwrap_or(if follows_clock {
-        OverlapHour::Both
-    } else {
-        OverlapHour::First
-    });
+    let gap = rules.gap.unwrap_or(if follows_clock { Gap::Skip } else { Gap::RunAfter });
+    let overlap_hour =
+        rules.overlap_hour.unwrap_or(if follows_clock { OverlapHour::Both } else { OverlapHour::First });
     let wall = |at: Timestamp| rules.zone.to_datetime(at);
     let mut found = Vec::new();
     // Early enough to see the first pass of what is a second pass at `from`.
@@ -161,22 +156,16 @@ fn model(line: &Line, rules: &LocalTime, from: Timestamp, to: Timestamp) -> Vec<
 }
 
 /// The changes of a zone's clock from 1973 (when offsets had come down to whole minutes) to 2040.
-fn changes(zone: &TimeZone) -> Vec<Timestamp> {
-    let (start, end) = (
-        crate::time("1973-01-01T00:00:00Z"),
-        crate::time("2040-01-01T00:00:00Z"),
-    );
-    zone.following(start)
-        .map(|change| change.timestamp())
-        .take_while(|at| *at < end)
-        .collect()
+pub(crate) fn changes(zone: &TimeZone) -> Vec<Timestamp> {
+    let (start, end) = (crate::time("1973-01-01T00:00:00Z"), crate::time("2040-01-01T00:00:00Z"));
+    zone.following(start).map(|change| change.timestamp()).take_while(|at| *at < end).collect()
 }
 
 proptest! {
     #[test]
     fn agrees_minute_by_minute(
         line in line(),
-        zone_name in prop::sample::select(ZONES.as_slice()),
+        zone_name in zone_name(),
         change in any::<prop::sample::Index>(),
         minutes_before in 0_i64..2_000,
         gap in prop::option::of(prop_oneof![Just(Gap::RunAfter), Just(Gap::Skip)]),

@@ -16,22 +16,10 @@ fn refusals() {
         ),
         ("60 * * * *", "column 1 (minute): found `60`, expected 0-59"),
         ("0 24 * * *", "column 3 (hour): found `24`, expected 0-23"),
-        (
-            "0 0 0 * *",
-            "column 5 (day of the month): found `0`, expected 1-31",
-        ),
-        (
-            "0 0 * 13 *",
-            "column 7 (month): found `13`, expected 1-12 or jan-dec",
-        ),
-        (
-            "0 0 * * 8",
-            "column 9 (weekday): found `8`, expected 0-7 (0 and 7 are Sunday) or sun-sat",
-        ),
-        (
-            "  0   0 * *  8",
-            "column 14 (weekday): found `8`, expected 0-7 (0 and 7 are Sunday) or sun-sat",
-        ),
+        ("0 0 0 * *", "column 5 (day of the month): found `0`, expected 1-31"),
+        ("0 0 * 13 *", "column 7 (month): found `13`, expected 1-12 or jan-dec"),
+        ("0 0 * * 8", "column 9 (weekday): found `8`, expected 0-7 (0 and 7 are Sunday) or sun-sat"),
+        ("  0   0 * *  8", "column 14 (weekday): found `8`, expected 0-7 (0 and 7 are Sunday) or sun-sat"),
         (
             "0 0 * * mon,tuw",
             "column 13 (weekday): found `tuw`, expected 0-7 (0 and 7 are Sunday) or sun-sat, `*`, \
@@ -41,10 +29,7 @@ fn refusals() {
             "0 22-2 * * *",
             "column 3 (hour): the range `22-2` goes backwards; if it is to wrap around, write `22-23,0-2`",
         ),
-        (
-            "5/10 * * * *",
-            "column 1 (minute): `5/10` has a step but no range; write `5-59/10`",
-        ),
+        ("5/10 * * * *", "column 1 (minute): `5/10` has a step but no range; write `5-59/10`"),
         (
             "*/0 * * * *",
             "column 3 (minute): found `0`, expected a step from 1 to 60; for an interval that does not \
@@ -133,10 +118,7 @@ fn refusals() {
             "column 7 (time zone): found `Europe/Berlinn`, expected a time zone such as \
           Europe/Berlin or UTC, or the end; did you mean `Europe/Berlin`?",
         ),
-        (
-            "*-04-31",
-            "column 1: no such date exists; this expression would never fire",
-        ),
+        ("*-04-31", "column 1: no such date exists; this expression would never fire"),
         (
             "every(5)",
             "column 7 (interval): `5` is no duration: a unit is missing; write for example \"90s\", \
@@ -192,19 +174,9 @@ fn a_diagnostic_points_at_the_place() {
 #[test]
 fn limits_are_refused_and_not_run_into() {
     let long = "0".repeat(5_000);
-    assert!(
-        When::parse(&long, zones())
-            .unwrap_err()
-            .to_string()
-            .contains("longer than 4096 characters")
-    );
+    assert!(When::parse(&long, zones()).unwrap_err().to_string().contains("longer than 4096 characters"));
     let many = format!("[{}]", vec!["every(1h)"; 65].join(","));
-    assert!(
-        When::parse(&many, zones())
-            .unwrap_err()
-            .to_string()
-            .contains("more than 64 items")
-    );
+    assert!(When::parse(&many, zones()).unwrap_err().to_string().contains("more than 64 items"));
 }
 
 #[test]
@@ -228,13 +200,7 @@ fn different_texts_for_the_same_times() {
         let (When::Calendar(left), When::Calendar(right)) = (when(left), when(right)) else {
             panic!("{left}")
         };
-        assert_eq!(
-            left.calendar(),
-            right.calendar(),
-            "{} and {}",
-            left.text(),
-            right.text()
-        );
+        assert_eq!(left.calendar(), right.calendar(), "{} and {}", left.text(), right.text());
     }
 }
 
@@ -247,15 +213,9 @@ fn written_and_read_again() {
         ("every('90m')", "every(\"1h30m\")"),
         ("every(1h,10m)", "every(\"1h\", \"10m\")"),
         ("at(2027-01-01)", "at(\"2027-01-01T00:00:00\")"),
-        (
-            "at(\"2027-01-01T00:00:00+01:00\")",
-            "at(\"2026-12-31T23:00:00Z\")",
-        ),
+        ("at(\"2027-01-01T00:00:00+01:00\")", "at(\"2026-12-31T23:00:00Z\")"),
         ("@1493187147", "at(\"2017-04-26T06:12:27Z\")"),
-        (
-            "['@daily',every(5m) , \"*-*~01 12:00\"]",
-            "[\"@daily\", every(\"5m\"), \"*-*~01 12:00\"]",
-        ),
+        ("['@daily',every(5m) , \"*-*~01 12:00\"]", "[\"@daily\", every(\"5m\"), \"*-*~01 12:00\"]"),
     ];
     for (text, expected) in cases {
         let read = when(text);
@@ -267,30 +227,14 @@ fn written_and_read_again() {
 #[test]
 fn values_of_scripts() {
     let text = |text: &str| Value::String(text.to_owned());
-    let list = When::from_value(
-        &Value::Array(vec![text("@daily"), text("every(\"5m\")")]),
-        zones(),
-    )
-    .unwrap();
+    let list = When::from_value(&Value::Array(vec![text("@daily"), text("every(\"5m\")")]), zones()).unwrap();
     assert_eq!(list.to_string(), "[\"@daily\", every(\"5m\")]");
     for (value, expected) in [
-        (
-            Value::Int(5),
-            "column 1: expected a text or an array of texts, found",
-        ),
+        (Value::Int(5), "column 1: expected a text or an array of texts, found"),
         (Value::Array(vec![]), "column 1: the list is empty"),
-        (
-            Value::Array(vec![text("@daily"), Value::Int(5)]),
-            "column 1: item 2: expected a text, found",
-        ),
-        (
-            Value::Array(vec![text("0 25 * * *")]),
-            "column 3 (hour): item 1: found `25`",
-        ),
-        (
-            Value::Array(vec![text("[\"@daily\"]")]),
-            "column 1: item 1: a list within a list",
-        ),
+        (Value::Array(vec![text("@daily"), Value::Int(5)]), "column 1: item 2: expected a text, found"),
+        (Value::Array(vec![text("0 25 * * *")]), "column 3 (hour): item 1: found `25`"),
+        (Value::Array(vec![text("[\"@daily\"]")]), "column 1: item 1: a list within a list"),
     ] {
         let found = When::from_value(&value, zones()).unwrap_err().to_string();
         assert!(found.starts_with(expected), "{found}");

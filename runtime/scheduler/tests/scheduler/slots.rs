@@ -21,31 +21,16 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn shown(times: impl IntoIterator<Item = Timestamp>) -> Vec<String> {
-    times
-        .into_iter()
-        .map(|time| time.to_string()[11..19].to_owned())
-        .collect()
+    times.into_iter().map(|time| time.to_string()[11..19].to_owned()).collect()
 }
 
 fn look(schedule: &Schedule, claimed: &[Timestamp], now: &str) -> Due {
-    schedule.due(
-        Progress {
-            since: at("00:30:00"),
-            claimed,
-            looked: None,
-        },
-        at(now),
-    )
+    schedule.due(Progress { since: at("00:30:00"), claimed, looked: None }, at(now))
 }
 
 /// Policy, window, the time of the look; what fires, and the oldest slot that does not.
-type CatchUpCase = (
-    CatchUp,
-    Option<&'static str>,
-    &'static str,
-    &'static [&'static str],
-    Option<&'static str>,
-);
+type CatchUpCase =
+    (CatchUp, Option<&'static str>, &'static str, &'static [&'static str], Option<&'static str>);
 
 #[test]
 fn catching_up() {
@@ -58,35 +43,11 @@ fn catching_up() {
         (CatchUp::Last, None, "03:05:00", &["03:00:00"], None),
         (CatchUp::Last, None, "06:30:00", &["06:00:00"], Some("03:00:00")),
         (CatchUp::Last, Some("20m"), "06:30:00", &[], Some("03:00:00")),
-        (
-            CatchUp::Last,
-            Some("40m"),
-            "06:30:00",
-            &["06:00:00"],
-            Some("03:00:00"),
-        ),
-        (
-            CatchUp::All,
-            None,
-            "06:30:00",
-            &["03:00:00", "04:00:00", "05:00:00", "06:00:00"],
-            None,
-        ),
-        (
-            CatchUp::All,
-            Some("2h"),
-            "06:30:00",
-            &["05:00:00", "06:00:00"],
-            Some("03:00:00"),
-        ),
+        (CatchUp::Last, Some("40m"), "06:30:00", &["06:00:00"], Some("03:00:00")),
+        (CatchUp::All, None, "06:30:00", &["03:00:00", "04:00:00", "05:00:00", "06:00:00"], None),
+        (CatchUp::All, Some("2h"), "06:30:00", &["05:00:00", "06:00:00"], Some("03:00:00")),
         // On time is on time, whatever the window.
-        (
-            CatchUp::All,
-            Some("0"),
-            "06:00:10",
-            &["06:00:00"],
-            Some("03:00:00"),
-        ),
+        (CatchUp::All, Some("0"), "06:00:10", &["06:00:00"], Some("03:00:00")),
         (CatchUp::None, None, "06:00:10", &["06:00:00"], Some("03:00:00")),
     ];
     for (catch_up, window, now, fire, passed_over) in cases {
@@ -99,10 +60,7 @@ fn catching_up() {
             "{name}"
         );
         let wake = found.wake.unwrap();
-        assert!(
-            wake > at(now) && wake.duration_since(at(now)).as_secs() <= 3_600,
-            "{name}"
-        );
+        assert!(wake > at(now) && wake.duration_since(at(now)).as_secs() <= 3_600, "{name}");
     }
 }
 
@@ -114,6 +72,9 @@ fn nothing_before_the_declaration_is_caught_up() {
         ["01:00:00", "02:00:00"]
     );
     assert!(look(&all, &[], "00:45:00").fire.is_empty());
+    // Also where the last claim is from before a new declaration.
+    let progress = Progress { since: at("05:30:00"), claimed: &[at("02:00:00")], looked: None };
+    assert_eq!(shown(all.due(progress, at("06:00:00")).fire.iter().map(|slot| slot.nominal)), ["06:00:00"]);
 }
 
 #[test]
@@ -126,14 +87,8 @@ fn paused_schedules_sleep() {
 #[test]
 fn a_year_of_seconds_is_looked_at_at_once() {
     let last = schedule("* * * * * *", CatchUp::Last, None);
-    let found = last.due(
-        Progress {
-            since: time("2025-01-01T00:00:00Z"),
-            claimed: &[],
-            looked: None,
-        },
-        at("00:00:00.5"),
-    );
+    let found = last
+        .due(Progress { since: time("2025-01-01T00:00:00Z"), claimed: &[], looked: None }, at("00:00:00.5"));
     assert_eq!(shown(found.fire.iter().map(|slot| slot.nominal)), ["00:00:00"]);
     assert_eq!(found.passed_over, Some(time("2025-01-01T00:00:01Z")));
 }
@@ -143,22 +98,14 @@ fn what_one_look_cannot_hold_follows_at_once() {
     let all = schedule("* * * * * *", CatchUp::All, None);
     let mut claimed = Vec::new();
     let mut looks = 0;
-    while let Due {
-        fire,
-        wake: Some(wake),
-        ..
-    } = look(&all, &claimed, "02:00:00")
-    {
+    while let Due { fire, wake: Some(wake), .. } = look(&all, &claimed, "02:00:00") {
         looks += 1;
         claimed.extend(fire.iter().map(|slot| slot.nominal));
         if wake > at("02:00:00") {
             break;
         }
     }
-    assert_eq!(
-        (looks, claimed.len(), claimed.last()),
-        (6, 5_400, Some(&at("02:00:00")))
-    );
+    assert_eq!((looks, claimed.len(), claimed.last()), (6, 5_400, Some(&at("02:00:00"))));
 }
 
 #[test]
@@ -169,34 +116,18 @@ fn jitter_is_stable_spread_and_keeps_the_nominal_time() {
         schedule.jitter = Duration::from_secs(600);
         schedule
     };
-    let offsets: Vec<_> = (0..100)
-        .map(|n| named(&format!("job {n}")).jitter_offset())
-        .collect();
+    let offsets: Vec<_> = (0..100).map(|n| named(&format!("job {n}")).jitter_offset()).collect();
     assert!(offsets.iter().all(|offset| offset.as_secs() < 600));
     for tenth in 0..10 {
-        assert!(
-            offsets.iter().any(|offset| offset.as_secs() / 60 == tenth),
-            "nothing in minute {tenth}"
-        );
+        assert!(offsets.iter().any(|offset| offset.as_secs() / 60 == tenth), "nothing in minute {tenth}");
     }
     // Written down: a new version must not move everybody's jobs.
     let backup = named("postgres-backup");
     assert_eq!(backup.jitter_offset(), Duration::from_micros(449_351_096));
     let slot = backup.slot(at("01:00:00"));
     let before = slot.due.checked_sub(SignedDuration::from_micros(1)).unwrap();
-    let progress = Progress {
-        since: at("00:30:00"),
-        claimed: &[],
-        looked: None,
-    };
-    assert_eq!(
-        backup.due(progress, before),
-        Due {
-            fire: vec![],
-            passed_over: None,
-            wake: Some(slot.due)
-        }
-    );
+    let progress = Progress { since: at("00:30:00"), claimed: &[], looked: None };
+    assert_eq!(backup.due(progress, before), Due { fire: vec![], passed_over: None, wake: Some(slot.due) });
     assert_eq!(backup.due(progress, slot.due).fire, [slot]);
 }
 
@@ -206,32 +137,16 @@ fn a_clock_put_back_repeats_nothing_and_loses_nothing() {
     // 10:00 was claimed while the clock was ahead; now it shows 07:30 again.
     let claimed = [at("02:00:00"), at("10:00:00")];
     let now = |looked: &str, now: &str| {
-        all.due(
-            Progress {
-                since: at("00:30:00"),
-                claimed: &claimed,
-                looked: Some(at(looked)),
-            },
-            at(now),
-        )
+        all.due(Progress { since: at("00:30:00"), claimed: &claimed, looked: Some(at(looked)) }, at(now))
     };
     let back = now("10:00:30", "02:30:00");
     assert!(back.fire.is_empty());
     assert_eq!(back.wake, Some(at("03:00:00")));
-    assert_eq!(
-        shown(now("02:30:00", "03:00:00").fire.iter().map(|slot| slot.nominal)),
-        ["03:00:00"]
-    );
+    assert_eq!(shown(now("02:30:00", "03:00:00").fire.iter().map(|slot| slot.nominal)), ["03:00:00"]);
     // What was claimed already does not wake anybody.
     let with_nine = [at("09:00:00"), at("10:00:00")];
-    let found = all.due(
-        Progress {
-            since: at("00:30:00"),
-            claimed: &with_nine,
-            looked: None,
-        },
-        at("09:30:00"),
-    );
+    let found =
+        all.due(Progress { since: at("00:30:00"), claimed: &with_nine, looked: None }, at("09:30:00"));
     assert_eq!((found.fire, found.wake), (vec![], Some(at("11:00:00"))));
 }
 
@@ -240,38 +155,18 @@ fn a_declaration_from_a_clock_that_was_ahead_does_not_block() {
     let last = schedule("@hourly", CatchUp::Last, None);
     let since = time("2099-01-01T00:00:00Z");
     let look = |looked: Option<&str>, now: &str| {
-        last.due(
-            Progress {
-                since,
-                claimed: &[],
-                looked: looked.map(at),
-            },
-            at(now),
-        )
+        last.due(Progress { since, claimed: &[], looked: looked.map(at) }, at(now))
     };
     let first = look(None, "02:30:00");
     assert_eq!((first.fire, first.wake), (vec![], Some(at("03:00:00"))));
-    assert_eq!(
-        shown(
-            look(Some("02:30:00"), "03:00:00")
-                .fire
-                .iter()
-                .map(|slot| slot.nominal)
-        ),
-        ["03:00:00"]
-    );
+    assert_eq!(shown(look(Some("02:30:00"), "03:00:00").fire.iter().map(|slot| slot.nominal)), ["03:00:00"]);
 }
 
 #[test]
 fn backfill() {
     let hourly = schedule("@hourly", CatchUp::None, None);
     let nominal = |from: &str, to: &str, max| {
-        shown(
-            hourly
-                .slots(at(from), at(to), max)
-                .iter()
-                .map(|slot| slot.nominal),
-        )
+        shown(hourly.slots(at(from), at(to), max).iter().map(|slot| slot.nominal))
     };
     assert_eq!(nominal("01:00:00", "03:00:00", 10), ["02:00:00", "03:00:00"]);
     assert_eq!(nominal("01:00:00", "09:00:00", 2), ["02:00:00", "03:00:00"]);
