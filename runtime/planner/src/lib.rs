@@ -1,1 +1,27 @@
-//! hob-planner
+//! Desired × observed → a plan: what is declared, in which order it starts, and what there is to do.
+//!
+//! Pure: no I/O, no clock, no randomness, no async runtime. Functions give `(value, diagnostics)` rather than failing;
+//! whoever drives this observes the world, carries plans out and reports back.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`declaration`] | [`Homelab`]: what was declared, typed and checked as a whole |
+//! | [`graph`] | [`Graph`]: which service waits for which service and tier, and why |
+//! | [`observed`] | [`Observed`]: what a supervisor reports |
+//! | [`plan`] | [`Plan`]: the changes from observed to desired, with their causes and their order |
+//! | [`progress`] | which services may start now, which are blocked, and by what |
+//! | [`restart`] | when a service that ended is started again |
+
+pub mod declaration;
+pub mod graph;
+pub mod observed;
+pub mod plan;
+pub mod progress;
+pub mod restart;
+
+pub use declaration::{Homelab, Raw, Service, Surroundings, Tier};
+pub use graph::{Graph, Node, Reason};
+pub use observed::{Observed, ServiceState};
+pub use plan::{Action, Change, Goal, Plan, Resource};
+pub use progress::{Progress, progress};
+pub use restart::{Exit, Restart};

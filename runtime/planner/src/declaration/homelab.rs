@@ -1,0 +1,117 @@
+//! A homelab from its declarations.
+
+use hob_model::{Code, Diagnostic};
+use jiff::tz::TimeZone;
+
+use super::options::Options;
+use super::{Homelab, Host, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, bad, check, service, work};
+use crate::graph::Graph;
+
+/// The name of a homelab that was given none.
+const NAME: &str = "homelab";
+
+pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homelab, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let mut homelab = Homelab {
+        name: NAME.to_owned(),
+        domain: None,
+        timezone: surroundings.zone.clone(),
+        hosts: Vec::new(),
+        tiers: Vec::new(),
+        services: Vec::new(),
+        schedules: Vec::new(),
+        workflows: Vec::new(),
+        graph: Graph::default(),
+    };
+    let unique = check::unique(declared, &mut diagnostics);
+    // The zone of the homelab holds for all schedules, wherever it is declared.
+    for raw in unique.iter().filter(|raw| raw.kind == "homelab") {
+        read_homelab(raw, &mut homelab, surroundings, &mut diagnostics);
+    }
+    for raw in unique.iter().filter(|raw| raw.kind != "homelab") {
+        read_one(raw, &mut homelab, surroundings, &mut diagnostics);
+    }
+    check::references(declared, &homelab, &mut diagnostics);
+    check::ports(&homelab.services, &mut diagnostics);
+    check::webhooks(&homelab.workflows, &mut diagnostics);
+    check::hosts(&homelab, &mut diagnostics);
+    let (graph, cycles) = Graph::new(&homelab.tiers, &homelab.services);
+    homelab.graph = graph;
+    diagnostics.extend(cycles);
+    diagnostics
+        .sort_by_key(|it| it.spans.first().map(|s| (s.source.file.clone(), s.source.line, s.source.column)));
+    (homelab, diagnostics)
+}
+
+fn read_homelab(
+    raw: &Raw,
+    homelab: &mut Homelab,
+    surroundings: &Surroundings<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut options = Options::open(raw, &["name", "domain", "timezone"], diagnostics);
+    if let Some(name) = options.text("name").filter(|name| !name.is_empty()) {
+        homelab.name = name;
+    }
+    homelab.domain = options.text("domain");
+    if let Some(name) = options.text("timezone") {
+        match surroundings.zones.get(&name) {
+            Ok(zone) => homelab.timezone = zone,
+            Err(_) => unknown_zone(&name, &mut options, surroundings),
+        }
+    }
+}
+
+fn unknown_zone(name: &str, options: &mut Options<'_>, surroundings: &Surroundings<'_>) {
+    let names: Vec<String> = surroundings.zones.available().map(|name| name.to_string()).collect();
+    let hint = match hob_model::names::nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "write it as in `Europe/Berlin` or `UTC`".to_owned(),
+    };
+    options.report_with(Code::BadDeclaration, format!("there is no time zone `{name}`"), hint);
+}
+
+fn read_one(
+    raw: &Raw,
+    homelab: &mut Homelab,
+    surroundings: &Surroundings<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    if !is_name(&raw.name) {
+        let hint =
+            format!("use up to {NAME_CHARS_MAX} letters, digits, `-`, `_` and `.`, a letter or digit first");
+        diagnostics
+            .push(bad(&raw.source, format!("{} `{}`: this is no name", raw.kind, raw.name)).hint(hint));
+        return;
+    }
+    let zone: TimeZone = homelab.timezone.clone();
+    match raw.kind.as_str() {
+        "host" => {
+            let address = Options::open(raw, &["address"], diagnostics).text("address");
+            homelab.hosts.push(Host { name: raw.name.clone(), address, source: raw.source.clone() });
+        }
+        "tier" => {
+            let mut options = Options::open(raw, &["after", "on_failure"], diagnostics);
+            let choices = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue)];
+            homelab.tiers.push(Tier {
+                name: raw.name.clone(),
+                after: options.texts("after").unwrap_or_default(),
+                on_failure: options.choice("on_failure", &choices).unwrap_or_default(),
+                source: raw.source.clone(),
+            });
+        }
+        "service" => homelab.services.extend(service::read(raw, surroundings, diagnostics)),
+        "schedule" => homelab.schedules.extend(work::schedule(raw, &zone, surroundings, diagnostics)),
+        "workflow" => homelab.workflows.extend(work::workflow(raw, surroundings, diagnostics)),
+        other => {
+            let message = format!("`{other}` is not supported by this version of hob");
+            diagnostics.push(bad(&raw.source, message));
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.chars().count() <= NAME_CHARS_MAX
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}

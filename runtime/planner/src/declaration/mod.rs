@@ -1,0 +1,323 @@
+//! What `homelab.rhai` declares: read from option maps, typed, and checked as a whole.
+
+mod check;
+mod fields;
+mod homelab;
+mod options;
+mod service;
+mod trigger;
+mod work;
+
+pub(crate) use fields::PROCESS_FIELDS;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hob_model::{Code, Diagnostic, OnDoubt, Source, Value};
+use hob_scheduler::{Schedule, When};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use crate::graph::Graph;
+use crate::restart::Restart;
+
+/// How many characters a name may have: it becomes part of file names and of variables.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// How long a service may take to become ready unless it says otherwise.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a service may take to end after SIGTERM, before SIGKILL, unless it says otherwise.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One declaration as it was written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Raw {
+    /// `homelab`, `host`, `tier`, `service`, `schedule` or `workflow`.
+    pub kind: String,
+    /// Its name; that of the homelab for `homelab`.
+    pub name: String,
+    /// Its options as a map; handles are names, functions are `()`, a schedule's expression is `when`.
+    pub options: Value,
+    /// The paths of the options that held functions (`on.0.where`); `""` is the body of a schedule or workflow.
+    pub closures: Vec<String>,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// What declarations are read against.
+#[derive(Clone, Debug)]
+pub struct Surroundings<'a> {
+    /// The time zones that may be named.
+    pub zones: &'a TimeZoneDatabase,
+    /// The zone of a homelab that names none.
+    pub zone: TimeZone,
+    /// The homelab's directory, absolute: where services work unless they say otherwise.
+    pub directory: &'a Path,
+}
+
+/// Everything that a homelab declares.
+///
+/// Where there were errors, it holds what could be read; such a homelab is not to be planned.
+#[derive(Clone, Debug)]
+pub struct Homelab {
+    /// Its name; `homelab` unless it was given one.
+    pub name: String,
+    /// The domain under which it is reached.
+    pub domain: Option<String>,
+    /// The time zone of its schedules.
+    pub timezone: TimeZone,
+    /// Its machines.
+    pub hosts: Vec<Host>,
+    /// Its boot stages, as they were declared.
+    pub tiers: Vec<Tier>,
+    /// What should run, as it was declared.
+    pub services: Vec<Service>,
+    /// What runs at times.
+    pub schedules: Vec<ScheduleDeclaration>,
+    /// What can be started.
+    pub workflows: Vec<Workflow>,
+    /// The order of services and tiers.
+    pub graph: Graph,
+}
+
+/// A machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Under which name or address it is reached.
+    pub address: Option<String>,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// What becomes of later tiers when a service of this one does not get ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They do not start.
+    #[default]
+    Stop,
+    /// They start all the same; services that need the failed one do not.
+    Continue,
+}
+
+/// A boot stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Its name.
+    pub name: String,
+    /// The tiers whose services must be ready first.
+    pub after: Vec<String>,
+    /// What a failure in it means for later tiers.
+    pub on_failure: OnFailure,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// A program and its surroundings: what has to be started anew when it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The program and its arguments; never empty.
+    pub command: Vec<String>,
+    /// Variables beside the few that every service gets.
+    pub env: BTreeMap<String, String>,
+    /// Whom it runs as: a name or a number of the user database; whom hob runs as when absent.
+    pub user: Option<String>,
+    /// Its working directory, absolute.
+    pub workdir: PathBuf,
+}
+
+/// What must hold before a service counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Its program runs, or has ended well.
+    Alive,
+    /// Something on this machine accepts connections at the port.
+    Tcp {
+        /// The port.
+        port: u16,
+    },
+    /// A GET request to this machine is answered well.
+    Http {
+        /// The port.
+        port: u16,
+        /// Path and query, beginning with `/`.
+        path: String,
+        /// The status it must have; any from 200 to 399 when absent.
+        status: Option<u16>,
+    },
+    /// A command ends with code 0.
+    Exec {
+        /// The program and its arguments.
+        command: Vec<String>,
+    },
+    /// The service wrote a line that matches.
+    Log {
+        /// A regular expression.
+        pattern: String,
+    },
+    /// A file exists.
+    File {
+        /// Its path, absolute.
+        path: PathBuf,
+    },
+    /// Its program has ended with code 0.
+    Completed,
+}
+
+/// When a service counts as ready, and how long that may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// What must hold.
+    pub gate: Gate,
+    /// From the start of the service.
+    pub timeout: Duration,
+}
+
+/// Who may reach a service from outside. Kept for those who route to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exposure {
+    /// Reachable from the internet.
+    pub public: bool,
+    /// Without the authentication that stands before the others.
+    pub bypass_auth: bool,
+    /// Through a Tailscale funnel.
+    pub tailscale_funnel: bool,
+}
+
+/// Something that should run: a process that hob supervises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its boot stage; a service without one waits only for what it needs.
+    pub tier: Option<String>,
+    /// The machine it belongs to; the only one when absent.
+    pub host: Option<String>,
+    /// What runs.
+    pub process: Process,
+    /// The port it listens on.
+    pub port: Option<u16>,
+    /// What must be ready before it starts.
+    pub needs: Vec<String>,
+    /// What it starts after, where that is declared.
+    pub wants: Vec<String>,
+    /// When it counts as ready.
+    pub ready: Readiness,
+    /// When it is started again after it ended.
+    pub restart: Restart,
+    /// How long it may take to end after SIGTERM.
+    pub stop_timeout: Duration,
+    /// Whether it ends together with hob; as hob was told for all when absent.
+    pub stop_on_exit: Option<bool>,
+    /// Who may reach it.
+    pub exposure: Exposure,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// What a run may do and what becomes of its doubts; each absent unless it was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunPolicy {
+    /// What to do with `once` effects whose outcome is unknown.
+    pub on_doubt: Option<OnDoubt>,
+    /// The permissions it is narrowed to.
+    pub allow: Option<Vec<String>>,
+    /// The permissions it lacks.
+    pub deny: Vec<String>,
+}
+
+/// What runs at times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleDeclaration {
+    /// Its times and options.
+    pub schedule: Schedule,
+    /// Its expression as it was written.
+    pub when: Value,
+    /// What its runs may do.
+    pub policy: RunPolicy,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// What is answered to the caller of a webhook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Respond {
+    /// The id of the run, as soon as it is durable.
+    #[default]
+    Accepted,
+    /// The value of the run when it has ended.
+    Last,
+}
+
+/// What starts a workflow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trigger {
+    /// Times.
+    Time(When),
+    /// An event.
+    Event {
+        /// Its name; `*` stands for any part of it.
+        pattern: String,
+    },
+    /// A request.
+    Webhook(Webhook),
+    /// A person.
+    Manual,
+}
+
+/// A request that starts a workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: String,
+    /// Its path below `/hooks`, beginning with `/`; a segment `:name` takes any value.
+    pub path: String,
+    /// What the caller must know.
+    pub secret: Option<String>,
+    /// What is answered.
+    pub respond: Respond,
+}
+
+/// What can be started, by a trigger or by a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workflow {
+    /// Its name.
+    pub name: String,
+    /// What starts it; a person always may.
+    pub triggers: Vec<Trigger>,
+    /// How many of its runs go on at once; any number when absent.
+    pub concurrency: Option<u32>,
+    /// After which a run of it is ended.
+    pub timeout: Option<Duration>,
+    /// What its runs may do.
+    pub policy: RunPolicy,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+impl Homelab {
+    /// Reads and checks declarations. All mistakes are reported at once, in the order of the declarations.
+    #[must_use]
+    pub fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Self, Vec<Diagnostic>) {
+        homelab::read(declared, surroundings)
+    }
+
+    /// The service of this name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+
+    /// The tier of this name.
+    #[must_use]
+    pub fn tier(&self, name: &str) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| tier.name == name)
+    }
+}
+
+/// A mistake in a declaration.
+fn bad(source: &Source, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(Code::BadDeclaration, message).at(source.clone())
+}

@@ -1,0 +1,73 @@
+//! Schedules and workflows.
+
+use hob_model::{Code, Diagnostic, OnDoubt, Value};
+use hob_scheduler::Schedule;
+use jiff::tz::TimeZone;
+
+use super::options::{Options, texts};
+use super::{Raw, RunPolicy, ScheduleDeclaration, Surroundings, Workflow, trigger};
+
+/// The options of schedules beside those of the scheduler.
+const POLICY: [&str; 3] = ["on_doubt", "allow", "deny"];
+
+/// The most runs of one workflow that may go on at once.
+const CONCURRENCY_MAX: i64 = 10_000;
+
+/// Reads a schedule. Its times and calendar options are the scheduler's to read.
+pub(super) fn schedule(
+    raw: &Raw,
+    zone: &TimeZone,
+    surroundings: &Surroundings<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<ScheduleDeclaration> {
+    let known = [&hob_scheduler::schedule::OPTIONS[..], &POLICY[..], &["when"]].concat();
+    let mut options = Options::open(raw, &known, diagnostics);
+    let when = options.take("when").unwrap_or_default();
+    let policy = policy(&mut options);
+    let has_body = has_body(raw, &mut options);
+    let rest = options.rest();
+    let text = trigger::when_text(&when);
+    let (schedule, found) = Schedule::declare(&raw.name, &text, &rest, &[], zone, surroundings.zones);
+    options.adopt(found);
+    has_body.then_some(())?;
+    schedule.map(|schedule| ScheduleDeclaration { schedule, when, policy, source: raw.source.clone() })
+}
+
+/// Reads a workflow.
+pub(super) fn workflow(
+    raw: &Raw,
+    surroundings: &Surroundings<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Workflow> {
+    let known = [&POLICY[..], &["on", "concurrency", "timeout"]].concat();
+    let mut options = Options::open(raw, &known, diagnostics);
+    let workflow = Workflow {
+        name: raw.name.clone(),
+        triggers: trigger::read_all(&mut options, surroundings.zones),
+        concurrency: options.read("concurrency", "a number from 1 to 10000", |value| {
+            value.as_int().filter(|n| (1..=CONCURRENCY_MAX).contains(n)).and_then(|n| u32::try_from(n).ok())
+        }),
+        timeout: options.duration("timeout"),
+        policy: policy(&mut options),
+        source: raw.source.clone(),
+    };
+    has_body(raw, &mut options).then_some(workflow)
+}
+
+fn has_body(raw: &Raw, options: &mut Options<'_>) -> bool {
+    let has_body = raw.closures.iter().any(String::is_empty);
+    if !has_body {
+        options.report(Code::BadDeclaration, "it has no function to run");
+    }
+    has_body
+}
+
+fn policy(options: &mut Options<'_>) -> RunPolicy {
+    let doubts = [OnDoubt::Ask, OnDoubt::Retry, OnDoubt::Skip, OnDoubt::Fail].map(|it| (it.as_str(), it));
+    let permissions = |value: &Value| texts(value);
+    RunPolicy {
+        on_doubt: options.choice("on_doubt", &doubts),
+        allow: options.read("allow", "an array of permissions", permissions),
+        deny: options.read("deny", "an array of permissions", permissions).unwrap_or_default(),
+    }
+}

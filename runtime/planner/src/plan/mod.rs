@@ -1,0 +1,357 @@
+//! From observed to desired: the changes, why each is made, and in which order.
+
+mod edges;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use hob_model::{Digest, Value};
+use serde_json::json;
+
+use crate::declaration::{Gate, Homelab, PROCESS_FIELDS, Service};
+use crate::graph::{Node, Reason};
+use crate::observed::{Observed, ServiceState};
+use crate::restart::Policy;
+
+/// What is done to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// It does not exist: it is started for the first time.
+    Create,
+    /// It goes on; what is noted about it changes.
+    Update,
+    /// It is stopped and started as it is declared now.
+    Recreate,
+    /// It exists and does not run: it is started.
+    Start,
+    /// It is stopped and stays known.
+    Stop,
+    /// It is stopped and started unchanged.
+    Restart,
+    /// It is not declared any more: it is stopped where it runs, and forgotten.
+    Remove,
+}
+
+impl Action {
+    /// The name that people and programs see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Recreate => "recreate",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Remove => "remove",
+        }
+    }
+
+    /// Whether the resource is to run when it is done.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        !matches!(self, Self::Stop | Self::Remove)
+    }
+}
+
+/// A declared thing. Ordered by kind, then name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Resource {
+    /// `service` or `tier`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+impl Resource {
+    /// A service.
+    pub fn service(name: impl Into<String>) -> Self {
+        Self { kind: "service", name: name.into() }
+    }
+}
+
+impl From<&Node> for Resource {
+    fn from(node: &Node) -> Self {
+        let kind = match node {
+            Node::Tier(_) => "tier",
+            Node::Service(_) => "service",
+        };
+        Self { kind, name: node.name().to_owned() }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.kind, self.name)
+    }
+}
+
+/// One field that differs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldChange {
+    /// Its name; keys of maps follow after a dot: `env.TZ`.
+    pub field: String,
+    /// What it is now; `()` when it is not there or not known.
+    pub from: Value,
+    /// What it will be; `()` when it goes away.
+    pub to: Value,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// What is done.
+    pub action: Action,
+    /// To what.
+    pub resource: Resource,
+    /// The boot stage of the resource.
+    pub tier: Option<String>,
+    /// Why, in a few words.
+    pub cause: String,
+    /// What differs.
+    pub diff: Vec<FieldChange>,
+}
+
+/// An order between two resources of a plan: `before` is done (and ready, where it starts) before `after` begins.
+///
+/// A tier stands for all its services; it may appear though nothing in it changes, as the gate it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edge {
+    /// What comes first.
+    pub before: Resource,
+    /// What waits for it.
+    pub after: Resource,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What a plan is to bring about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// All that is declared runs, and nothing else.
+    Up,
+    /// Nothing runs; all stays known. Also what is held stops: it is a person who asks.
+    Down,
+}
+
+/// The changes that lead from what was observed to what is declared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What is done, in an order that keeps all edges.
+    pub changes: Vec<Change>,
+    /// Which change waits for which.
+    pub edges: Vec<Edge>,
+    /// What is as declared.
+    pub unchanged: Vec<Resource>,
+    /// What would change, and is held.
+    pub held: Vec<Resource>,
+    /// The digest of what was observed; see [`Plan::is_stale`].
+    pub basis: Digest,
+}
+
+impl Plan {
+    /// The plan that brings about `goal`.
+    ///
+    /// `homelab` must be free of errors. An unchanged world gives an empty plan.
+    #[must_use]
+    pub fn new(homelab: &Homelab, observed: &[Observed], goal: Goal) -> Self {
+        let mut plan = Self {
+            changes: Vec::new(),
+            edges: Vec::new(),
+            unchanged: Vec::new(),
+            held: Vec::new(),
+            basis: basis(observed),
+        };
+        let seen: BTreeMap<&str, &Observed> = observed.iter().map(|it| (it.name.as_str(), it)).collect();
+        match goal {
+            Goal::Up => {
+                for service in &homelab.services {
+                    let found = seen.get(service.name.as_str()).copied();
+                    plan.add(found, Resource::service(&service.name), bring_up(service, found));
+                }
+                for orphan in observed.iter().filter(|it| homelab.service(&it.name).is_none()) {
+                    let cause = "it is not declared any more".to_owned();
+                    let change = change(Action::Remove, orphan, recorded_tier(orphan), cause);
+                    plan.add(Some(orphan), Resource::service(&orphan.name), Some(change));
+                }
+            }
+            Goal::Down => {
+                for it in observed {
+                    let tier = homelab.service(&it.name).and_then(|service| service.tier.clone());
+                    let change = change(
+                        Action::Stop,
+                        it,
+                        tier.or_else(|| recorded_tier(it)),
+                        "everything stops".to_owned(),
+                    );
+                    // What is held is held against the reconciler, not against a person.
+                    plan.add(None, Resource::service(&it.name), it.state.is_alive().then_some(change));
+                }
+            }
+        }
+        edges::order(&mut plan, homelab, &seen);
+        plan
+    }
+
+    fn add(&mut self, observed: Option<&Observed>, resource: Resource, change: Option<Change>) {
+        match change {
+            None => self.unchanged.push(resource),
+            Some(_) if observed.is_some_and(|it| it.held) => self.held.push(resource),
+            Some(change) => self.changes.push(change),
+        }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Whether the world has changed since the plan was made, so that it is not to be carried out.
+    #[must_use]
+    pub fn is_stale(&self, observed: &[Observed]) -> bool {
+        self.basis != basis(observed)
+    }
+
+    /// What `resource` waits for itself.
+    pub fn waits_for<'p>(&'p self, resource: &Resource) -> impl Iterator<Item = &'p Edge> + use<'p> {
+        let resource = resource.clone();
+        self.edges.iter().filter(move |edge| edge.after == resource)
+    }
+
+    /// The form of `hob plan --json`: `changes` with `action`, `resource`, `tier`, `cause` and `diff`, and the number
+    /// of resources that are `unchanged`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let json_of = |value: &Value| value.to_json().unwrap_or_default();
+        let field =
+            |it: &FieldChange| json!({ "field": it.field, "from": json_of(&it.from), "to": json_of(&it.to) });
+        let change = |it: &Change| {
+            json!({
+                "action": it.action.as_str(),
+                "resource": { "kind": it.resource.kind, "name": it.resource.name },
+                "tier": it.tier,
+                "cause": it.cause,
+                "diff": it.diff.iter().map(field).collect::<Vec<_>>(),
+            })
+        };
+        json!({
+            "changes": self.changes.iter().map(change).collect::<Vec<_>>(),
+            "unchanged": self.unchanged.len(),
+        })
+    }
+}
+
+/// The digest of all that plans look at, whatever the order of the list.
+fn basis(observed: &[Observed]) -> Digest {
+    let mut seen: Vec<Value> = observed.iter().map(observed_value).collect();
+    seen.sort_by_key(Value::encode);
+    Digest::of(&Value::Array(seen).encode())
+}
+
+fn observed_value(it: &Observed) -> Value {
+    Value::Array(vec![
+        Value::from(it.name.as_str()),
+        Value::from(standing(it.state)),
+        Value::from(it.held),
+        Value::from(it.digest.map(|digest| digest.to_string())),
+        it.fields.clone(),
+    ])
+}
+
+/// What of a state makes a difference to a plan: one that gets ready while a person reads it does not.
+fn standing(state: ServiceState) -> &'static str {
+    match state {
+        state if state.is_alive() => "runs",
+        ServiceState::Completed => "completed",
+        _ => "stopped",
+    }
+}
+
+fn change(action: Action, observed: &Observed, tier: Option<String>, cause: String) -> Change {
+    Change { action, resource: Resource::service(&observed.name), tier, cause, diff: Vec::new() }
+}
+
+fn recorded_tier(observed: &Observed) -> Option<String> {
+    observed.fields.get("tier").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// What one service needs to be as declared; `None` when it is.
+fn bring_up(service: &Service, observed: Option<&Observed>) -> Option<Change> {
+    let of = |action, cause: String, diff| Change {
+        action,
+        resource: Resource::service(&service.name),
+        tier: service.tier.clone(),
+        cause,
+        diff,
+    };
+    let Some(observed) = observed else {
+        return Some(of(Action::Create, "it does not exist yet".to_owned(), Vec::new()));
+    };
+    let diff = difference(&observed.fields, &service.fields());
+    if observed.digest != Some(service.digest()) {
+        let causes: BTreeSet<&str> = diff.iter().map(top).filter(|it| PROCESS_FIELDS.contains(it)).collect();
+        let cause = match (observed.digest, causes.is_empty()) {
+            (None, _) => "it is not known what it runs".to_owned(),
+            (_, true) => "it runs something else than is declared".to_owned(),
+            (_, false) => format!("{} changed", quoted(causes)),
+        };
+        return Some(of(Action::Recreate, cause, diff));
+    }
+    let is_done = match observed.state {
+        state if state.is_alive() => true,
+        ServiceState::Completed => {
+            service.ready.gate == Gate::Completed || service.restart.policy != Policy::Always
+        }
+        _ => false,
+    };
+    if !is_done {
+        let cause = match observed.state {
+            ServiceState::Failed => "it has failed".to_owned(),
+            ServiceState::Completed => "it has ended".to_owned(),
+            state => format!("it is {state}"),
+        };
+        return Some(of(Action::Start, cause, diff));
+    }
+    let fields: BTreeSet<&str> = diff.iter().map(top).collect();
+    let cause = format!("{} changed", quoted(fields));
+    (!diff.is_empty()).then(|| of(Action::Update, cause, diff))
+}
+
+fn quoted(names: BTreeSet<&str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The field itself, without the key of a map.
+fn top(change: &FieldChange) -> &str {
+    change.field.split_once('.').map_or(change.field.as_str(), |(top, _)| top)
+}
+
+/// What differs between two maps of fields; maps among them are compared key by key. Nothing where `from` is unknown.
+fn difference(from: &Value, to: &Value) -> Vec<FieldChange> {
+    let (Value::Map(from), Value::Map(to)) = (from, to) else {
+        return Vec::new();
+    };
+    let mut changes = Vec::new();
+    compare("", from, to, &mut changes);
+    changes
+}
+
+fn compare(
+    path: &str,
+    from: &BTreeMap<String, Value>,
+    to: &BTreeMap<String, Value>,
+    changes: &mut Vec<FieldChange>,
+) {
+    let keys: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+    for key in keys {
+        let (before, after) = (from.get(key).unwrap_or(&Value::Unit), to.get(key).unwrap_or(&Value::Unit));
+        let field = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (before, after) {
+            (Value::Map(before), Value::Map(after)) => compare(&field, before, after, changes),
+            _ if before == after => {}
+            _ => changes.push(FieldChange { field, from: before.clone(), to: after.clone() }),
+        }
+    }
+}
