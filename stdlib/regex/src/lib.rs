@@ -23,7 +23,7 @@ pub fn install(_: &mut Ports) {}
 
 /// Regular expressions.
 ///
-/// Patterns have the syntax of Rust's `regex` crate (https://docs.rs/regex/#syntax): like Perl's, without look-around
+/// Patterns have the syntax of Rust's `regex` crate (<https://docs.rs/regex/#syntax>): like Perl's, without look-around
 /// and backreferences, and searching takes time linear in the text, whatever the pattern. Flags stand in the pattern:
 /// `(?i)` ignores case, `(?m)` lets `^` and `$` match at line ends, `(?s)` lets `.` match line breaks, `(?x)` allows
 /// blanks and comments. Write patterns in backquotes, where `\` stands for itself.
