@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
 
 use super::error::{Fault, Outcome};
+use super::int;
 use crate::codec;
 use crate::journal::{JournalError, Slot};
 use crate::project::{self, from_micros, to_micros};
@@ -107,19 +108,45 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Outcome<Vec<RunRow>
     rows.map(|row| row?).collect()
 }
 
+/// Entries that are missing are damage and never an end: a replay of half a run would act again.
 pub(super) fn entries(conn: &Connection, run: RunId, from: u64, count: usize) -> Outcome<Vec<Entry>> {
-    let Ok(from) = i64::try_from(from) else {
-        return Ok(Vec::new());
+    let snapshot = conn.unchecked_transaction()?;
+    let known: Option<i64> = conn
+        .prepare_cached("SELECT entries FROM runs WHERE run = ?1")?
+        .query_row([run.0.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let known = match known {
+        Some(known) => known.cast_unsigned(),
+        None if has_entries(conn, run)? => {
+            return Err(corrupt(format!(
+                "run {run} has entries but no row; `hob journal rebuild` makes it anew"
+            )));
+        }
+        None => 0,
     };
-    let mut query = conn
-        .prepare_cached("SELECT seq, body FROM entries WHERE run = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3")?;
-    let mut rows = query.query(params![run.0.as_bytes(), from, limit(count)])?;
+    let end = known.min(from.saturating_add(count as u64));
     let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        let body = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        entries.push(decode(run, row.get(0)?, body)?);
+    if from < end {
+        let mut query = conn.prepare_cached(
+            "SELECT seq, body FROM entries WHERE run = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq",
+        )?;
+        let mut rows = query.query(params![run.0.as_bytes(), int(from), int(end)])?;
+        while let Some(row) = rows.next()? {
+            let body = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            entries.push(decode(run, row.get(0)?, body)?);
+        }
     }
+    let expected = from..end;
+    if !entries.iter().map(|entry| entry.seq).eq(expected.clone()) {
+        return Err(corrupt(format!("of run {run}, some of the entries {expected:?} are missing")));
+    }
+    snapshot.finish()?;
     Ok(entries)
+}
+
+fn has_entries(conn: &Connection, run: RunId) -> Outcome<bool> {
+    let mut query = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM entries WHERE run = ?1)")?;
+    Ok(query.query_row([run.0.as_bytes()], |row| row.get(0))?)
 }
 
 pub(super) fn runs_by_prefix(conn: &Connection, prefix: &str, count: usize) -> Outcome<Vec<RunId>> {
