@@ -7,6 +7,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_base64::primitive()]);
     all.extend([hob_std_csv::primitive()]);
     all.extend([hob_std_env::primitive()]);
+    all.extend([hob_std_files::primitive()]);
     all.extend([hob_std_http::primitive()]);
     all.extend([hob_std_json::primitive()]);
     all.extend([hob_std_process::primitive()]);
@@ -23,6 +24,7 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_base64::install(ports);
     hob_std_csv::install(ports);
     hob_std_env::install(ports);
+    hob_std_files::install(ports);
     hob_std_http::install(ports);
     hob_std_json::install(ports);
     hob_std_process::install(ports);
