@@ -188,6 +188,11 @@ impl BranchCx {
         }
     }
 
+    /// Ends a verifying pass at the position it was aimed at.
+    pub(crate) fn check_aim(&self, position: &Position) -> Result<(), Box<EvalAltResult>> {
+        if self.run.hits(position) { Err(self.halt(Halt::EndOfRecord)) } else { Ok(()) }
+    }
+
     /// Sets the latch and gives the error that ends the evaluation.
     pub(crate) fn halt(&self, halt: Halt) -> Box<EvalAltResult> {
         self.latch.set(halt);

@@ -203,7 +203,7 @@ impl Bundle {
             scope.push(*variable, ());
         }
         let compiled = engine.compile_with_scope(&scope, &*text);
-        let mut ast = compiled.map_err(|error| crate::diagnose::parse_error(&error, path))?;
+        let mut ast = compiled.map_err(|error| crate::diagnose::parse_error(&error, path, &text, engine))?;
         ast.set_source(path);
         let ast = Arc::new(ast);
         lock(&self.programs).insert(path.to_owned(), Arc::clone(&ast));
@@ -232,7 +232,9 @@ fn missing(path: &str, why: &str, wanted_by: Option<Source>) -> Diagnostic {
 fn parse(engine: &Engine, path: &str, text: &str) -> Result<AST, Diagnostic> {
     let mut scope = Scope::new();
     scope.push("input", ());
-    engine.compile_with_scope(&scope, text).map_err(|error| crate::diagnose::parse_error(&error, path))
+    engine
+        .compile_with_scope(&scope, text)
+        .map_err(|error| crate::diagnose::parse_error(&error, path, text, engine))
 }
 
 /// Queues what a script imports and includes.

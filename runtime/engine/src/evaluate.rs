@@ -74,6 +74,9 @@ fn on_progress(_: u64) -> Option<Dynamic> {
     if thread_latched() {
         return Some(Dynamic::UNIT);
     }
+    if let Some(token) = crate::language::interruption() {
+        return Some(token);
+    }
     let (count, was_cancelled) = UNCHECKED.get();
     if count < CANCEL_CHECK_OPERATIONS {
         UNCHECKED.set((count + 1, was_cancelled));
@@ -145,7 +148,7 @@ pub fn declarations(host: &Host, bundle: &Arc<Bundle>) -> Result<Arc<Vec<Declare
         let engine = engine_for(host, bundle, Dynamic::from(DeclaringHandle(Arc::clone(&declaring))));
         let program = bundle.program(&engine, &bundle.record.root, &[])?;
         on_fresh_flag(|| engine.run_ast(&program))
-            .map_err(|error| crate::diagnose::eval_error(&error, &bundle.record.root, &host.registry))?;
+            .map_err(|error| diagnosed(&error, bundle, &engine, host))?;
         Ok(Arc::new(declaring.take()))
     };
     bundle.declared.get_or_init(evaluate).clone()
@@ -155,12 +158,18 @@ pub fn declarations(host: &Host, bundle: &Arc<Bundle>) -> Result<Arc<Vec<Declare
 ///
 /// The calling thread needs a stack of [`SCRIPT_STACK_BYTES`].
 pub fn evaluate(run: &Arc<RunCx>) -> Evaluated {
+    evaluate_with(run, |_| ())
+}
+
+/// As [`evaluate`], with an engine that `prepare` has changed.
+pub(crate) fn evaluate_with(run: &Arc<RunCx>, prepare: impl FnOnce(&mut Engine)) -> Evaluated {
     let Some(bundle) = run.bundle.clone() else {
         let error = OpError::failed("a run without a bundle has no script to evaluate");
         return failed(error, &[]);
     };
     let root = BranchCx::root(run);
-    let engine = engine_for(&run.host, &bundle, Dynamic::from(BranchHandle(Arc::clone(&root))));
+    let mut engine = engine_for(&run.host, &bundle, Dynamic::from(BranchHandle(Arc::clone(&root))));
+    prepare(&mut engine);
     UNCHECKED.set((0, false));
     let result = on_fresh_flag(|| within(&root, || evaluate_entry(run, &bundle, &engine, &root)));
     let evaluated = conclude(run, &bundle, &engine, &root, result);
@@ -195,6 +204,13 @@ fn evaluate_entry(
         }
         RunEntry::Native(name) => Err(Ended::Refused(OpError::failed(format!("`{name}` is not a script")))),
     }
+}
+
+/// Why the evaluation of a script of `bundle` ended, for people.
+fn diagnosed(error: &EvalAltResult, bundle: &Bundle, engine: &Engine, host: &Host) -> Diagnostic {
+    let text = |file: &str| bundle.text(file);
+    let (root, registry) = (&*bundle.record.root, &*host.registry);
+    crate::diagnose::eval_error(error, &crate::diagnose::Scripts { root, text: &text, engine, registry })
 }
 
 /// Why an evaluation gave no value.
@@ -249,7 +265,7 @@ fn conclude(
             }
         },
         Err(Ended::Thrown(error)) => Evaluated::Failed {
-            diagnostic: crate::diagnose::eval_error(&error, &bundle.record.root, &run.host.registry),
+            diagnostic: diagnosed(&error, bundle, engine, &run.host),
             error: crate::diagnose::error_value(&error),
             compensated: false,
         },

@@ -60,6 +60,7 @@ pub(crate) fn call(
     branch.check()?;
     let source = branch.source_of(ctx);
     let (n, position) = branch.next_effect();
+    branch.check_aim(&position)?;
     let passage = Passage { branch, operation, n, position, source, seq: Cell::new(0) };
     let result = match Request::read(operation, args) {
         Ok(mut request) => {
@@ -266,9 +267,9 @@ impl Passage<'_> {
     ) -> Result<Result<Value, OpError>, Thrown> {
         self.check_end()?;
         let run = self.run();
-        let need = request.need(self.operation, &cwd_of(&run.started.cwd));
-        if !run.permissions.permits(&need) {
-            let error = self.stamp(not_permitted(&need));
+        let needs = request.needs(self.operation, &cwd_of(&run.started.cwd));
+        if let Some(need) = needs.iter().find(|need| !run.permissions.permits(need)) {
+            let error = self.stamp(not_permitted(need));
             self.record_outcome(request.class, Some(request.payload.clone()), &Err(error.clone()));
             return Ok(Err(error));
         }

@@ -19,6 +19,7 @@
 //! | [`records`] | what the journal knows about a run, for replay |
 //! | [`run_cx`] | the context that the branches of a run share |
 //! | [`latch`] | what makes sure that nothing happens past an end |
+//! | [`inspect`](mod@inspect) | time travel: the variables of a run at a position |
 //! | [`host`] | what the engine needs from its process |
 //! | [`language`], [`diagnose`] | the dialect, and its errors for people |
 //!
@@ -35,6 +36,7 @@ pub mod evaluate;
 mod gate;
 pub mod handle;
 pub mod host;
+pub mod inspect;
 pub mod language;
 pub mod latch;
 mod library;

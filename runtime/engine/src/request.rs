@@ -1,11 +1,12 @@
 //! Reading a call: positional arguments, the operation's own options, and those that every effect takes.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use hob_journal::Write;
 use hob_model::{EffectClass, OnDoubt, OpError, Payload, Value};
-use hob_primitive::{Args, FromValue, Operation, OptionMap};
+use hob_primitive::{Args, FromValue, Operation, OptionMap, Param, resolve};
 use rhai::{Dynamic, FnPtr, Map};
 
 use crate::convert::to_value;
@@ -175,25 +176,29 @@ impl Request {
         Args::new(self.positional.clone(), self.options.clone())
     }
 
-    /// The permission that this call needs.
-    pub(crate) fn need(&self, operation: &Operation, cwd: &std::path::Path) -> String {
+    /// The permissions that this call needs, one for each word of the operation's template.
+    pub(crate) fn needs(&self, operation: &Operation, cwd: &Path) -> Vec<String> {
         let Some(template) = operation.permission else {
-            return operation.name.replace("::", ".");
+            return vec![operation.name.replace("::", ".")];
         };
-        let mut need = template.to_owned();
-        for (at, param) in operation.params.iter().enumerate() {
-            let text = match self.positional.get(at) {
-                Some(Value::String(text)) if param.is_path => {
-                    cwd.join(text).components().collect::<std::path::PathBuf>().display().to_string()
-                }
-                Some(Value::String(text)) => text.clone(),
-                Some(Value::Array(items)) => items.first().and_then(Value::as_str).unwrap_or("*").to_owned(),
-                Some(Value::Int(n)) => n.to_string(),
-                _ => "*".to_owned(),
-            };
-            need = need.replace(&format!("{{{}}}", param.name), &text);
-        }
-        need
+        let fill = |word: &str| {
+            let filled = operation.params.iter().enumerate().fold(word.to_owned(), |word, (at, param)| {
+                let value = self.positional.get(at).unwrap_or(&Value::Unit);
+                [("", Part::Whole), (".host", Part::Host), (".program", Part::Program)].iter().fold(
+                    word,
+                    |word, (suffix, part)| {
+                        let place = format!("{{{}{suffix}}}", param.name);
+                        if word.contains(&place) {
+                            word.replace(&place, &part.of(value, param, cwd))
+                        } else {
+                            word
+                        }
+                    },
+                )
+            });
+            filled
+        };
+        template.split(' ').map(fill).collect()
     }
 
     /// The call as a person would write it, for dry runs and differences.
@@ -226,6 +231,40 @@ pub(crate) fn call_text(operation: &str, args: &[Value]) -> String {
         })
         .collect();
     format!("{operation}({})", args.join(", "))
+}
+
+/// Which part of an argument a permission names.
+#[derive(Clone, Copy)]
+enum Part {
+    /// All of it; a path is made absolute first.
+    Whole,
+    /// The host of an address: `{url.host}`.
+    Host,
+    /// The program of a command: `{cmd.program}`.
+    Program,
+}
+
+impl Part {
+    fn of(self, value: &Value, param: &Param, cwd: &Path) -> String {
+        // What cannot be told is the widest need, which only a grant without an argument covers.
+        const UNKNOWN: &str = "*";
+        let text = match value {
+            Value::String(text) => text.as_str(),
+            Value::Array(items) => items.first().and_then(Value::as_str).unwrap_or(UNKNOWN),
+            Value::Int(n) => return n.to_string(),
+            _ => UNKNOWN,
+        };
+        match self {
+            Self::Whole if param.is_path => resolve(cwd, text).display().to_string(),
+            Self::Whole => text.to_owned(),
+            Self::Program if matches!(value, Value::Array(_)) => text.to_owned(),
+            Self::Program => text.split_whitespace().next().unwrap_or(UNKNOWN).to_owned(),
+            Self::Host => {
+                let host = url::Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_owned));
+                host.unwrap_or_else(|| UNKNOWN.to_owned())
+            }
+        }
+    }
 }
 
 fn under(mut error: OpError, place: &str) -> OpError {

@@ -83,6 +83,8 @@ pub struct RunCx {
     in_flight: Mutex<Vec<(u64, Arc<Latch>, Cancel)>>,
     flights: AtomicU64,
     difference: Mutex<Option<Difference>>,
+    target: Mutex<Option<Position>>,
+    hit: AtomicBool,
     stopped: Mutex<Option<JournalError>>,
     pub(crate) doubts: AtomicU64,
     pub(crate) compensations: Mutex<Vec<Compensation>>,
@@ -135,6 +137,8 @@ impl RunCx {
             in_flight: Mutex::default(),
             flights: AtomicU64::new(0),
             difference: Mutex::default(),
+            target: Mutex::default(),
+            hit: AtomicBool::new(false),
             stopped: Mutex::default(),
             doubts: AtomicU64::new(0),
             compensations: Mutex::default(),
@@ -193,6 +197,25 @@ impl RunCx {
     #[must_use]
     pub fn difference(&self) -> Option<Difference> {
         lock(&self.difference).clone()
+    }
+
+    /// Ends a verifying pass when it comes to this position.
+    pub(crate) fn aim(&self, target: Option<Position>) {
+        *lock(&self.target) = target;
+    }
+
+    /// Whether `position` is where the pass ends.
+    pub(crate) fn hits(&self, position: &Position) -> bool {
+        let hits = self.mode == Mode::Verify && lock(&self.target).as_ref() == Some(position);
+        if hits {
+            self.hit.store(true, Ordering::SeqCst);
+        }
+        hits
+    }
+
+    /// Whether the pass came to the position it was aimed at.
+    pub(crate) fn was_hit(&self) -> bool {
+        self.hit.load(Ordering::SeqCst)
     }
 
     /// The payload of a value, and the write that stores it when it is large.

@@ -19,27 +19,18 @@ impl Mismatch {
     /// The value has another type than `T` reads.
     #[must_use]
     pub fn of<T: FromValue>(value: &Value) -> Self {
-        Self {
-            message: format!("expected {}, got {}", T::KIND, value.type_name()),
-            hint: None,
-        }
+        Self { message: format!("expected {}, got {}", T::KIND, value.type_name()), hint: None }
     }
 
     /// The text is none of `choices`.
     #[must_use]
     pub fn choice(text: &str, choices: &[&str]) -> Self {
         let hint = nearest(text, choices.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
-        Self {
-            message: format!("\"{text}\" is none of {}", choices.join(", ")),
-            hint,
-        }
+        Self { message: format!("\"{text}\" is none of {}", choices.join(", ")), hint }
     }
 
     fn text(error: impl std::fmt::Display) -> Self {
-        Self {
-            message: error.to_string(),
-            hint: None,
-        }
+        Self { message: error.to_string(), hint: None }
     }
 }
 
@@ -116,11 +107,7 @@ impl<T: FromValue> FromValue for Option<T> {
     const CHOICES: &'static [&'static str] = T::CHOICES;
     const IS_PATH: bool = T::IS_PATH;
     fn from_value(value: Value) -> Result<Self, Mismatch> {
-        if value == Value::Unit {
-            Ok(None)
-        } else {
-            T::from_value(value).map(Some)
-        }
+        if value == Value::Unit { Ok(None) } else { T::from_value(value).map(Some) }
     }
 }
 
@@ -135,10 +122,7 @@ where
         };
         let numbered = items.into_iter().enumerate();
         let read = |(at, item)| {
-            T::from_value(item).map_err(|m| Mismatch {
-                message: format!("item {at}: {}", m.message),
-                ..m
-            })
+            T::from_value(item).map_err(|m| Mismatch { message: format!("item {at}: {}", m.message), ..m })
         };
         numbered.map(read).collect()
     }
@@ -162,10 +146,7 @@ impl<T: FromValue> FromValue for BTreeMap<String, T> {
         };
         let read = |(key, item): (String, Value)| match T::from_value(item) {
             Ok(item) => Ok((key, item)),
-            Err(m) => Err(Mismatch {
-                message: format!("`{key}`: {}", m.message),
-                ..m
-            }),
+            Err(m) => Err(Mismatch { message: format!("`{key}`: {}", m.message), ..m }),
         };
         items.into_iter().map(read).collect()
     }
@@ -233,19 +214,15 @@ impl FromValue for Mode {
         match value {
             Value::String(text) => match u32::from_str_radix(&text, 8) {
                 Ok(bits) if bits <= MODE_MAX && (3..=4).contains(&text.len()) => Ok(Self(bits)),
-                _ => Err(Mismatch {
-                    message: format!("\"{text}\" is no mode"),
-                    hint: hint("0644".to_owned()),
-                }),
+                _ => {
+                    Err(Mismatch { message: format!("\"{text}\" is no mode"), hint: hint("0644".to_owned()) })
+                }
             },
             Value::Int(bits @ 0..=0o7777) => Err(Mismatch {
                 message: format!("expected a mode, got the number {bits}"),
                 hint: hint(format!("0{bits:o}")),
             }),
-            other => Err(Mismatch {
-                hint: hint("0644".to_owned()),
-                ..Mismatch::of::<Self>(&other)
-            }),
+            other => Err(Mismatch { hint: hint("0644".to_owned()), ..Mismatch::of::<Self>(&other) }),
         }
     }
 }
@@ -413,11 +390,7 @@ impl Args {
     /// Arguments from the positional values and the option map (empty for none).
     #[must_use]
     pub fn new(positional: Vec<Value>, options: BTreeMap<String, Value>) -> Self {
-        Self {
-            positional: positional.into_iter(),
-            options,
-            count: 0,
-        }
+        Self { positional: positional.into_iter(), options, count: 0 }
     }
 
     /// The next positional argument, called `name`; absent ones read as `()`.
@@ -449,10 +422,9 @@ impl Args {
         }
         match self.positional.len() {
             0 => Ok(()),
-            more => Err(OpError::invalid(format!(
-                "{more} more argument(s) than the {} expected",
-                self.count
-            ))),
+            more => {
+                Err(OpError::invalid(format!("{more} more argument(s) than the {} expected", self.count)))
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
@@ -79,11 +79,7 @@ impl Cancel {
     /// Sets the flag; it stays set.
     pub fn cancel(&self) {
         self.0.flag.store(true, Ordering::SeqCst);
-        let mut wakers = self
-            .0
-            .wakers
-            .lock()
-            .expect("no code panics while holding this lock");
+        let mut wakers = self.0.wakers.lock().expect("no code panics while holding this lock");
         wakers.drain(..).for_each(Waker::wake);
         self.0.condvar.notify_all();
     }
@@ -97,15 +93,8 @@ impl Cancel {
     /// Blocks for `duration` or until it is set; whether it is set.
     #[must_use]
     pub fn wait_timeout(&self, duration: Duration) -> bool {
-        let guard = self
-            .0
-            .wakers
-            .lock()
-            .expect("no code panics while holding this lock");
-        let waited = self
-            .0
-            .condvar
-            .wait_timeout_while(guard, duration, |_| !self.is_cancelled());
+        let guard = self.0.wakers.lock().expect("no code panics while holding this lock");
+        let waited = self.0.condvar.wait_timeout_while(guard, duration, |_| !self.is_cancelled());
         drop(waited);
         self.is_cancelled()
     }
@@ -116,20 +105,12 @@ impl Cancel {
             if self.is_cancelled() {
                 return Poll::Ready(());
             }
-            let mut wakers = self
-                .0
-                .wakers
-                .lock()
-                .expect("no code panics while holding this lock");
+            let mut wakers = self.0.wakers.lock().expect("no code panics while holding this lock");
             if !wakers.iter().any(|waker| waker.will_wake(task.waker())) {
                 wakers.push(task.waker().clone());
             }
             drop(wakers);
-            if self.is_cancelled() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -165,6 +146,27 @@ pub struct CtxParts {
     pub cancel: Cancel,
     /// Takes progress.
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+/// `path` made absolute against `cwd`, with `.` and `..` taken out, without touching the disk: permissions are checked
+/// on exactly the path that is used.
+///
+/// ```
+/// use std::path::Path;
+/// let resolved = hob_primitive::resolve(Path::new("/mnt/media"), "../../etc/passwd");
+/// assert_eq!(resolved, Path::new("/etc/passwd"));
+/// ```
+#[must_use]
+pub fn resolve(cwd: &Path, path: &str) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    for part in cwd.join(path).components() {
+        match part {
+            Component::ParentDir => drop(resolved.pop()),
+            Component::CurDir => {}
+            other => resolved.push(other),
+        }
+    }
+    resolved
 }
 
 /// What an operation is handed beside its arguments. Cheap to clone.
@@ -218,20 +220,16 @@ impl Ctx {
         &self.0.cwd
     }
 
-    /// `path` made absolute, without touching the disk; `~` is not expanded.
+    /// `path` made absolute, as [`resolve`] does; `~` is not expanded.
     #[must_use]
     pub fn resolve(&self, path: &str) -> PathBuf {
-        self.0.cwd.join(path).components().collect()
+        resolve(&self.0.cwd, path)
     }
 
     /// A variable of the environment that was handed to the run.
     #[must_use]
     pub fn env(&self, name: &str) -> Option<&str> {
-        self.0
-            .env
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.0.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// All variables that were handed to the run.

@@ -41,7 +41,7 @@ pub use args::{
     Args, Content, FromOptions, FromValue, Mismatch, Mode, NameOrId, NoOptions, OptionMap, OptionSpec,
     PathText, Size,
 };
-pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress};
+pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress, resolve};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Operation, Param, Primitive, Probe};
 pub use registry::{Registry, RegistryError};

@@ -34,23 +34,14 @@ impl Registry {
         let mut operations = BTreeMap::new();
         for primitive in &primitives {
             for operation in &primitive.operations {
-                let refuse = |problem| RegistryError {
-                    operation: operation.name.to_owned(),
-                    problem,
-                };
+                let refuse = |problem| RegistryError { operation: operation.name.to_owned(), problem };
                 check(operation).map_err(refuse)?;
-                if operations
-                    .insert(operation.name, Arc::new(operation.clone()))
-                    .is_some()
-                {
+                if operations.insert(operation.name, Arc::new(operation.clone())).is_some() {
                     return Err(refuse("is declared twice"));
                 }
             }
         }
-        Ok(Self {
-            primitives,
-            operations,
-        })
+        Ok(Self { primitives, operations })
     }
 
     /// All primitives, in the order given.
@@ -78,15 +69,10 @@ impl Registry {
             return nearest(name, names());
         };
         let of_primitive = names().filter(|n| n.rsplit_once("::").is_some_and(|(p, _)| p == primitive));
-        let found = nearest(
-            short,
-            of_primitive.map(|n| n.rsplit_once("::").map_or(n, |(_, short)| short)),
-        );
+        let found = nearest(short, of_primitive.map(|n| n.rsplit_once("::").map_or(n, |(_, short)| short)));
         match found {
-            Some(short) => names().find(|n| {
-                n.strip_prefix(primitive)
-                    .is_some_and(|r| r.strip_prefix("::") == Some(short))
-            }),
+            Some(short) => names()
+                .find(|n| n.strip_prefix(primitive).is_some_and(|r| r.strip_prefix("::") == Some(short))),
             None => nearest(name, names()),
         }
     }

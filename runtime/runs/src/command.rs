@@ -73,6 +73,12 @@ impl Runs {
         Ok(())
     }
 
+    /// Whether a cancel was asked for while this process evaluates the run.
+    #[must_use]
+    pub fn is_cancelled(&self, run: RunId) -> bool {
+        self.state().active.get(&run).is_some_and(|active| active.cancels > 0)
+    }
+
     /// Goes on with a run that was interrupted, paused or restored.
     ///
     /// # Errors

@@ -18,6 +18,14 @@ pub struct Fork {
     pub input: Option<Value>,
 }
 
+impl Fork {
+    /// A new run with the same script and input that shares nothing.
+    #[must_use]
+    pub fn from_start() -> Self {
+        Self::default()
+    }
+}
+
 impl Runs {
     /// Makes a new run from `run`. Shared entries keep the keys of the old one; what stands structurally before the
     /// position is kept, and of sibling branches only those that had ended.
@@ -60,7 +68,7 @@ impl Runs {
             .collect();
         let kept = entries.iter().skip(1).filter(|entry| is_fact(&entry.kind)).filter(|entry| {
             entry.kind.position().or(log_branch(&entry.kind)).is_some_and(|position| {
-                fork.at.as_ref().is_none_or(|at| precedes(position, at, &ended)) && !overridden(position)
+                fork.at.as_ref().is_some_and(|at| precedes(position, at, &ended)) && !overridden(position)
             })
         });
         let mut kinds: Vec<EntryKind> = vec![EntryKind::Started(started)];

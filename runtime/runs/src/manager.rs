@@ -239,6 +239,16 @@ impl Runs {
         Ok(ticket)
     }
 
+    /// Records a run, durably, and leaves its evaluation to the next process that serves this journal.
+    ///
+    /// # Errors
+    /// As [`Runs::start`].
+    pub fn record(&self, new: &NewRun) -> Result<(), RunError> {
+        self.journal().may_act()?;
+        let ticket = self.journal().submit(Commit { writes: self.first_writes(new) });
+        Ok(self.journal().wait(ticket)?)
+    }
+
     /// Starts the run of a schedule's slot, once ever: `false` when the slot was claimed before.
     ///
     /// # Errors
@@ -319,6 +329,12 @@ impl Runs {
             [run] => Ok(*run),
             _ => Err(RunError::Ambiguous { prefix: prefix.to_owned(), found }),
         }
+    }
+
+    /// Whether the run is evaluated, or about to be.
+    #[must_use]
+    pub fn is_active(&self, run: RunId) -> bool {
+        self.state().active.contains_key(&run)
     }
 
     /// How many runs are evaluated, or about to be.

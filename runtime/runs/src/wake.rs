@@ -24,6 +24,25 @@ impl Runs {
         Ok(self.journal().next_due()?)
     }
 
+    /// Whether a clock alone will wake the run.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn wakes_by_clock(&self, run: RunId) -> Result<bool, RunError> {
+        let waits = self.journal().waits(None, Some(run), WAITS_AT_ONCE)?;
+        for row in waits {
+            let wakes = match &row.wait {
+                // A child's end wakes it; the child decides.
+                Wait::Run(child) => self.is_active(*child) || self.wakes_by_clock(*child)?,
+                wait => wait.due().is_some(),
+            };
+            if wakes {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Ends the waits whose time has come; how many there were.
     ///
     /// # Errors

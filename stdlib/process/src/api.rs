@@ -55,7 +55,7 @@ mod operations {
     /// try { process::run(["cat", "absent"]); } catch (e) { code = e.details.code; }
     /// code == 1
     /// ```
-    #[operation(once, permission = "process:{cmd}", grace = "15s", returns = "map", model = model_run)]
+    #[operation(once, permission = "process:{cmd.program}", grace = "15s", returns = "map", model = model_run)]
     async fn run(cx: Ctx, cmd: CommandLine, options: RunOptions) -> Result<Value, OpError> {
         carry_out(&cx, cmd, options).await
     }

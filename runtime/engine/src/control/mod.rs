@@ -8,6 +8,7 @@ mod invoke;
 mod log;
 mod parallel;
 mod recorded;
+mod response;
 mod retry;
 mod step;
 mod undo;
@@ -22,6 +23,7 @@ pub(crate) fn install(module: &mut Module) {
     error::install(module);
     invoke::install(module);
     parallel::install(module);
+    response::install(module);
     retry::install(module);
     step::install(module);
     undo::install(module);

@@ -36,6 +36,7 @@ fn step(ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr) -> RhaiR
     let outer = branch_of(&ctx, "step")?;
     outer.check()?;
     let position = outer.next_step(&name);
+    outer.check_aim(&position)?;
     let (recorded, overridden) = {
         let records = lock(&outer.run.records);
         (records.steps.get(position.as_str()).cloned(), records.overridden.get(position.as_str()).cloned())

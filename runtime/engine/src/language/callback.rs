@@ -17,24 +17,13 @@ const PARAMS_MAX: usize = 32;
 
 /// Calls `function` with as many of `args` as it takes; one without parameters finds the first of them in `this`.
 ///
-/// Errors come back as they were thrown, without the frames of the calls between; what a script cannot catch stays
-/// so. [`Callback`] keeps the frames, for the call trace of a diagnostic.
+/// Errors are handed on with nothing but the frames of the script's own calls around them, which the call trace of a
+/// diagnostic is made of and `catch` looks through. What a script cannot catch has no frames, and stays so.
 ///
 /// # Errors
 /// Those of the closure, and an invalid argument when it takes more parameters than there are `args`.
 pub fn call_flexible(ctx: &NativeCallContext<'_>, function: &FnPtr, args: &[Dynamic]) -> RhaiResult {
-    Callback::new(ctx, function, args.len()).call(args).map_err(without_frames)
-}
-
-/// The error inside of the frames of calls and modules.
-#[must_use]
-pub fn without_frames(error: Box<EvalAltResult>) -> Box<EvalAltResult> {
-    match *error {
-        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
-            without_frames(inner)
-        }
-        _ => error,
-    }
+    Callback::new(ctx, function, args.len()).call(args)
 }
 
 /// A closure, its definition looked up once for many calls.

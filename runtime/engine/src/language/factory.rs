@@ -14,10 +14,14 @@ use super::{basics, higher_order, strings, text, words};
 /// The seed of Rhai's hashes, fixed so that what is derived from them is the same in every process.
 const HASHING_SEED: [u64; 4] = [0x686f_6221, 0x7275_6e73, 0x6f76_6572, 0x6167_6169];
 
-/// The most nested calls of script functions; a script thread's stack has room for them.
+/// The most nested calls of script functions. Half of a script thread's stack has room for them, each with the deepest
+/// expression.
 pub const CALL_LEVELS_MAX: usize = 64;
-/// The deepest nesting of an expression or a block outside of functions, and inside of one.
-pub const EXPRESSION_LEVELS_MAX: usize = 64;
+/// The deepest nesting of expressions and blocks outside of functions and closures; a link of a chain such as
+/// `.node(…)` counts as one level, a block as three. It parses on a stack of 1 MiB.
+pub const EXPRESSION_LEVELS_MAX: usize = 512;
+/// The deepest nesting of expressions and blocks inside of a function or a closure.
+pub const FUNCTION_EXPRESSION_LEVELS_MAX: usize = 64;
 /// The longest text, in bytes.
 pub const STRING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most items of an array with all that is nested in it; also the longest blob, in bytes.
@@ -37,8 +41,10 @@ pub const FUNCTIONS_MAX: usize = 10_000;
 pub struct Limits {
     /// Nested calls of script functions.
     pub call_levels: usize,
-    /// Nesting of expressions and blocks.
+    /// Nesting of expressions and blocks outside of functions.
     pub expression_levels: usize,
+    /// Nesting of expressions and blocks inside of functions.
+    pub function_expression_levels: usize,
     /// Bytes of a text.
     pub string_bytes: usize,
     /// Items of an array with all that is nested in it; bytes of a blob.
@@ -58,6 +64,7 @@ impl Default for Limits {
         Self {
             call_levels: CALL_LEVELS_MAX,
             expression_levels: EXPRESSION_LEVELS_MAX,
+            function_expression_levels: FUNCTION_EXPRESSION_LEVELS_MAX,
             string_bytes: STRING_BYTES_MAX,
             array_items: ARRAY_ITEMS_MAX,
             map_entries: MAP_ENTRIES_MAX,
@@ -120,12 +127,14 @@ pub fn new_engine(limits: &Limits) -> Engine {
     engine
         .register_global_module(Arc::clone(&STANDARD))
         .register_global_module(Arc::clone(&OWN))
-        .set_optimization_level(OptimizationLevel::Simple)
+        // The optimizer folds constants, at a cost that doubles with each nested `switch`: a script of a few hundred
+        // bytes would compile for hours.
+        .set_optimization_level(OptimizationLevel::None)
         .set_strict_variables(true)
         .set_fail_on_invalid_map_property(true)
         .disable_symbol("eval")
         .set_max_call_levels(limits.call_levels)
-        .set_max_expr_depths(limits.expression_levels, limits.expression_levels)
+        .set_max_expr_depths(limits.expression_levels, limits.function_expression_levels)
         .set_max_string_size(limits.string_bytes)
         .set_max_array_size(limits.array_items)
         .set_max_map_size(limits.map_entries)

@@ -35,8 +35,11 @@ fn ordering(ctx: &NativeCallContext<'_>, answer: &Dynamic) -> Outcome<Ordering> 
         Ok(true) => Ok(Ordering::Less),
         Ok(false) => Ok(Ordering::Greater),
         Err(type_name) => {
-            let error = OpError::invalid(format!("the comparer of `{}` gave {type_name}", ctx.fn_name()))
-                .hint("give a negative number, zero or a positive one, or `true` when the first comes first");
+            let error = OpError::invalid(format!(
+                "the comparer of `{}` gave a value of type {type_name}",
+                ctx.fn_name()
+            ))
+            .hint("give a negative number, zero or a positive one, or `true` when the first comes first");
             Err(to_rhai_error(&error, ctx.call_position()))
         }
     }
