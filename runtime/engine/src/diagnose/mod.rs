@@ -13,7 +13,7 @@ mod words;
 
 use std::sync::Arc;
 
-use hob_model::{Diagnostic, OpError, Source, Span};
+use hob_model::{Code, Diagnostic, OpError, Source, Span};
 use hob_primitive::Registry;
 use rhai::{Dynamic, Engine, EvalAltResult, ParseError, ParseErrorType, Position};
 
@@ -54,6 +54,15 @@ pub fn eval_error(error: &EvalAltResult, scripts: &Scripts<'_>) -> Diagnostic {
     let tokens = text.as_deref().map(|text| Tokens::of(scripts.engine, text));
     let at = trace.inner.position();
     let explained = match trace.inner {
+        EvalAltResult::ErrorFunctionNotFound(signature, _)
+            if trace::is_foreign(signature, &trace.file, scripts) =>
+        {
+            Explained::invalid(
+                Code::ScriptFailed,
+                "a closure cannot be called outside of the module that made it",
+            )
+            .hint("let a function of that module call it, or give the module what it needs to know")
+        }
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
             let known = Known { engine: scripts.engine, registry: scripts.registry, tokens: tokens.as_ref() };
             functions::not_found(signature, Some(&known))

@@ -14,8 +14,7 @@ use crate::convert::to_rhai_error;
 use crate::language::{Limits, new_engine};
 use crate::library::Library;
 
-const MEDIA: &str =
-    "fn declare(x) {\n    check(x)\n}\nfn check(x) {\n    x.name\n}\nfn each(f) {\n    [1].map(f)\n}";
+const MEDIA: &str = "fn declare(x) {\n    check(x)\n}\nfn check(x) {\n    x.name\n}\nfn each(f) {\n    [1].map(f)\n}\nfn make() { |x| x }";
 
 fn registry() -> Registry {
     let param = |name, kind| Param { name, kind, optional: false, is_path: name == "path" };
@@ -107,7 +106,7 @@ fn add_failures(engine: &mut Engine) {
         Err(to_rhai_error(&error, Position::NONE))
     });
     engine.register_fn("system", || -> Result<Dynamic, Box<EvalAltResult>> {
-        let cause = std::num::ParseIntError::from("x".parse::<i32>().unwrap_err());
+        let cause = "x".parse::<i32>().unwrap_err();
         Err(EvalAltResult::ErrorSystem("the port".to_owned(), Box::new(cause)).into())
     });
 }

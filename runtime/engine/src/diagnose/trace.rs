@@ -88,6 +88,13 @@ fn defining(name: &str, files: &[Arc<str>], scripts: &Scripts<'_>) -> Option<Arc
     files.iter().rev().find(defines).cloned()
 }
 
+/// Whether the function that is not found is a closure of another file.
+pub(super) fn is_foreign(signature: &str, file: &Arc<str>, scripts: &Scripts<'_>) -> bool {
+    let name = signature.split(' ').next().unwrap_or(signature);
+    let files = [Arc::clone(file), scripts.root.into()];
+    name.starts_with(ANONYMOUS) && (scripts.text)(file).is_some() && defining(name, &files, scripts).is_none()
+}
+
 /// How many characters the name at `at` has.
 fn word_len(scripts: &Scripts<'_>, file: &str, at: Position) -> usize {
     let (Some(line), Some(column)) = (at.line(), at.position()) else { return 1 };

@@ -38,7 +38,7 @@ pub(super) fn restyle(message: &str) -> String {
         true => message.to_owned(),
         false => first.to_lowercase().chain(chars).collect(),
     };
-    if text.matches('\'').count() % 2 == 0 {
+    if text.matches('\'').count().is_multiple_of(2) {
         text = text.replace('\'', "`");
     }
     text.trim_end_matches(['.', '!']).to_owned()

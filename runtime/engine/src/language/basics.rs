@@ -4,6 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, EvalAltResult};
 
 #[export_module]
+#[allow(clippy::unwrap_used)] // in what the attribute generates, where the types are known
 pub(super) mod functions {
     /// Ends the script with `()`.
     ///

@@ -28,6 +28,7 @@ fn padded(
 }
 
 #[export_module]
+#[allow(clippy::unwrap_used)] // in what the attribute generates, where the types are known
 pub(super) mod functions {
     /// The text without white space at both ends.
     ///

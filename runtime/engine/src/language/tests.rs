@@ -185,8 +185,8 @@ const WITH_CALLBACK: &[&str] = &[
     "list.index_of(|x| CALLBACK, 1)",
     "list.find(|x| CALLBACK)",
     "list.find(|x| CALLBACK, -2)",
-    "list.find_map(|x| CALLBACK)",
-    "list.find_map(|x| CALLBACK, 0)",
+    "list.find_map(|x| { CALLBACK; () })",
+    "list.find_map(|x| { CALLBACK; () }, 0)",
     "list.some(|x| CALLBACK)",
     "list.all(|x| { CALLBACK; true })",
     "list.dedup(|x, y| CALLBACK)",
@@ -376,22 +376,46 @@ fn what_is_not_there_is_an_error() {
     }
 }
 
+/// The name of a closure is derived from its text by a seeded hash: it is the same in each process.
 #[test]
 fn the_hashing_seed_is_fixed() {
     super::init();
-    super::init();
     assert!(rhai::config::hashing::get_hashing_seed().is_some());
-    let name = |script| {
-        new_engine(&Limits::default())
-            .compile(script)
-            .unwrap()
-            .iter_functions()
-            .next()
-            .unwrap()
-            .name
-            .to_owned()
-    };
-    assert_eq!(name("let f = |x| x + 1;"), "anon$");
+    let program = new_engine(&Limits::default()).compile("let f = |x| x + 1;").unwrap();
+    let names: Vec<_> = program.iter_functions().map(|function| function.name.to_owned()).collect();
+    assert_eq!(names, ["anon$3dd9a8b4934e2cfc"]);
+}
+
+/// Closures that cross the border of a module, in both directions.
+#[test]
+fn closures_work_across_modules() {
+    let module = "fn make() { |x| x + 1 } fn helper(x) { x * 100 } fn apply(f) { [1, 2].map(f) }
+        fn inner() { [1, 2].map(|x| helper(x)) } fn ask_it(f) { ask(f) }";
+    for (script, expected) in [
+        // Rhai does not find a closure outside of the module that it was written in.
+        ("m::make().call(1)", "ErrorFunctionNotFound"),
+        ("[1, 2].map(m::make())", "ErrorFunctionNotFound"),
+        ("m::apply(|x| x * 2)", "[2,4]"),
+        ("m::apply(|x, i| x * 10 + i)", "[10,21]"),
+        ("let n = 5; m::apply(|x| x + n)", "[6,7]"),
+        ("m::apply(|| 7)", "[7,7]"),
+        ("m::inner()", "[100,200]"),
+        ("m::ask_it(|x| x)", r#""a""#),
+        ("fn own(x) { m::apply(|y| x + y) } own(1)", "[2,3]"),
+    ] {
+        let mut engine = new_engine(&Limits::default());
+        add_helpers(&mut engine);
+        let program = engine.compile(module).unwrap();
+        let module = rhai::Module::eval_ast_as_new(rhai::Scope::new(), &program, &engine).unwrap();
+        let mut modules = rhai::module_resolvers::StaticModuleResolver::new();
+        modules.insert("m", module);
+        engine.set_module_resolver(modules);
+        let said = match engine.eval::<Dynamic>(&format!("import `m` as m; {script}")) {
+            Ok(value) => to_value(&value).unwrap().to_json().unwrap().to_string(),
+            Err(error) => format!("{error:?}"),
+        };
+        assert!(said.starts_with(expected), "{script}: {said}");
+    }
 }
 
 /// The deepest recursion in the deepest expressions ends in an error of its own on half of a script's stack.

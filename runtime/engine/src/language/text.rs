@@ -44,6 +44,7 @@ fn holds_function(value: &Dynamic) -> bool {
 }
 
 #[export_module]
+#[allow(clippy::unwrap_used)] // in what the attribute generates, where the types are known
 pub(super) mod functions {
     /// Refused: a function has no text.
     #[rhai_fn(

@@ -63,6 +63,7 @@ fn partition(
 }
 
 #[export_module]
+#[allow(clippy::unwrap_used)] // in what the attribute generates, where the types are known
 pub(crate) mod functions {
     /// Calls `function` for each item, which is its `this` and may be changed; a parameter gets the index.
     ///

@@ -29,6 +29,7 @@ fn partition(
 }
 
 #[export_module]
+#[allow(clippy::unwrap_used)] // in what the attribute generates, where the types are known
 pub(crate) mod functions {
     /// A map with the same keys and what `mapper` makes of each value.
     ///

@@ -22,7 +22,7 @@ pub(super) fn sort(
         let answer = comparer.call(&[array[left].clone(), array[right].clone()])?;
         ordering(ctx, &answer)
     })?;
-    let mut items: Vec<Dynamic> = std::mem::take(array).into();
+    let mut items: Vec<Dynamic> = std::mem::take(array);
     array.extend(order.into_iter().map(|index| std::mem::take(&mut items[index])));
     Ok(())
 }
