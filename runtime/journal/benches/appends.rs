@@ -1,8 +1,8 @@
 //! How fast the journal takes entries, beside what the disk of the same directory can do at most.
 //!
-//! `cargo bench -p hob-journal --bench appends -- [DIRECTORY]` prints medians; the directory (a temporary one by
-//! default) decides which disk is measured. Each case runs for a second on a journal of its own. An entry is the
-//! outcome of an effect with a small result, as scripts make most.
+//! `cargo bench -p hob-journal --bench appends -- [DIRECTORY]` prints medians; the directory (a temporary one
+//! by default) decides which disk is measured. Each case runs for a second on a journal of its own. An entry
+//! is the outcome of an effect with a small result, as scripts make most.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // a program that measures
 

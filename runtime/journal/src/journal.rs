@@ -10,11 +10,11 @@ use crate::row::{BundleRecord, EventRow, RunFilter, RunRow, SignalRow, WaitRow};
 pub enum Write {
     /// Appends to the journal of a run. Its `seq` must follow the run's last one.
     Entry(RunId, Entry),
-    /// Stores bytes under their own digest; storing them again changes nothing. It belongs in the same commit as
-    /// the first entry of a run that refers to it: what no run, bundle or fact refers to is pruned.
+    /// Stores bytes under their own digest; storing them again changes nothing. It belongs in the same commit
+    /// as the first entry of a run that refers to it: what no run, bundle or fact refers to is pruned.
     Blob(Digest, Bytes),
-    /// Stores a bundle; storing it again changes nothing. It belongs, with its blobs, in the same commit as the
-    /// run or fact that names it, as a blob does.
+    /// Stores a bundle; storing it again changes nothing. It belongs, with its blobs, in the same commit as
+    /// the run or fact that names it, as a blob does.
     Bundle(BundleRecord),
     /// A signal for a run, kept until the run takes it.
     Signal {
@@ -200,7 +200,8 @@ pub trait Journal: Send + Sync {
     /// When a commit up to this one failed; nothing may act any more then.
     fn wait(&self, ticket: Ticket) -> Result<(), JournalError>;
 
-    /// Claims a slot together with `commit`, durably. `false`: the slot was claimed before and nothing was written.
+    /// Claims a slot together with `commit`, durably. `false`: the slot was claimed before and nothing was
+    /// written.
     ///
     /// # Errors
     /// As [`Journal::wait`].
@@ -247,8 +248,8 @@ pub trait Journal: Send + Sync {
         limit: usize,
     ) -> Result<Vec<WaitRow>, JournalError>;
 
-    /// Open waits that [`hob_model::Wait::kind`] and [`hob_model::Wait::key`] find: those for a signal by its name,
-    /// for an event by its pattern, for the end of a run by its id. At most `limit`.
+    /// Open waits that [`hob_model::Wait::kind`] and [`hob_model::Wait::key`] find: those for a signal by its
+    /// name, for an event by its pattern, for the end of a run by its id. At most `limit`.
     fn waits_for(&self, kind: &str, key: &str, limit: usize) -> Result<Vec<WaitRow>, JournalError>;
 
     /// The open wait at a position.
@@ -272,8 +273,8 @@ pub trait Journal: Send + Sync {
     /// The facts whose key starts with `prefix`, by key.
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Value)>, JournalError>;
 
-    /// Live runs that came out of a backup and are held until a person releases them, since the world has moved on:
-    /// nothing may act for them. [`release`] is the write that lets one go on.
+    /// Live runs that came out of a backup and are held until a person releases them, since the world has
+    /// moved on: nothing may act for them. [`release`] is the write that lets one go on.
     fn held(&self) -> Result<Vec<RunId>, JournalError> {
         let facts = self.facts(HELD_PREFIX)?;
         Ok(facts.iter().filter_map(|(key, _)| RunId::parse(&key[HELD_PREFIX.len()..])).collect())

@@ -7,8 +7,8 @@ use hob_model::{
 };
 use serde_json::{Map, Value as Json, json};
 
-/// One entry: `run`, `seq`, `at`, `kind`, and the fields of its kind under the names of [`EntryKind`]. Values stand
-/// where the entry has them, also those that `blob` has to fetch; one that is not there is
+/// One entry: `run`, `seq`, `at`, `kind`, and the fields of its kind under the names of [`EntryKind`]. Values
+/// stand where the entry has them, also those that `blob` has to fetch; one that is not there is
 /// `{"missing_blob": DIGEST}`.
 #[must_use]
 pub fn entry(run: RunId, entry: &Entry, blob: impl FnMut(Digest) -> Option<Bytes>) -> Json {

@@ -3,8 +3,8 @@
 //! [`Journal`] is the trait that the engine, the daemon and the simulator are written against. Two adapters
 //! implement it and pass one suite: SQLite on disk, and memory with fault injection.
 //!
-//! Writes are *submitted* in order and become durable in order: whatever a crash leaves is a prefix of what was
-//! submitted. [`Journal::wait`] is the only place where somebody waits for the disk.
+//! Writes are *submitted* in order and become durable in order: whatever a crash leaves is a prefix of what
+//! was submitted. [`Journal::wait`] is the only place where somebody waits for the disk.
 
 pub mod codec;
 mod journal;

@@ -1,7 +1,7 @@
 //! What follows from the entries of a run: its row, its open waits and the blobs it uses.
 //!
-//! These are pure functions. Both adapters use them as entries are written, and a rebuild uses them on all entries
-//! from the first, so that what is derived cannot differ.
+//! These are pure functions. Both adapters use them as entries are written, and a rebuild uses them on all
+//! entries from the first, so that what is derived cannot differ.
 
 use hob_model::{
     BranchEnd, Digest, Entry, EntryKind, Payload, Position, Resolution, RunId, RunStatus, Timestamp, Wait,
@@ -37,8 +37,8 @@ pub fn check_order(run: RunId, expected: u64, entry: &Entry) -> Result<(), Journ
     Err(JournalError::Order { run, found: entry.seq, last: expected.checked_sub(1) })
 }
 
-/// Whether each entry of `commit` follows the last one of its run; `next` tells the number that a run's next entry
-/// must have.
+/// Whether each entry of `commit` follows the last one of its run; `next` tells the number that a run's next
+/// entry must have.
 ///
 /// # Errors
 /// As [`advance`], or what `next` failed with.

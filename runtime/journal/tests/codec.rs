@@ -20,8 +20,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Journals of users hold these bytes. When this fails, the format has changed: raise `codec::FORMAT`, keep reading
-/// the old one, and only then let the test write the new file.
+/// Journals of users hold these bytes. When this fails, the format has changed: raise `codec::FORMAT`, keep
+/// reading the old one, and only then let the test write the new file.
 #[test]
 fn the_format_is_pinned() {
     let mut text = format!("format {}\n", codec::FORMAT);
@@ -60,6 +60,8 @@ fn an_entry_of_another_run_or_number_is_not_taken() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
     #[test]
     fn entries_come_back_as_they_were(kind in any_kind(), at in any_time(), seq: u64) {
         let entry = Entry { seq, at, kind };

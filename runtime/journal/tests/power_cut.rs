@@ -1,7 +1,8 @@
 //! What survives a power cut: all that was acknowledged, and of the rest a prefix.
 //!
-//! The state directory lies on an ext4 image whose file system is shut down without flushing while a process appends.
-//! `kill -9` alone would prove nothing, since the page cache outlives the process. `HOB_LONG=1` cuts more often.
+//! The state directory lies on an ext4 image whose file system is shut down without flushing while a process
+//! appends. `kill -9` alone would prove nothing, since the page cache outlives the process. `HOB_LONG=1` cuts
+//! more often.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test that reads the clock and the environment
 
@@ -21,7 +22,7 @@ use disk::Disk;
 use hob_journal::SqliteJournal;
 use hob_journal::sqlite::Synchronous;
 
-const CUTS: u32 = 10;
+const CUTS: u32 = 20;
 const CUTS_LONG: u32 = 150;
 
 /// How many acknowledged commits are seen before a cut, at most.
@@ -37,10 +38,10 @@ fn some(bound: u32) -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos() / 100 % bound
 }
 
-/// Lets a child append in `name` on the disk, cuts the power after some acknowledgements, and mounts again. Returns
-/// how many commits were acknowledged before the cut. Those that come while it happens do not count: a sync that
-/// is under way when the file system is shut down may still return success, and with real power nobody would be left
-/// to report it.
+/// Lets a child append in `name` on the disk, cuts the power after some acknowledgements, and mounts again.
+/// Returns how many commits were acknowledged before the cut. Those that come while it happens do not count:
+/// a sync that is under way when the file system is shut down may still return success, and with real power
+/// nobody would be left to report it.
 fn cut_while_appending(disk: &mut Disk, name: &str, synchronous: Synchronous, acknowledgements: u32) -> u64 {
     let mut child = Appender::start("child", &disk.path().join(name), synchronous);
     let mut last = child.next().expect("the child reports");

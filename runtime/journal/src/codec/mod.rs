@@ -1,8 +1,8 @@
 //! The binary form of what the journal stores.
 //!
-//! Each record is a CBOR array (RFC 8949): a record lists its fields in order, a variant is `[number, field…]`.
-//! Numbers and orders are fixed for ever; whatever changes them is a new [`FORMAT`], and the bytes of one entry of
-//! each kind are pinned by a test, so that nobody changes them by accident.
+//! Each record is a CBOR array (RFC 8949): a record lists its fields in order, a variant is `[number,
+//! field…]`. Numbers and orders are fixed for ever; whatever changes them is a new [`FORMAT`], and the bytes
+//! of one entry of each kind are pinned by a test, so that nobody changes them by accident.
 
 mod records;
 mod wire;
@@ -65,8 +65,8 @@ fn decode<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
-/// Appends the stored form of an entry of `run` to `out`: time and kind, and a checksum that also covers the run
-/// and the number, which are the key of the row.
+/// Appends the stored form of an entry of `run` to `out`: time and kind, and a checksum that also covers the
+/// run and the number, which are the key of the row.
 pub fn encode_entry(run: RunId, entry: &Entry, out: &mut Vec<u8>) {
     let from = out.len();
     let mut encoder = Encoder::new(&mut *out);

@@ -8,6 +8,8 @@ use super::{decode_body, encode};
 mod samples;
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
     #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
         let _ = decode_body(&bytes);

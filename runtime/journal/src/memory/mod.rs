@@ -1,8 +1,8 @@
 //! The journal in memory, with the faults of a disk: for tests and for the simulator.
 //!
-//! It keeps the promise of the trait and nothing beyond it: what was submitted and not waited for is lost in a
-//! crash, but for a prefix that the caller chooses. There is no thread and no clock, so a simulation of many
-//! crashes is exact, repeatable and fast.
+//! It keeps the promise of the trait and nothing beyond it: what was submitted and not waited for is lost in
+//! a crash, but for a prefix that the caller chooses. There is no thread and no clock, so a simulation of
+//! many crashes is exact, repeatable and fast.
 
 mod state;
 
@@ -55,8 +55,8 @@ impl MemoryJournal {
         Self::default()
     }
 
-    /// What a crash leaves: a journal with all durable commits and the first `keep` of those that nobody waited
-    /// for. This one stays as it is, for a process that has not noticed that it is dead.
+    /// What a crash leaves: a journal with all durable commits and the first `keep` of those that nobody
+    /// waited for. This one stays as it is, for a process that has not noticed that it is dead.
     #[must_use]
     pub fn crash(&self, keep: usize) -> Self {
         let inner = self.lock();
@@ -74,8 +74,8 @@ impl MemoryJournal {
         inner.log.len() - inner.durable
     }
 
-    /// The commit of `ticket` will not become durable: the disk is full by then. Whoever waits for it or a later
-    /// one is told so, and the journal has stopped.
+    /// The commit of `ticket` will not become durable: the disk is full by then. Whoever waits for it or a
+    /// later one is told so, and the journal has stopped.
     pub fn fail_at(&self, ticket: Ticket) {
         self.lock().fails_at = Some(ticket);
     }

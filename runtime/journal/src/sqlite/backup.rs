@@ -17,7 +17,8 @@ use crate::journal::{HELD_PREFIX, JournalError};
 const PARTIAL: &str = "journal.db.partial";
 
 impl SqliteJournal {
-    /// Copies the journal as it is at one moment into `to_dir`, which must not hold one; writing goes on meanwhile.
+    /// Copies the journal as it is at one moment into `to_dir`, which must not hold one; writing goes on
+    /// meanwhile.
     ///
     /// # Errors
     /// When the directory cannot be written, or holds a journal already.
@@ -29,8 +30,8 @@ impl SqliteJournal {
     }
 }
 
-/// Brings the backup in `from_dir` into the state directory `to_dir`, which must not hold a journal. Runs that have
-/// not ended come up held (see [`crate::Journal::held`]); returns how many these are.
+/// Brings the backup in `from_dir` into the state directory `to_dir`, which must not hold a journal. Runs
+/// that have not ended come up held (see [`crate::Journal::held`]); returns how many these are.
 ///
 /// # Errors
 /// When the backup is missing or damaged, or `to_dir` is in use or cannot be written.

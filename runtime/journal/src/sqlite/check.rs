@@ -33,10 +33,10 @@ impl fmt::Display for Finding {
 }
 
 impl SqliteJournal {
-    /// Reads everything and lists what is damaged: pages, gaps in the numbers of entries, entries that cannot be
-    /// decoded, blobs with other content, references to what is not there, and derived tables that do not follow
-    /// from the entries (which a rebuild repairs). An empty list means that all is well. Writing goes on meanwhile;
-    /// one moment is looked at.
+    /// Reads everything and lists what is damaged: pages, gaps in the numbers of entries, entries that cannot
+    /// be decoded, blobs with other content, references to what is not there, and derived tables that do not
+    /// follow from the entries (which a rebuild repairs). An empty list means that all is well. Writing goes
+    /// on meanwhile; one moment is looked at.
     ///
     /// # Errors
     /// When the journal is so damaged that it cannot be read at all.

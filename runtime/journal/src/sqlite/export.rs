@@ -22,11 +22,12 @@ pub enum ExportError {
 }
 
 impl SqliteJournal {
-    /// Writes the entries of one run, or of all, one JSON object on each line: see [`json::entry`]. Returns how many
-    /// lines there are. One moment is written, whatever happens meanwhile.
+    /// Writes the entries of one run, or of all, one JSON object on each line: see [`json::entry`]. Returns
+    /// how many lines there are. One moment is written, whatever happens meanwhile.
     ///
     /// # Errors
-    /// When the journal cannot be read or `out` not be written; what was written by then is whole lines but the last.
+    /// When the journal cannot be read or `out` not be written; what was written by then is whole lines but
+    /// the last.
     pub fn export(&self, run: Option<RunId>, out: &mut dyn Write) -> Result<u64, ExportError> {
         let mut output = Ok(());
         let lines = self.shared.read(|conn| {

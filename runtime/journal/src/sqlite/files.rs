@@ -24,8 +24,8 @@ const FILE_MODE: u32 = 0o600;
 /// How much of the lock's file is read to name its holder.
 const HOLDER_BYTES_MAX: u64 = 256;
 
-/// The state directory, held by this process for as long as this lives. The kernel lets go of it when the process
-/// ends, however it ends.
+/// The state directory, held by this process for as long as this lives. The kernel lets go of it when the
+/// process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Hold {
     _file: File,
@@ -96,8 +96,8 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// Creates an empty file for its owner alone, durably, unless there is one. Files that the database adds beside it
-/// take over its mode.
+/// Creates an empty file for its owner alone, durably, unless there is one. Files that the database adds
+/// beside it take over its mode.
 pub(super) fn create_file(path: &Path) -> Result<(), JournalError> {
     match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path) {
         Ok(_) => sync_dir(path.parent().unwrap_or(path)),
@@ -112,8 +112,8 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
     File::open(dir).and_then(|it| it.sync_all()).map_err(|e| from_io(&e, dir))
 }
 
-/// Whether `dir` cannot be written and holds no log that would have to be read, so that the database alone is the
-/// whole journal and stays as it is.
+/// Whether `dir` cannot be written and holds no log that would have to be read, so that the database alone is
+/// the whole journal and stays as it is.
 pub(super) fn is_immutable(dir: &Path) -> bool {
     let writable = rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok();
     let log = std::fs::metadata(dir.join(format!("{DATABASE}-wal"))).map_or(0, |it| it.len());

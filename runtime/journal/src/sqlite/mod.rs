@@ -1,9 +1,10 @@
 //! The journal on disk: SQLite with a write-ahead log.
 //!
 //! **Writing.** [`Journal::submit`] encodes and queues. The first who waits for the disk leads: it takes everything
-//! that is queued and writes it in one transaction on the one connection that writes. Who comes meanwhile sleeps, and
-//! one of these leads the next group. So groups form by themselves under load, and a single writer pays no change of
-//! threads. A thread of its own makes durable what nobody waits for, at latest [`FLUSH_INTERVAL`] later.
+//! that is queued and writes it in one transaction on the one connection that writes. Who comes meanwhile
+//! sleeps, and one of these leads the next group. So groups form by themselves under load, and a single
+//! writer pays no change of threads. A thread of its own makes durable what nobody waits for, at latest
+//! [`FLUSH_INTERVAL`] later.
 //!
 //! **Reading.** Reads use connections of their own beside the writer. What is queued is written first, but not synced:
 //! the log is one file, and whoever syncs it later syncs this too.
@@ -105,8 +106,8 @@ impl SqliteJournal {
     /// Opens the journal of a state directory, or creates it, and holds the directory.
     ///
     /// # Errors
-    /// [`JournalError::Locked`] when another process holds it, [`JournalError::TooNew`], [`JournalError::Corrupt`] and
-    /// [`JournalError::Unusable`].
+    /// [`JournalError::Locked`] when another process holds it, [`JournalError::TooNew`],
+    /// [`JournalError::Corrupt`] and [`JournalError::Unusable`].
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         Self::open_with(dir, &Options::default())
     }

@@ -1,7 +1,7 @@
 //! The derived tables: runs, waits and uses.
 //!
-//! Rows of runs are kept in memory while their runs are busy and written once per transaction, however many entries
-//! it has.
+//! Rows of runs are kept in memory while their runs are busy and written once per transaction, however many
+//! entries it has.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,8 @@ const RUNS_REMEMBERED_MAX: usize = 4_096;
 /// A run as far as its entries were folded.
 #[derive(Debug, Default)]
 struct Folded {
-    /// `None` before the first entry. Its `end` is not kept: the row in the database names the entry that has it.
+    /// `None` before the first entry. Its `end` is not kept: the row in the database names the entry that has
+    /// it.
     row: Option<RunRow>,
     /// The entry that ended the run.
     ended_by: Option<u64>,

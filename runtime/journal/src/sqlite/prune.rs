@@ -24,8 +24,8 @@ pub struct PrunePolicy {
     pub ended_before: Option<Timestamp>,
     /// So many ended runs stay, the last ended first.
     pub runs_max: Option<u64>,
-    /// Ended runs stay while they sum up to no more bytes, the last ended first: their entries and the blobs that
-    /// they use. A blob that several runs use counts for each of them.
+    /// Ended runs stay while they sum up to no more bytes, the last ended first: their entries and the blobs
+    /// that they use. A blob that several runs use counts for each of them.
     pub bytes_max: Option<u64>,
     /// Events recorded before this time go.
     pub events_before: Option<Timestamp>,
@@ -51,9 +51,9 @@ pub struct Pruned {
 impl SqliteJournal {
     /// Removes what `policy` does not keep, then what nothing refers to any more, and gives the space back.
     ///
-    /// These stay whatever the policy says: runs that have not ended; the parent of a run that has not; a run whose
-    /// end another one waits for; the last slot of each schedule (and no pruned slot can be claimed again); the newest
-    /// event, and the events that an open wait may still look at.
+    /// These stay whatever the policy says: runs that have not ended; the parent of a run that has not; a run
+    /// whose end another one waits for; the last slot of each schedule (and no pruned slot can be claimed
+    /// again); the newest event, and the events that an open wait may still look at.
     ///
     /// # Errors
     /// When it cannot be read or written. What was removed by then stays removed.
@@ -116,7 +116,8 @@ fn ended_words() -> String {
     ended.map(|status| format!("'{status}'")).collect::<Vec<_>>().join(", ")
 }
 
-/// Removes those of `runs` that may go; asked again here, since something may have happened since they were listed.
+/// Removes those of `runs` that may go; asked again here, since something may have happened since they were
+/// listed.
 fn remove_runs(conn: &Connection, runs: &[RunId]) -> Outcome<u64> {
     let mut removed = 0;
     let mut needed = conn.prepare_cached(&format!(
@@ -140,7 +141,8 @@ fn remove_runs(conn: &Connection, runs: &[RunId]) -> Outcome<u64> {
     Ok(removed)
 }
 
-/// Removes the slots of a run that went, and those without a run before them, but for the last of each schedule.
+/// Removes the slots of a run that went, and those without a run before them, but for the last of each
+/// schedule.
 fn remove_slots(conn: &Connection, run: RunId) -> Outcome<()> {
     let mut query = conn.prepare_cached(
         "SELECT schedule, nominal FROM slots s WHERE run = ?1

@@ -19,15 +19,20 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many prepared statements a connection keeps; more than there are.
 const STATEMENTS_MAX: usize = 64;
 
-/// Pages in the write-ahead log before they are moved into the database: 16 MiB. The log is then used again from
-/// its begin, and a sync that does not make a file longer is cheaper.
+/// Pages in the write-ahead log before they are moved into the database: 16 MiB. The log is then used again
+/// from its begin, and a sync that does not make a file longer is cheaper.
 const CHECKPOINT_PAGES: u32 = 4_000;
 
-/// Memory of a connection for pages, in KiB.
-const CACHE_KIB: u32 = 4_096;
+/// How long the log stays after a large transaction made it longer.
+const LOG_BYTES_MAX: u32 = 64 << 20;
 
-/// `entries` is the journal; `signals`, `events`, `slots`, `facts`, `blobs` and `bundles` are stored as given; `runs`,
-/// `waits` and `uses` are derived from the entries and can be rebuilt. Times are microseconds since 1970.
+/// Memory for pages, in KiB: of the connection that writes, and of each one that reads.
+const WRITER_CACHE_KIB: u32 = 4_096;
+const READER_CACHE_KIB: u32 = 1_024;
+
+/// `entries` is the journal; `signals`, `events`, `slots`, `facts`, `blobs` and `bundles` are stored as
+/// given; `runs`, `waits` and `uses` are derived from the entries and can be rebuilt. Times are microseconds
+/// since 1970.
 const TABLES: &str = "
 CREATE TABLE entries (run BLOB NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (run, seq)) STRICT, WITHOUT ROWID;
@@ -79,7 +84,7 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Outcome<Conn
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    set_up(&conn)?;
+    set_up(&conn, WRITER_CACHE_KIB)?;
     if is_empty(&conn)? {
         create(&conn)?;
     }
@@ -90,7 +95,8 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Outcome<Conn
         return Err(JournalError::Unusable { path: path.display().to_string(), cause }.into());
     }
     conn.execute_batch(&format!(
-        "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};",
+        "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+            PRAGMA journal_size_limit = {LOG_BYTES_MAX};",
         synchronous.word()
     ))?;
     Ok(conn)
@@ -102,7 +108,7 @@ fn open_reader(path: &Path) -> Outcome<Connection> {
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    set_up(&conn)?;
+    set_up(&conn, READER_CACHE_KIB)?;
     Ok(conn)
 }
 
@@ -117,14 +123,14 @@ fn open_immutable(path: &Path) -> Outcome<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let conn = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
-    set_up(&conn)?;
+    set_up(&conn, READER_CACHE_KIB)?;
     Ok(conn)
 }
 
-fn set_up(conn: &Connection) -> Outcome<()> {
+fn set_up(conn: &Connection, cache_kib: u32) -> Outcome<()> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    conn.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
+    conn.execute_batch(&format!("PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY;"))?;
     Ok(())
 }
 

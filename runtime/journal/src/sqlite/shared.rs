@@ -57,8 +57,8 @@ impl Failure {
     }
 }
 
-/// Locks also after a panic elsewhere: what these locks guard is whole at every step that can panic, and a transaction
-/// that a panic left open makes the next one fail, and so the journal stop.
+/// Locks also after a panic elsewhere: what these locks guard is whole at every step that can panic, and a
+/// transaction that a panic left open makes the next one fail, and so the journal stop.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -161,8 +161,8 @@ impl Shared {
             return Err(self.refusal());
         }
         let ticket = lock(&self.queue).push(job);
-        // The queue was locked for a moment only: others may have submitted since, but no claim, which needs the
-        // writer.
+        // The queue was locked for a moment only: others may have submitted since, but no claim, which needs
+        // the writer.
         let claimed = self.commit_with(&mut writer, Level::Durable);
         match self.failure() {
             Some(failure) if ticket > self.durable() => Err(failure.of(ticket)),
@@ -192,8 +192,8 @@ impl Shared {
         }
     }
 
-    /// Writes what is queued, by the holder of the writer. Returns whether each slot in it was free. What fails is
-    /// found in `failure`.
+    /// Writes what is queued, by the holder of the writer. Returns whether each slot in it was free. What
+    /// fails is found in `failure`.
     fn commit_with(&self, writer: &mut Writer, level: Level) -> bool {
         if self.failure().is_some() {
             return false;
@@ -203,10 +203,11 @@ impl Shared {
             (queue.take(Vec::new()), queue.given)
         };
         let visible = self.visible.load(Ordering::Acquire);
-        if jobs.is_empty() && (level == Level::Visible || visible == self.durable().0) {
+        let unsynced = visible > self.durable().0;
+        if jobs.is_empty() && (level == Level::Visible || !unsynced) {
             return true;
         }
-        match writer.write(&jobs, level) {
+        match writer.write(&jobs, level, unsynced) {
             Ok(written) => {
                 let last = written.jobs.checked_sub(1).map_or(visible, |at| jobs[at].ticket.0);
                 self.visible.store(last, Ordering::Release);
@@ -225,8 +226,8 @@ impl Shared {
         }
     }
 
-    /// Writes everything submitted, then does `work` while nobody else writes. As with any write, the journal stops
-    /// when it fails, unless what it found is damage.
+    /// Writes everything submitted, then does `work` while nobody else writes. As with any write, the journal
+    /// stops when it fails, unless what it found is damage.
     pub(super) fn exclusively<T>(
         &self,
         work: impl FnOnce(&mut Writer) -> Outcome<T>,
@@ -252,8 +253,8 @@ impl Shared {
         lock(&self.failure).get_or_insert(failure);
     }
 
-    /// Makes durable what nobody waits for. While something happens it looks at each interval; when nothing does, it
-    /// sleeps until the next submission.
+    /// Makes durable what nobody waits for. While something happens it looks at each interval; when nothing
+    /// does, it sleeps until the next submission.
     pub(super) fn flush_forever(&self) {
         let mut seen = Ticket(0);
         loop {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::error::from_io;
 use crate::journal::JournalError;
 
-/// How old the known amount of free space may be. A disk does not fill by the reserve within this time through
-/// hob alone, and asking costs a system call for every effect.
+/// How old the known amount of free space may be. A disk does not fill by the reserve within this time
+/// through hob alone, and asking costs a system call for every effect.
 const FRESH: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]

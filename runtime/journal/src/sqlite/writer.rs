@@ -15,8 +15,8 @@ use crate::row::BundleRecord;
 /// How far a transaction must have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// Readers see it. The next durable transaction, or the flusher's, makes it durable too: the log is one file, and
-    /// a sync covers all of it.
+    /// Readers see it. The next durable transaction, or the flusher's, makes it durable too: the log is one
+    /// file, and a sync covers all of it.
     Visible,
     /// It survives a power cut.
     Durable,
@@ -48,11 +48,14 @@ impl Writer {
         Self { conn, projector: Projector::default(), synchronous, set_to: synchronous }
     }
 
-    /// Writes `jobs` in one transaction; without any, earlier visible ones become durable.
-    pub(super) fn write(&mut self, jobs: &[Job], level: Level) -> Outcome<Written> {
+    /// Writes `jobs` in one transaction. `unsynced`: earlier ones are visible and not durable yet, and become
+    /// so now if `level` says so.
+    pub(super) fn write(&mut self, jobs: &[Job], level: Level, unsynced: bool) -> Outcome<Written> {
         self.set_level(level)?;
         self.transaction(|it| {
-            if jobs.is_empty() {
+            if unsynced && level == Level::Durable {
+                // A transaction that changes nothing syncs nothing, and whether `jobs` change anything is not
+                // known.
                 it.conn.prepare_cached("UPDATE syncs SET count = count + 1")?.execute([])?;
             }
             let mut written = Written { jobs: jobs.len(), refused: None, claimed: true };

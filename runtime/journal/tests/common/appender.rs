@@ -1,8 +1,9 @@
 //! A process that appends until it is killed, and what must be found after it.
 //!
 //! The test binary starts itself again with [`DIRECTORY`] set; the test that is meant to be the child calls
-//! [`append_until_killed`] then. Each commit `k` writes the entry `k` of one run and the fact `commit` = `k`, so that a
-//! commit that was torn apart is seen. What the child was told to be durable it reports on its output.
+//! [`append_until_killed`] then. Each commit `k` writes the entry `k` of one run and the fact `commit` = `k`,
+//! so that a commit that was torn apart is seen. What the child was told to be durable it reports on its
+//! output.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // test helpers, shared by several tests
 #![allow(clippy::disallowed_methods, clippy::print_stdout)] // it starts a process, and reports on its output
@@ -45,8 +46,8 @@ fn commit(k: u64) -> Commit {
     blob.into_iter().chain([Write::Entry(the_run(), entry(k, result)), fact]).collect()
 }
 
-/// The child: appends to the journal named by the environment, for ever. Returns at once in a process that is no
-/// child, and when the journal stops.
+/// The child: appends to the journal named by the environment, for ever. Returns at once in a process that is
+/// no child, and when the journal stops.
 pub fn append_until_killed() {
     let Ok(dir) = std::env::var(DIRECTORY) else { return };
     let synchronous = match std::env::var(SYNCHRONOUS).unwrap().as_str() {
@@ -59,18 +60,22 @@ pub fn append_until_killed() {
     let from = journal.run(the_run()).unwrap().map_or(0, |row| row.entries);
     for k in from.. {
         let ticket = journal.submit(commit(k));
-        if k % 7 == 3 {
-            // A read makes it visible, and that must not count as durable.
+        let durable = if k % 7 == 3 {
+            // A read makes it visible, and that must not count as durable; nor may a flush that brings
+            // nothing new.
             let _ = journal.run(the_run());
+            journal.flush()
+        } else if k % 3 != 1 {
+            journal.wait(ticket)
+        } else {
+            continue;
+        };
+        if durable.is_err() {
+            return;
         }
-        if k % 3 != 1 {
-            if journal.wait(ticket).is_err() {
-                return;
-            }
-            println!("{DURABLE}{k}");
-            if std::io::stdout().flush().is_err() {
-                return;
-            }
+        println!("{DURABLE}{k}");
+        if std::io::stdout().flush().is_err() {
+            return;
         }
     }
 }

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 pub struct Disk {
     dir: TempDir,
     mounted: bool,
-    /// One at a time: a process that is being started holds copies of all open files for a moment, and a disk with
-    /// open files cannot be unmounted.
+    /// One at a time: a process that is being started holds copies of all open files for a moment, and a disk
+    /// with open files cannot be unmounted.
     _turn: MutexGuard<'static, ()>,
 }
 
