@@ -177,7 +177,14 @@ impl RunCx {
     /// # Errors
     /// When the journal stopped; nothing may act any more then.
     pub(crate) fn flush(&self) -> Result<(), JournalError> {
-        let last = lock(&self.appender).last;
+        let last = {
+            let mut appender = lock(&self.appender);
+            if appender.last == Ticket::default() {
+                // What earlier passes, and whoever started or woke the run, recorded may still be on its way.
+                appender.last = self.host.journal.submit(Commit::default());
+            }
+            appender.last
+        };
         self.host.journal.wait(last).inspect_err(|error| {
             lock(&self.stopped).get_or_insert_with(|| error.clone());
         })

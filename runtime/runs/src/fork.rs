@@ -1,5 +1,7 @@
 //! Forking: a new run that shares the past of another one up to a position.
 
+use std::collections::HashSet;
+
 use hob_journal::{Commit, Write};
 use hob_model::position::Leaf;
 use hob_model::{Entry, EntryKind, Payload, Position, RunId, RunOwner, Value};
@@ -66,7 +68,19 @@ impl Runs {
                 _ => None,
             })
             .collect();
-        let kept = entries.iter().skip(1).filter(|entry| is_fact(&entry.kind)).filter(|entry| {
+        // A wait is shared with its end, which does not say what was waited for; without one it is the old run's.
+        let waited: HashSet<&Position> = entries
+            .iter()
+            .filter_map(|entry| match &entry.kind {
+                EntryKind::Outcome { position, .. } => Some(position),
+                _ => None,
+            })
+            .collect();
+        let fact = |kind: &EntryKind| match kind {
+            EntryKind::Wait { position, .. } => waited.contains(position),
+            other => is_fact(other),
+        };
+        let kept = entries.iter().skip(1).filter(|entry| fact(&entry.kind)).filter(|entry| {
             entry.kind.position().or(log_branch(&entry.kind)).is_some_and(|position| {
                 fork.at.as_ref().is_some_and(|at| precedes(position, at, &ended)) && !overridden(position)
             })
