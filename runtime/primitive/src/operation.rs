@@ -73,7 +73,8 @@ pub struct Operation {
     pub options: &'static [OptionSpec],
     /// What it gives, as scripts see it.
     pub returns: &'static str,
-    /// What it needs: `files.write:{path}`, where `{…}` is a parameter or option. `None`: `PRIMITIVE.OPERATION`.
+    /// What it needs, one word or more: `files.read:{from} files.write:{to}`, where `{…}` is a parameter, of which
+    /// `{url.host}` and `{cmd.program}` are parts. `None`: `PRIMITIVE.OPERATION`.
     pub permission: Option<&'static str>,
     /// How long it may take unless the call says otherwise: `"30s"`. `None`: as long as it takes.
     pub timeout: Option<&'static str>,

@@ -113,7 +113,7 @@ mod operations {
     /// files::write("src/a.txt", "1", #{ mkdir: true });
     /// files::archive("src", "out.tar.zst").entries == 1
     /// ```
-    #[operation(ensure, permission = "files.write:{to}", returns = "map")]
+    #[operation(ensure, permission = "files.read:{from} files.write:{to}", returns = "map")]
     fn archive(cx: &Ctx, from: Sources, to: PathText, options: ArchiveOptions) -> Result<Value, OpError> {
         let port = cx.port::<dyn FilesPort>()?;
         let to = atomic::through_links(&*port, &cx.resolve(&to.0))?;
@@ -174,7 +174,7 @@ mod operations {
     /// files::archive("src", "out.zip");
     /// files::extract("out.zip", "copy").entries == 1 && files::read("copy/a.txt") == "1"
     /// ```
-    #[operation(ensure, permission = "files.write:{to}", returns = "map")]
+    #[operation(ensure, permission = "files.read:{from} files.write:{to}", returns = "map")]
     fn extract(cx: &Ctx, from: PathText, to: PathText, options: ExtractOptions) -> Result<Value, OpError> {
         let port = cx.port::<dyn FilesPort>()?;
         let (from, to) = (cx.resolve(&from.0), atomic::through_links(&*port, &cx.resolve(&to.0))?);

@@ -78,7 +78,7 @@ mod operations {
     /// files::write("a/x", "1", #{ mkdir: true });
     /// files::copy("a", "b", #{ recursive: true }).files == 1 && files::read("b/x") == "1"
     /// ```
-    #[operation(ensure, permission = "files.write:{to}", returns = "map")]
+    #[operation(ensure, permission = "files.read:{from} files.write:{to}", returns = "map")]
     fn copy(cx: &Ctx, from: PathText, to: PathText, options: CopyOptions) -> Result<Value, OpError> {
         let (from, to) = (cx.resolve(&from.0), cx.resolve(&to.0));
         let port = cx.port::<dyn FilesPort>()?;
@@ -224,7 +224,7 @@ mod operations {
     /// files::rename("old", "new");
     /// !files::exists("old") && files::read("new") == "1"
     /// ```
-    #[operation(keyed, permission = "files.write:{from}", returns = "()", intent = note_inode, probe = probe_rename)]
+    #[operation(keyed, permission = "files.write:{from} files.write:{to}", returns = "()", intent = note_inode, probe = probe_rename)]
     fn rename(cx: &Ctx, from: PathText, to: PathText, options: RenameOptions) -> Result<(), OpError> {
         let (from, to) = (cx.resolve(&from.0), cx.resolve(&to.0));
         let port = cx.port::<dyn FilesPort>()?;

@@ -66,7 +66,7 @@ mod operations {
     /// files::template("app.j2", "app.conf", #{ port: 80 }, #{ mode: "0644" });
     /// files::read("app.conf") == "port = 80\n"
     /// ```
-    #[operation(ensure, permission = "files.write:{path}", returns = "map")]
+    #[operation(ensure, permission = "files.read:{template} files.write:{path}", returns = "map")]
     fn template(
         cx: &Ctx,
         template: PathText,
