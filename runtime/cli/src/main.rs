@@ -1,1 +1,82 @@
-fn main() {}
+//! The binary: commands and what they print.
+
+mod args;
+mod assemble;
+mod commands;
+mod context;
+mod input;
+mod loader;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::context::{Context, Outcome};
+
+fn main() -> ExitCode {
+    // Parsing and evaluating go as deep as a script does, which a main thread's stack may not allow.
+    let builder = std::thread::Builder::new().name("hob".into()).stack_size(hob_engine::SCRIPT_STACK_BYTES);
+    match builder.spawn(command).map(std::thread::JoinHandle::join) {
+        Ok(Ok(exit)) => exit,
+        _ => ExitCode::from(101),
+    }
+}
+
+/// Carries out the command line.
+fn command() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context::new(cli.global.clone());
+    start_tracing(&cli.global);
+    match dispatch(&context, cli.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            context.report(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Sends hob's own traces to standard error: warnings, or more with `-v`.
+fn start_tracing(global: &args::Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "info,hob=debug",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let format =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second subscriber (in tests of this process) is no reason to fail.
+    let _ = format.with_ansi(false).try_init();
+}
+
+fn dispatch(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Run(args) => commands::run::run(context, &args),
+        Command::Eval(args) => commands::run::eval(context, &args),
+        Command::Check(args) => commands::check::check(context, &args.path),
+        Command::Runs(command) => commands::runs::dispatch(context, command),
+        Command::Replay(args) => commands::replay::replay(context, &args),
+        Command::Schedule(command) => commands::schedule::dispatch(context, command),
+        Command::Events(command) => commands::events::dispatch(context, command),
+        Command::Logs(args) => commands::logs::logs(context, &args),
+        Command::Journal(command) => commands::journal::dispatch(context, command),
+        Command::State(command) => commands::state::dispatch(context, command),
+        Command::Doc(args) => commands::doc::doc(context, args.name.as_deref()),
+        Command::Explain(args) => commands::doc::explain(context, args.code.as_deref()),
+        Command::Completions(args) => commands::doc::completions(context, args.shell),
+        Command::Plan(args) => commands::homelab::plan(context, &args),
+        Command::Apply(args) => commands::homelab::apply(context, &args),
+        Command::Up(args) => commands::homelab::up(context, &args),
+        Command::Down(args) => commands::homelab::down(context, &args.path),
+        Command::Status => commands::service::status(context),
+        Command::Start(args) => commands::service::command(context, "start", &args.service),
+        Command::Stop(args) => commands::service::command(context, "stop", &args.service),
+        Command::Restart(args) => commands::service::command(context, "restart", &args.service),
+        Command::Release(args) => commands::service::command(context, "release", &args.service),
+        Command::Hold(args) => commands::service::hold(context, &args),
+    }
+}

@@ -57,7 +57,8 @@ pub trait Hub: Send + Sync + 'static {
     /// Whether the homelab was applied and triggers are served.
     fn ready(&self) -> bool;
 
-    /// The declared webhook for a request.
+    /// The declared webhook for a request. `path` is what follows `/hooks`, with its leading slash and
+    /// percent-encoded as in the request; so are the `params` of the answer.
     fn webhook(&self, method: &str, path: &str) -> Option<WebhookMatch>;
 
     /// Starts a declared workflow as the run `run`, an id of [`Runs::new_id`] that the caller can listen to beforehand.
@@ -66,6 +67,19 @@ pub trait Hub: Send + Sync + 'static {
     /// # Errors
     /// When there is none of this name, or the journal cannot take it.
     fn start(&self, run: RunId, workflow: &str, input: Value, trigger: &str) -> Result<Ticket, Diagnostic>;
+
+    /// Starts a playbook that the owner of the state directory sent over the socket (see
+    /// [`crate::playbook::Playbook::to_json`]); returns once that is durable.
+    ///
+    /// # Errors
+    /// When it is malformed, or the journal cannot take it.
+    fn start_playbook(&self, request: &serde_json::Value) -> Result<RunId, Diagnostic> {
+        let playbook = crate::playbook::Playbook::from_json(request, &self.runs().host().registry)?;
+        let id = self.runs().new_id();
+        playbook.start(self.runs(), id).map_err(|error| error.diagnostic())?;
+        self.runs().journal().flush().map_err(|error| hob_runs::journal_diagnostic(&error))?;
+        Ok(id)
+    }
 
     /// What `hob status --json` prints.
     fn status(&self) -> serde_json::Value;

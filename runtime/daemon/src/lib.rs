@@ -1,3 +1,16 @@
 //! The only async core: it serves runs, timers, triggers, services and the HTTP API.
 
+pub mod client;
+pub mod clock;
+pub mod core;
+pub mod declared;
+pub mod http;
 pub mod hub;
+pub mod keeper;
+pub mod node;
+pub mod performer;
+pub mod playbook;
+pub mod schedules;
+pub mod timers;
+pub mod triggers;
+pub mod view;

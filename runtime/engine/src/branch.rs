@@ -176,7 +176,8 @@ impl BranchCx {
     /// Why nothing new may begin in this branch.
     pub(crate) fn barrier(&self) -> Option<Halt> {
         if self.run.mode == Mode::Verify {
-            Some(Halt::EndOfRecord)
+            // A branch that its group had ended ends where it did then; the replay goes on.
+            Some(if self.latch.is_cancelled() { Halt::Cancelled } else { Halt::EndOfRecord })
         } else if self.run.stopped().is_some() {
             Some(Halt::Stopped)
         } else if self.run.is_leaving() {
@@ -246,6 +247,7 @@ pub(crate) fn branch_of(
     let error =
         OpError::denied(format!("`{what}` cannot be called here: declarations and modules only describe"))
             .hint("call it inside a workflow, a schedule, a function that one of them calls, or a playbook")
+            .detail("not_here", what)
             .retryable(false);
     Err(crate::convert::to_rhai_error(&error, ctx.call_position()))
 }

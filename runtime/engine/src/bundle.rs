@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use bytes::Bytes;
 use hob_journal::{BundleRecord, Journal, Write};
 use hob_model::{Code, Diagnostic, Digest, Source};
+use hob_primitive::Registry;
 use rhai::{AST, ASTNode, Engine, Expr, Scope, Shared, Stmt};
 
 use crate::declare::Declared;
@@ -69,8 +70,9 @@ impl Bundle {
         origin: &str,
         host: &str,
         loader: &dyn Loader,
+        registry: &Registry,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let engine = crate::evaluate::parsing_engine();
+        let engine = crate::evaluate::parsing_engine(registry);
         let mut files = BTreeMap::new();
         let mut problems = Vec::new();
         let mut queue = vec![(root.to_owned(), None::<Source>)];
@@ -109,24 +111,7 @@ impl Bundle {
     fn of(files: BTreeMap<String, Arc<str>>, root: &str, origin: &str, host: &str) -> Self {
         let listed: Vec<(String, Digest)> =
             files.iter().map(|(path, text)| (path.clone(), Digest::of(text.as_bytes()))).collect();
-        let mut hasher = blake3::Hasher::new_derive_key("hob bundle v1");
-        let mut part = |text: &[u8]| {
-            hasher.update(&(text.len() as u64).to_le_bytes()).update(text);
-        };
-        part(root.as_bytes());
-        part(host.as_bytes());
-        for (path, digest) in &listed {
-            part(path.as_bytes());
-            part(&digest.0);
-        }
-        let digest = Digest(*hasher.finalize().as_bytes());
-        let record = BundleRecord {
-            digest,
-            files: listed,
-            root: root.to_owned(),
-            origin: origin.to_owned(),
-            host: host.to_owned(),
-        };
+        let record = BundleRecord::new(listed, root.to_owned(), origin.to_owned(), host.to_owned());
         Self::with(record, files)
     }
 

@@ -93,7 +93,8 @@ fn add(
     let declaring =
         ctx.tag().and_then(|tag| tag.read_lock::<crate::branch::DeclaringHandle>().map(|h| Arc::clone(&h.0)));
     let Some(declaring) = declaring.filter(|declaring| declaring.collects) else {
-        let error = OpError::denied(format!("`{kind}` declares, and a run does not declare"));
+        let error = OpError::denied(format!("`{kind}` declares, and a run does not declare"))
+            .detail("not_here", kind);
         return Err(refuse(error.hint("move it to homelab.rhai, which `hob up` and `hob plan` read")));
     };
     let mut closures: Vec<(String, Closure)> =

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use hob_journal::JournalError;
 use hob_model::{Diagnostic, OpError, Position, RunEntry, RunStatus, Value};
+use hob_primitive::Registry;
 use rhai::{Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Scope, Shared};
 
 use crate::branch::{BranchCx, BranchHandle, DeclaringHandle, current, within};
@@ -60,8 +61,12 @@ pub enum Evaluated {
 }
 
 /// An engine that parses scripts, for collecting bundles and for checks.
-pub(crate) fn parsing_engine() -> Engine {
-    new_engine(&Limits::default())
+///
+/// It knows every name: under strict variables an unknown namespace does not compile.
+pub(crate) fn parsing_engine(registry: &Registry) -> Engine {
+    let mut engine = new_engine(&Limits::default());
+    crate::library::Library::new(registry).add_to(&mut engine);
+    engine
 }
 
 thread_local! {
@@ -248,6 +253,7 @@ fn conclude(
 ) -> Evaluated {
     if let Some(halt) = root.latch.get() {
         return match halt {
+            Halt::Cancelled if run.mode == Mode::Verify => Evaluated::Verified,
             Halt::Cancelled => compensate(run, engine, Evaluated::Cancelled { compensated: false }),
             other => halted(run, other),
         };

@@ -358,7 +358,12 @@ impl Passage<'_> {
             entries.push(EntryKind::Compensation { position, always: false, source });
         }
         if !entries.is_empty() {
-            self.seq.set(run.append(entries, beside).0);
+            let first = run.append(entries, beside).0;
+            if self.seq.get() == 0 {
+                // Done again it keeps its place in the order of compensations.
+                self.seq.set(first);
+                self.branch.keep(self.n, |record| record.seq = first);
+            }
         }
         match run.flush() {
             Ok(()) => Ok(Ok((key, noted))),
@@ -477,7 +482,7 @@ impl Passage<'_> {
             argument: Some(value),
             always: false,
         };
-        crate::run_cx::lock(&self.run().compensations).push(compensation);
+        self.run().register(compensation);
     }
 }
 
@@ -490,6 +495,7 @@ fn retry_after(error: &OpError) -> Option<std::time::Duration> {
 fn not_permitted(need: &str) -> OpError {
     OpError::denied(format!("this run may not do `{need}`"))
         .hint(format!("grant it with --allow '{need}', or allow: [\"{need}\"] in the declaration"))
+        .detail("permission", need)
         .retryable(false)
 }
 

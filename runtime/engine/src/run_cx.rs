@@ -225,6 +225,13 @@ impl RunCx {
         self.hit.load(Ordering::SeqCst)
     }
 
+    /// Registers a compensation, once: a branch may be evaluated several times.
+    pub(crate) fn register(&self, compensation: Compensation) {
+        let mut registered = lock(&self.compensations);
+        registered.retain(|known| known.position != compensation.position);
+        registered.push(compensation);
+    }
+
     /// The payload of a value, and the write that stores it when it is large.
     pub(crate) fn payload(value: &Value) -> (Payload, Option<Write>) {
         let (payload, blob) = Payload::of(value);
@@ -330,20 +337,26 @@ impl RunCx {
         }
     }
 
-    /// Hands the end of a wait to the run while it is evaluated: recorded, and seen by whoever waits for it.
+    /// Hands the end of a wait to the run while it is evaluated: recorded, and seen by whoever waits for it. `false`
+    /// when the wait was withdrawn meanwhile.
     pub fn deliver(
         &self,
         position: &Position,
         operation: &str,
         result: Result<Value, OpError>,
         beside: Vec<Write>,
-    ) {
+    ) -> bool {
         let (entry, stored, blob) = wait_outcome(position, operation, result);
         let mut inbox = lock(&self.coordination);
+        // Groups withdraw the waits of their branches under this lock.
+        if !matches!(self.host.journal.wait_at(self.id, position), Ok(Some(_))) {
+            return false;
+        }
         self.append(vec![entry], beside.into_iter().chain(blob).collect());
         inbox.push(Delivery { position: position.clone(), result: stored });
         drop(inbox);
         self.changed.notify_all();
+        true
     }
 }
 

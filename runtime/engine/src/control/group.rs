@@ -17,7 +17,7 @@ use crate::branch::BranchCx;
 use crate::convert::{deep_copy, deep_copy_fn, to_value};
 use crate::host::BRANCH_THREADS_MAX;
 use crate::latch::{Halt, Latch, on_fresh_flag};
-use crate::run_cx::{Mode, RunCx, lock};
+use crate::run_cx::{Delivery, Mode, RunCx, lock};
 
 /// One branch to be evaluated.
 pub(super) struct Work {
@@ -43,6 +43,8 @@ enum State {
     /// Its thread ended for a reason that ends the whole run.
     Halted(Halt),
     Ended(Result<Value, OpError>),
+    /// Its group told it to end, and it did; the record of that follows.
+    Leaving,
     Cancelled,
 }
 
@@ -51,6 +53,8 @@ struct Slot {
     position: Position,
     latch: Arc<Latch>,
     state: State,
+    /// Whether it registered compensations.
+    compensates: bool,
 }
 
 struct Slots {
@@ -79,6 +83,7 @@ impl<'a> Group<'a> {
                 work,
                 latch: Latch::inside(&control.branch.latch),
                 state: State::Queued,
+                compensates: false,
             })
             .collect();
         let slots = Slots { queue: (0..all.len()).collect(), all, running: 0, first: None, over: false };
@@ -146,6 +151,9 @@ impl<'a> Group<'a> {
             .iter()
             .filter_map(|at| {
                 let ended = records.ended.get(slots.all[*at].position.as_str())?;
+                if ended.compensates && ended.end == BranchEnd::Cancelled {
+                    slots.all[*at].latch.cancel();
+                }
                 (!ended.compensates).then(|| (*at, ended.end.clone()))
             })
             .collect();
@@ -167,15 +175,22 @@ impl<'a> Group<'a> {
 
     fn serve_winner(&self, label: &str) {
         let mut slots = lock(&self.slots);
-        let ended = |slot: &Slot| lock(&self.run_cx().records).ended.get(slot.position.as_str()).cloned();
+        slots.over = true;
         for at in 0..slots.all.len() {
-            if slots.all[at].work.label != label {
-                slots.all[at].state = State::Cancelled;
-                continue;
+            let (ended, known) = {
+                let (records, position) = (lock(&self.run_cx().records), &slots.all[at].position);
+                (records.ended.get(position.as_str()).cloned(), records.knows(position))
+            };
+            let wins = slots.all[at].work.label == label;
+            if wins {
+                slots.first = Some(at);
+            } else if ended.as_ref().is_none_or(|ended| ended.end == BranchEnd::Cancelled) {
+                slots.all[at].latch.cancel();
             }
-            slots.first = Some(at);
-            match ended(&slots.all[at]) {
+            match ended {
                 Some(ended) if !ended.compensates => slots.all[at].state = self.state_of(ended.end),
+                // What the process left of a loser is still to be given up.
+                None if !wins && !known => slots.all[at].state = State::Cancelled,
                 _ => slots.queue.push_back(at),
             }
         }
@@ -236,7 +251,7 @@ impl<'a> Group<'a> {
     }
 
     /// Ends of waits that came meanwhile: their branches are evaluated again.
-    fn take_deliveries(&self, inbox: &mut Vec<crate::run_cx::Delivery>) {
+    fn take_deliveries(&self, inbox: &mut Vec<Delivery>) {
         let mut slots = lock(&self.slots);
         for at in 0..slots.all.len() {
             let slot = &slots.all[at];
@@ -290,7 +305,7 @@ impl<'a> Group<'a> {
         let result = on_fresh_flag(|| call_in(ctx, &branch, &function, &args));
         let state = match branch.latch.get().cloned() {
             Some(Halt::Suspended) => State::Suspended,
-            Some(Halt::Cancelled) if self.is_over(&branch) => self.end_cancelled(&branch),
+            Some(Halt::Cancelled) if self.is_over(&branch) => State::Leaving,
             Some(halt) => State::Halted(halt),
             None => self.end(&branch, result),
         };
@@ -298,12 +313,14 @@ impl<'a> Group<'a> {
         if branch.compensates() {
             self.control.branch.mark_compensates();
         }
-        self.settle(at, state);
+        self.settle(at, state, branch.compensates());
     }
 
     /// Whether the branch was cancelled by its group, and not with the whole run.
     fn is_over(&self, branch: &BranchCx) -> bool {
-        lock(&self.slots).over && !self.control.branch.must_end() && branch.latch.is_cancelled()
+        let recorded = lock(&self.run_cx().records).ended.contains_key(branch.position.as_str());
+        let over = recorded || lock(&self.slots).over;
+        over && !self.control.branch.must_end() && branch.latch.is_cancelled()
     }
 
     /// Records the end of a branch that came to it.
@@ -334,19 +351,10 @@ impl<'a> Group<'a> {
         State::Ended(result)
     }
 
-    /// Records that a branch was cancelled by its group, with what it leaves behind.
-    fn end_cancelled(&self, branch: &BranchCx) -> State {
-        let position = branch.position.clone();
-        let entry =
-            EntryKind::BranchEnded { position, end: BranchEnd::Cancelled, compensates: branch.compensates() };
-        self.run_cx().append(vec![entry], vec![]);
-        State::Cancelled
-    }
-
     /// Takes in how an evaluation ended, and tells the rest when the group is over by it.
-    fn settle(&self, at: usize, state: State) {
+    fn settle(&self, at: usize, state: State, compensates: bool) {
         let run = self.run_cx();
-        let guard = lock(&run.coordination);
+        let mut inbox = lock(&run.coordination);
         let mut slots = lock(&self.slots);
         slots.running -= 1;
         let decides = match (&state, self.rule) {
@@ -362,37 +370,58 @@ impl<'a> Group<'a> {
             }
         }
         slots.all[at].state = state;
+        slots.all[at].compensates |= compensates;
         if decides && !slots.over {
             slots.over = true;
-            self.cancel_rest(&mut slots, at);
+            self.cancel_rest(&mut slots, at, &mut inbox);
+        }
+        // A branch may come to wait, or to its end, after the group was decided without it.
+        let late = slots.over && !self.control.branch.must_end();
+        if matches!(slots.all[at].state, State::Leaving)
+            || late && matches!(slots.all[at].state, State::Suspended)
+        {
+            self.cancel_branch(&mut slots, at, &mut inbox);
         }
         drop(slots);
-        drop(guard);
+        drop(inbox);
         run.stop_cancelled_flights();
         run.changed.notify_all();
     }
 
-    fn cancel_rest(&self, slots: &mut Slots, winner: usize) {
-        let run = self.run_cx();
+    fn cancel_rest(&self, slots: &mut Slots, winner: usize, inbox: &mut Vec<Delivery>) {
         let unstarted: Vec<usize> = slots.queue.drain(..).collect();
         for at in 0..slots.all.len() {
             if at == winner {
                 continue;
             }
             slots.all[at].latch.cancel();
-            let waits = matches!(slots.all[at].state, State::Suspended);
-            if !waits && !unstarted.contains(&at) {
-                continue;
+            if matches!(slots.all[at].state, State::Suspended) || unstarted.contains(&at) {
+                self.cancel_branch(slots, at, inbox);
             }
-            slots.all[at].state = State::Cancelled;
-            if run.mode == Mode::Verify {
-                continue;
-            }
-            let position = slots.all[at].position.clone();
-            let mut entries = lock(&run.records).leftovers(&position);
-            entries.push(EntryKind::BranchEnded { position, end: BranchEnd::Cancelled, compensates: false });
-            run.append(entries, vec![]);
         }
+    }
+
+    /// Records that a branch was cancelled by its group, with what it leaves behind.
+    fn cancel_branch(&self, slots: &mut Slots, at: usize, inbox: &mut Vec<Delivery>) {
+        let run = self.run_cx();
+        slots.all[at].state = State::Cancelled;
+        if run.mode == Mode::Verify {
+            return;
+        }
+        let position = slots.all[at].position.clone();
+        let mut records = lock(&run.records);
+        // A wait that was fulfilled a moment ago is over; nobody takes its end any more.
+        for delivery in inbox.extract_if(.., |delivery| delivery.position.is_within(&position)) {
+            records.fulfil(&delivery.position, delivery.result);
+        }
+        if records.ended.contains_key(position.as_str()) {
+            return;
+        }
+        let mut entries = records.leftovers(&position);
+        drop(records);
+        let compensates = slots.all[at].compensates;
+        entries.push(EntryKind::BranchEnded { position, end: BranchEnd::Cancelled, compensates });
+        run.append(entries, vec![]);
     }
 
     /// What the group comes to: its results, or the end of the branch it stands in.

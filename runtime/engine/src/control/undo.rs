@@ -6,7 +6,6 @@ use rhai::{Dynamic, FnPtr, FuncRegistration, Module, NativeCallContext};
 
 use super::recorded::Control;
 use crate::compensate::{Closure, Compensation};
-use crate::run_cx::lock;
 
 fn register(ctx: &NativeCallContext<'_>, name: &'static str, body: FnPtr) -> RhaiResult {
     let always = name == "finally";
@@ -31,7 +30,7 @@ fn register(ctx: &NativeCallContext<'_>, name: &'static str, body: FnPtr) -> Rha
     let closure = Closure::capture(ctx, body);
     let compensation =
         Compensation { position: control.position.clone(), seq, closure, argument: None, always };
-    lock(&control.branch.run.compensations).push(compensation);
+    control.branch.run.register(compensation);
     Ok(Dynamic::UNIT)
 }
 

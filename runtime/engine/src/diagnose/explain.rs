@@ -120,10 +120,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn explain_thrown(thrown: &Dynamic) -> Explained {
     let error = super::caught_value(thrown);
     let operation_failed = !error.operation.is_empty();
-    let code = match (operation_failed, error.kind) {
-        (true, ErrorKind::Denied) if error.details.get("permission").is_some() => Code::Denied,
-        (true, _) => Code::OperationFailed,
-        (false, _) => Code::ScriptFailed,
+    let code = match operation_failed {
+        _ if error.details.get("not_here").is_some() => Code::NotHere,
+        true if error.details.get("permission").is_some() => Code::Denied,
+        true => Code::OperationFailed,
+        false => Code::ScriptFailed,
     };
     let mut explained = Explained::new(code, error.kind, error.to_string());
     explained.hint = error.hint;

@@ -167,3 +167,29 @@ fn the_error_of_an_operation_keeps_its_hint_and_its_details() {
     "#]]
     .assert_eq(&render(&eval_error(&error, &scripts), script));
 }
+
+proptest::proptest! {
+    /// Whatever is written: the diagnostic names a place inside of the script.
+    #[test]
+    fn every_script_is_diagnosed(words in proptest::collection::vec(proptest::sample::select(WORDS), 0..24)) {
+        let script = words.join(" ");
+        if let Some(diagnostic) = diagnose(&script) {
+            let span = &diagnostic.spans[0];
+            let lines: Vec<&str> = script.lines().collect();
+            let width = lines.get((span.source.line as usize).saturating_sub(1)).map_or(0, |line| line.chars().count());
+            // One column after the last: where something is missing.
+            proptest::prop_assert!(span.source.column as usize <= width + 1, "{script:?}: {diagnostic:?}");
+            proptest::prop_assert!(span.len >= 1 && !diagnostic.message.is_empty());
+            proptest::prop_assert!(!diagnostic.message.contains("(line "), "{}", diagnostic.message);
+        }
+    }
+}
+
+/// What scripts of the property test are made of; nothing that loops.
+const WORDS: &[&str] = &[
+    "let", "x", "=", "1", ";", "\n", "(", ")", "{", "}", "[", "]", "#{", "\"a\"", "\"", "`b ${", "}`", "`",
+    "'c'", "|y|", "fn", "f", "+", ".", "::", ",", ":", "if", "else", "switch", "=>", "_", "try", "catch",
+    "throw", "return", "import", "as", "files", "read", "null", "ä", "// c\n", "/* d", "*/", "10s", "0x",
+    "==", "===", "$", "this", "call", "for", "in", "break", "const", "eval", "\\", "#", "export", "private",
+    "global",
+];

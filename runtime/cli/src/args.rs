@@ -1,0 +1,475 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use hob_terminal::ColorChoice;
+
+/// The household spirit of your homelab.
+///
+/// hob runs Rhai scripts that declare services, schedules and workflows, and carries them out durably: every effect
+/// is journaled, so that a run survives crashes, reboots and edits of its script.
+#[derive(Debug, Parser)]
+#[command(name = "hob", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The state directory [default: $XDG_STATE_HOME/hob, or /var/lib/hob for root]
+    #[arg(long, global = true, env = "HOB_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Print one JSON value instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colours: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value_t)]
+    pub color: ColorChoice,
+    /// Say more (twice: even more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a playbook, or a workflow of the homelab that is served
+    Run(RunArgs),
+    /// Evaluate an expression
+    Eval(EvalArgs),
+    /// Check scripts without running them
+    Check(PathArgs),
+    /// Show what `apply` would change
+    Plan(PlanArgs),
+    /// Bring the homelab to its declared state
+    Apply(ApplyArgs),
+    /// Apply the homelab, then serve it until SIGTERM
+    Up(UpArgs),
+    /// Stop the homelab's services in order
+    Down(PathArgs),
+    /// Show tiers and services
+    Status,
+    /// Start a service
+    Start(ServiceArgs),
+    /// Stop a service
+    Stop(ServiceArgs),
+    /// Restart a service
+    Restart(ServiceArgs),
+    /// Leave a service alone from now on
+    Hold(HoldArgs),
+    /// End a hold
+    Release(ServiceArgs),
+    /// List runs, look into them, and decide about them
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// See the variables of a run as they were at a position
+    Replay(ReplayArgs),
+    /// Schedules and their fire times
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
+    /// The event bus
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// The log of a run or service
+    Logs(LogsArgs),
+    /// Look after the journal
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Back up and restore the state directory
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Documentation of primitives and operations
+    Doc(DocArgs),
+    /// What a code such as HOB-0301 means
+    Explain(ExplainArgs),
+    /// Completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// What narrows or widens what a script may do.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PermissionArgs {
+    /// Permit only this (may be repeated): files.write:/mnt/media, http:ntfy.sh, process
+    #[arg(long, value_name = "PERMISSION")]
+    pub allow: Vec<String>,
+    /// Never permit this (may be repeated)
+    #[arg(long, value_name = "PERMISSION")]
+    pub deny: Vec<String>,
+    /// Hand this variable of the environment to the run (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub env: Vec<String>,
+}
+
+/// `hob run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A script, `-` for standard input, or the name of a workflow
+    pub target: String,
+    /// A field of `input`: `k=v` is a text, `k:=JSON` any value (may be repeated)
+    #[arg(long = "arg", value_name = "K=V")]
+    pub args: Vec<String>,
+    /// The whole `input`, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub input: Option<String>,
+    /// Observe, and print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Return as soon as the run is durable; the daemon goes on with it
+    #[arg(long)]
+    pub detach: bool,
+    /// What to do with effects whose outcome a crash left unknown: ask, retry, skip or fail
+    #[arg(long, value_name = "POLICY", default_value = "ask")]
+    pub on_doubt: String,
+    /// What the run may do.
+    #[command(flatten)]
+    pub permissions: PermissionArgs,
+}
+
+/// `hob eval`
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// The expression
+    pub expression: String,
+    /// Observe, and print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What the expression may do.
+    #[command(flatten)]
+    pub permissions: PermissionArgs,
+}
+
+/// A homelab's directory or a script.
+#[derive(Debug, Args)]
+pub struct PathArgs {
+    /// A directory with homelab.rhai, or a script
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+}
+
+/// `hob plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// A directory with homelab.rhai
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Name the file and line that set a value: `postgres.port`
+    #[arg(long, value_name = "KEY")]
+    pub why: Option<String>,
+}
+
+/// `hob apply`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A directory with homelab.rhai
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// What happens to services when `hob up` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnExit {
+    /// They stop, in reverse order.
+    Stop,
+    /// They go on, and are adopted by the next `hob up`.
+    Keep,
+}
+
+/// `hob up`
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// A directory with homelab.rhai
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Where the HTTP API and the webhooks listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4620")]
+    pub listen: String,
+    /// What happens to services at the end [default: stop from a terminal, else keep]
+    #[arg(long, value_name = "WHAT")]
+    pub on_exit: Option<OnExit>,
+}
+
+/// A service.
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// Its name
+    pub service: String,
+}
+
+/// `hob hold`
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// Its name
+    pub service: String,
+    /// For how long: 30m, 2h [default: until released]
+    #[arg(long = "for", value_name = "DURATION")]
+    pub duration: Option<String>,
+    /// Why, for people
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+/// `hob runs …`
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// List runs, newest first
+    List {
+        /// Only runs in this state (may be repeated)
+        #[arg(long)]
+        status: Vec<String>,
+        /// Only runs of this name
+        #[arg(long)]
+        name: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show a run with its entries
+    Show {
+        /// The run's id, or its beginning
+        run: String,
+    },
+    /// Go on with an interrupted, paused or restored run
+    Resume {
+        /// The run's id, or its beginning
+        run: String,
+    },
+    /// Continue a failed run from the effect that failed
+    Retry {
+        /// The run's id, or its beginning
+        run: String,
+        /// Start a new run with the same input instead
+        #[arg(long)]
+        from_start: bool,
+    },
+    /// Make a new run that shares the past of this one
+    Fork {
+        /// The run's id, or its beginning
+        run: String,
+        /// The first position that is not shared
+        #[arg(long, value_name = "POSITION")]
+        at: Option<String>,
+        /// Another value for an effect or step: POSITION=JSON (may be repeated)
+        #[arg(long, value_name = "POSITION=JSON")]
+        set: Vec<String>,
+        /// Another input, as JSON
+        #[arg(long, value_name = "JSON")]
+        input: Option<String>,
+    },
+    /// End a run; a second cancel ends the effect that is under way, too
+    Cancel {
+        /// The run's id, or its beginning
+        run: String,
+        /// Why, for people
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Send a signal to a run
+    Signal {
+        /// The run's id, or its beginning
+        run: String,
+        /// The signal's name
+        name: String,
+        /// What it carries, as JSON
+        #[arg(default_value = "null")]
+        payload: String,
+    },
+    /// Answer an approval
+    Approve {
+        /// The run's id, or its beginning
+        run: String,
+        /// Which approval, when there are several
+        position: Option<String>,
+        /// Say no
+        #[arg(long)]
+        deny: bool,
+        /// For people
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+    /// Settle an effect whose outcome is unknown
+    Resolve {
+        /// The run's id, or its beginning
+        run: String,
+        /// Where the effect stands
+        position: String,
+        /// How.
+        #[command(flatten)]
+        choice: ResolveChoice,
+    },
+    /// Move a run to the sources in a directory, if each recorded call matches there
+    Migrate {
+        /// The run's id, or its beginning
+        run: String,
+        /// The directory
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Replay all live runs on this hob, without acting
+    Check,
+}
+
+/// How an effect in doubt is settled.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ResolveChoice {
+    /// Do it again
+    #[arg(long)]
+    pub retry: bool,
+    /// Go on with `()`
+    #[arg(long)]
+    pub skip: bool,
+    /// Go on with this value
+    #[arg(long, value_name = "JSON")]
+    pub result: Option<String>,
+}
+
+/// `hob replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The run's id, or its beginning
+    pub run: String,
+    /// Where to stop [default: the end of the record]
+    #[arg(long, value_name = "POSITION")]
+    pub at: Option<String>,
+}
+
+/// `hob schedule …`
+#[derive(Debug, Subcommand)]
+pub enum ScheduleCommand {
+    /// List the schedules of the homelab that is served
+    List,
+    /// Print the next fire times of an expression
+    Next {
+        /// A crontab line, an OnCalendar expression, `every("5m")`, `at("…")`
+        expression: String,
+        /// The time zone [default: the system's]
+        #[arg(long, value_name = "ZONE")]
+        tz: Option<String>,
+        /// After this time, RFC 3339 [default: now]
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 5)]
+        count: usize,
+        /// A local time that does not exist: run_after or skip
+        #[arg(long, value_name = "POLICY")]
+        gap: Option<String>,
+        /// A local time that exists twice: first or both
+        #[arg(long, value_name = "POLICY")]
+        overlap_hour: Option<String>,
+    },
+}
+
+/// `hob events …`
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// List recorded events
+    List {
+        /// Only events whose name matches: unit.*
+        pattern: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Print events as they come
+    Tail {
+        /// Only events whose name matches: unit.*
+        pattern: Option<String>,
+    },
+    /// Put an event on the bus
+    Emit {
+        /// Its name
+        name: String,
+        /// What it carries, as JSON
+        #[arg(default_value = "null")]
+        payload: String,
+    },
+}
+
+/// `hob logs`
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// A run's id, or a service's name
+    pub target: String,
+    /// Go on as lines come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// At most so many last lines
+    #[arg(short = 'n', long, default_value_t = 200)]
+    pub lines: usize,
+}
+
+/// `hob journal …`
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Verify every record
+    Check,
+    /// Make the projections anew from the entries
+    Rebuild,
+    /// Remove old runs
+    Prune {
+        /// Runs that ended longer ago: 90d
+        #[arg(long, value_name = "DURATION")]
+        older_than: Option<String>,
+        /// Keep at most so many ended runs
+        #[arg(long, value_name = "COUNT")]
+        keep: Option<u64>,
+        /// Keep the journal below this size: 2G
+        #[arg(long, value_name = "SIZE")]
+        max_size: Option<String>,
+    },
+    /// Print entries as JSON lines
+    Export {
+        /// Only this run
+        run: Option<String>,
+    },
+}
+
+/// `hob state …`
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Copy the state to a new directory, consistently, also while hob serves
+    Backup {
+        /// The directory
+        to: PathBuf,
+    },
+    /// Bring a copy back into an empty state directory; its live runs are held until resumed
+    Restore {
+        /// The directory
+        from: PathBuf,
+    },
+}
+
+/// `hob doc`
+#[derive(Debug, Args)]
+pub struct DocArgs {
+    /// A primitive or an operation: files, files::write
+    pub name: Option<String>,
+}
+
+/// `hob explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The code; all of them when absent
+    pub code: Option<String>,
+}
+
+/// `hob completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: clap_complete::Shell,
+}

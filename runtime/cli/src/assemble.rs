@@ -1,0 +1,34 @@
+//! Putting the binary together: which operations there are, and what they reach the world through.
+
+use std::sync::{Arc, OnceLock};
+
+use hob_primitive::{Ports, Registry};
+
+/// All operations.
+///
+/// # Panics
+/// When a declaration is incomplete, which a test finds first.
+#[must_use]
+pub fn registry() -> Arc<Registry> {
+    static REGISTRY: OnceLock<Arc<Registry>> = OnceLock::new();
+    let registry =
+        || Registry::new(hob_stdlib::primitives()).expect("the standard library's declarations are complete");
+    Arc::clone(REGISTRY.get_or_init(|| Arc::new(registry())))
+}
+
+/// The live adapters.
+#[must_use]
+pub fn ports() -> Ports {
+    let mut ports = Ports::default();
+    hob_stdlib::install(&mut ports);
+    ports
+}
+
+/// The processes that live and were started by the effect with this key.
+#[must_use]
+pub fn living(key: &str) -> Vec<u32> {
+    ports()
+        .get::<dyn hob_std_process::ProcessPort>()
+        .and_then(|port| port.alive(key).ok())
+        .unwrap_or_default()
+}

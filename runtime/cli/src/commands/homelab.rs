@@ -1,0 +1,234 @@
+//! `hob plan|apply|up|down`
+
+use std::io::{BufRead, IsTerminal};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use hob_daemon::core::{Core, CoreEars, CoreParts, directory_of};
+use hob_daemon::declared::read_homelab;
+use hob_daemon::http::Waiters;
+use hob_daemon::hub::Hub;
+use hob_daemon::keeper::{self, Keeper};
+use hob_daemon::node::{Node, NodeParts, Purpose};
+use hob_daemon::performer::AsyncCore;
+use hob_journal::{Journal, JournalError, MemoryJournal};
+use hob_model::{Code, Diagnostic};
+use hob_planner::{Goal, Homelab, Plan};
+use hob_runs::Listener;
+use hob_terminal::Role;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::serve::Served;
+use crate::args::{ApplyArgs, OnExit, PlanArgs, UpArgs};
+use crate::assemble;
+use crate::context::{Context, Exit, Failure, Outcome};
+use crate::loader::{self, Loaded};
+
+/// What a loaded homelab declares.
+///
+/// # Errors
+/// All mistakes at once, with their sources.
+pub fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Failure> {
+    let node = super::run::node(Arc::new(MemoryJournal::default()), vec![], Purpose::Look)?;
+    let sources = || loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
+    match read_homelab(node.runs.host(), &loaded.bundle, directory_of(&loaded.bundle)) {
+        Ok((homelab, warnings)) => {
+            if !warnings.is_empty() && !context.global.quiet {
+                context.report(&Failure { diagnostics: warnings, sources: sources(), exit: Exit::Done });
+            }
+            Ok(homelab)
+        }
+        Err(diagnostics) => Err(Failure { diagnostics, sources: sources(), exit: Exit::Failed }),
+    }
+}
+
+/// `hob plan`
+pub fn plan(context: &Context, args: &PlanArgs) -> Outcome {
+    let loaded = loader::load_homelab(&args.path)?;
+    let homelab = declared(context, &loaded)?;
+    if let Some(key) = &args.why {
+        return why(context, &homelab, key);
+    }
+    let plan = make_plan(context, &homelab, Goal::Up)?;
+    show(context, &plan);
+    Ok(if plan.is_empty() { Exit::Done } else { Exit::Usage })
+}
+
+/// Names the file and line that declares what `SERVICE.FIELD` or `SERVICE` says.
+fn why(context: &Context, homelab: &Homelab, key: &str) -> Outcome {
+    let (name, field) = key.split_once('.').unwrap_or((key, ""));
+    let Some(service) = homelab.service(name) else {
+        let near =
+            hob_model::names::nearest(name, homelab.services.iter().map(|service| service.name.as_str()));
+        let error = Diagnostic::error(Code::UnknownName, format!("there is no service `{name}`"));
+        return Err(near.map_or(error.clone(), |near| error.hint(format!("did you mean `{near}`?"))).into());
+    };
+    let fields = service.fields();
+    let value = if field.is_empty() {
+        Some(&fields)
+    } else {
+        field.split('.').try_fold(&fields, |value, part| value.get(part))
+    };
+    let Some(value) = value else {
+        return Err(Diagnostic::error(Code::UnknownName, format!("`{name}` has no field `{field}`")).into());
+    };
+    let json = value.to_json().unwrap_or_default();
+    if context.global.json {
+        context.print_json(
+            &serde_json::json!({ "key": key, "value": json, "source": service.source.to_string() }),
+        );
+    } else {
+        context.print_line(&format!("{key} = {json}\n  set at {}", service.source));
+    }
+    Ok(Exit::Done)
+}
+
+fn make_plan(context: &Context, homelab: &Homelab, goal: Goal) -> Result<Plan, Failure> {
+    let observed = match context.read() {
+        Ok(journal) => keeper::observe(&*journal, &context.state)?,
+        // A state directory that does not exist yet has nothing in it.
+        Err(_) if !context.state.join("journal.db").exists() => Vec::new(),
+        Err(failure) => return Err(failure),
+    };
+    Ok(Plan::new(homelab, &observed, goal))
+}
+
+fn show(context: &Context, plan: &Plan) {
+    if context.global.json {
+        context.print_json(&plan.to_json());
+    } else {
+        context.print_line(plan.to_string().trim_end());
+    }
+}
+
+/// `hob apply`
+pub fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
+    let loaded = loader::load_homelab(&args.path)?;
+    let homelab = declared(context, &loaded)?;
+    let plan = make_plan(context, &homelab, Goal::Up)?;
+    show(context, &plan);
+    if plan.is_empty() {
+        return Ok(Exit::Done);
+    }
+    if !args.yes && !confirmed(context)? {
+        return Ok(Exit::Usage);
+    }
+    carry_out(context, homelab, |keeper| keeper.apply(Goal::Up))
+}
+
+/// `hob down`
+pub fn down(context: &Context, path: &Path) -> Outcome {
+    let loaded = loader::load_homelab(path)?;
+    let homelab = declared(context, &loaded)?;
+    carry_out(context, homelab, |keeper| keeper.apply(Goal::Down))
+}
+
+/// Brings services to a state in this process; they go on when it ends.
+fn carry_out(
+    context: &Context,
+    homelab: Homelab,
+    work: impl FnOnce(&Keeper) -> Result<(), Diagnostic>,
+) -> Outcome {
+    let journal = match context.open() {
+        Ok(journal) => journal,
+        Err(error @ JournalError::Locked { .. }) => {
+            let failure = Failure::from(error);
+            return Err(failure);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let node = super::run::node(journal, vec![], Purpose::Act)?;
+    node.runs.recover(false)?;
+    let keeper = Keeper::new(node.runs.clone(), homelab, &context.state)?;
+    work(&keeper)?;
+    keeper.end(false);
+    node.close(std::time::Duration::from_secs(1));
+    context.say("done");
+    Ok(Exit::Done)
+}
+
+fn confirmed(context: &Context) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        context.say("nobody to ask: use --yes to apply without a terminal");
+        return Ok(false);
+    }
+    context.say(&context.paint(Role::Name, "apply? [y/N]"));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// `hob up`
+pub fn up(context: &Context, args: &UpArgs) -> Outcome {
+    let listen: SocketAddr = args.listen.parse().map_err(|_| {
+        Failure::usage(format!("--listen `{}` is no address; write for example 127.0.0.1:4620", args.listen))
+    })?;
+    let loaded = loader::load_homelab(&args.path)?;
+    let homelab = declared(context, &loaded)?;
+    let journal: Arc<dyn Journal> = context.open()?;
+    let (ears, waiters, async_core) =
+        (Arc::new(CoreEars::default()), Arc::new(Waiters::default()), AsyncCore::default());
+    let node = Node::new(NodeParts {
+        journal,
+        registry: assemble::registry(),
+        ports: assemble::ports(),
+        core: async_core.clone(),
+        listeners: vec![Arc::clone(&ears) as Arc<dyn Listener>, Arc::clone(&waiters) as Arc<dyn Listener>],
+        purpose: Purpose::Act,
+    })
+    .map_err(|error| Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}")))?;
+    let directory = directory_of(&loaded.bundle).to_path_buf();
+    let core = Core::new(CoreParts {
+        node,
+        ears,
+        bundle: loaded.bundle,
+        homelab,
+        directory,
+        state: context.state.clone(),
+        living: assemble::living,
+    })?;
+    let served =
+        Served::begin(context, &async_core, Arc::clone(&core) as Arc<dyn Hub>, waiters, Some(listen))?;
+    if let Some(address) = served.address() {
+        context.say(&format!("listening on http://{address}, state in {}", context.state.display()));
+    }
+    core.begin()?;
+    context.say("ready; Ctrl-C stops");
+    let stopped = wait_for_the_end(&async_core);
+    let stop = match args.on_exit {
+        Some(choice) => choice == OnExit::Stop,
+        None => std::io::stdin().is_terminal() || !stopped.keeps_services(),
+    };
+    context.say(if stop { "stopping services in reverse order" } else { "leaving; services go on" });
+    served.end();
+    core.end(stop);
+    Ok(Exit::Done)
+}
+
+/// Why the process ends.
+enum End {
+    Interrupt,
+    Terminate,
+}
+
+impl End {
+    /// Without a terminal, SIGTERM is how a service manager restarts hob itself: services go on.
+    fn keeps_services(&self) -> bool {
+        matches!(self, Self::Terminate)
+    }
+}
+
+fn wait_for_the_end(core: &AsyncCore) -> End {
+    core.runtime().block_on(async {
+        let (Ok(mut interrupts), Ok(mut terminations)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return End::Terminate;
+        };
+        tokio::select! {
+            _ = interrupts.recv() => End::Interrupt,
+            _ = terminations.recv() => End::Terminate,
+        }
+    })
+}

@@ -1,0 +1,194 @@
+//! Commands that another process carries out: the one that holds the state directory.
+
+use std::time::Duration;
+
+use hob_daemon::client::Client;
+use hob_daemon::playbook::Playbook;
+use hob_engine::Bundle;
+use hob_model::{Code, Diagnostic, RunId, RunStatus, Value};
+use hob_runs::RunChoice;
+use hob_terminal::{Column, Table};
+use serde_json::{Value as Json, json};
+
+use super::runs::Decision;
+use crate::context::{Context, Exit, Failure, Outcome};
+
+/// How long one look at a followed run waits for it to come to rest.
+const FOLLOW_WAIT: &str = "10s";
+/// The pause between looks at a run that sleeps.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+/// Waits of one run that are looked at.
+const WAITS_LOOKED_AT: usize = 1_000;
+
+/// The process that holds the state directory, reached over its socket.
+pub fn client(context: &Context) -> Client {
+    Client::new(context.socket())
+}
+
+fn as_json(value: &Value) -> Result<Json, Failure> {
+    value.to_json().map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Has a playbook started there, and follows it unless `detach`.
+pub fn playbook(context: &Context, playbook: &Playbook, detach: bool) -> Outcome {
+    let client = client(context);
+    let started = client.post("/api/v1/runs", &json!({ "playbook": playbook.to_json()? }))?;
+    follow(context, &client, &started, detach)
+}
+
+/// Has a workflow started there, and follows it unless `detach`.
+pub fn workflow(context: &Context, name: &str, input: &Value, detach: bool) -> Outcome {
+    let client = client(context);
+    let started = client.post("/api/v1/runs", &json!({ "workflow": name, "input": as_json(input)? }))?;
+    follow(context, &client, &started, detach)
+}
+
+fn run_of(json: &Json) -> Result<RunId, Failure> {
+    json["run"]
+        .as_str()
+        .and_then(RunId::parse)
+        .ok_or_else(|| Diagnostic::error(Code::NoDaemon, format!("the answer names no run: {json}")).into())
+}
+
+/// Follows a run until it is settled. Ctrl-C detaches: the run is the other process's.
+fn follow(context: &Context, client: &Client, started: &Json, detach: bool) -> Outcome {
+    let run = run_of(started)?;
+    if detach {
+        context.print_line(&run.to_string());
+        return Ok(Exit::Done);
+    }
+    context.say(&format!("run {run} (Ctrl-C detaches)"));
+    loop {
+        let detail = client.get(&format!("/api/v1/runs/{run}?wait={FOLLOW_WAIT}"))?;
+        let status = detail["status"].as_str().and_then(RunStatus::parse);
+        let status = status.ok_or_else(|| Failure::usage(format!("the answer has no status: {detail}")))?;
+        let parked = match status {
+            RunStatus::InDoubt | RunStatus::Paused | RunStatus::Interrupted => true,
+            RunStatus::Waiting => !wakes_by_clock(context, run)?,
+            status => status.ended(),
+        };
+        if parked {
+            return conclude(context, run, status, &detail);
+        }
+        std::thread::sleep(FOLLOW_INTERVAL);
+    }
+}
+
+/// Whether a clock alone will wake the run.
+fn wakes_by_clock(context: &Context, run: RunId) -> Result<bool, Failure> {
+    let waits = context.read()?.waits(None, Some(run), WAITS_LOOKED_AT)?;
+    Ok(waits.iter().any(|row| row.wait.due().is_some() || matches!(row.wait, hob_model::Wait::Run(_))))
+}
+
+fn conclude(context: &Context, run: RunId, status: RunStatus, detail: &Json) -> Outcome {
+    if context.global.json {
+        context.print_json(&json!({
+            "run": detail["run"], "status": detail["status"], "output": detail["output"], "error": detail["error"],
+        }));
+    } else if status == RunStatus::Succeeded {
+        super::run::print_value(context, &Value::from_json(detail["output"].clone()).unwrap_or_default());
+    }
+    match status {
+        RunStatus::Succeeded => Ok(Exit::Done),
+        RunStatus::Failed => {
+            let error = &detail["error"];
+            let message = error["message"].as_str().unwrap_or("the run failed").to_owned();
+            let mut diagnostic = Diagnostic::error(Code::ScriptFailed, message);
+            diagnostic.hint = error["hint"].as_str().map(str::to_owned);
+            Err(diagnostic.into())
+        }
+        RunStatus::Cancelled => {
+            context.say("cancelled");
+            Ok(Exit::Failed)
+        }
+        status => {
+            context.say(&super::run::parked(run, status));
+            Ok(Exit::Waiting)
+        }
+    }
+}
+
+/// Has a decision about a run carried out there.
+pub fn decide(context: &Context, prefix: &str, decision: &Decision) -> Outcome {
+    let client = client(context);
+    let journal = context.read()?;
+    let run = super::runs::find(&*journal, prefix)?;
+    let (verb, body) = match decision {
+        Decision::Resume => ("resume", json!({})),
+        Decision::Retry { from_start } => ("retry", json!({ "from_start": from_start })),
+        Decision::Fork(fork) => {
+            let set: serde_json::Map<String, Json> = fork
+                .set
+                .iter()
+                .map(|(position, value)| Ok((position.to_string(), as_json(value)?)))
+                .collect::<Result<_, Failure>>()?;
+            let input = fork.input.as_ref().map(as_json).transpose()?;
+            ("fork", json!({ "at": fork.at.as_ref().map(ToString::to_string), "set": set, "input": input }))
+        }
+        Decision::Cancel(reason) => ("cancel", json!({ "reason": reason })),
+        Decision::Signal(name, payload) => ("signal", json!({ "name": name, "payload": as_json(payload)? })),
+        Decision::Approve { position, yes, comment } => (
+            "approve",
+            json!({ "position": position.as_ref().map(ToString::to_string), "deny": !yes, "comment": comment }),
+        ),
+        Decision::Resolve(position, choice) => {
+            let body = match choice {
+                RunChoice::Retry => json!({ "position": position.to_string(), "choice": "retry" }),
+                RunChoice::Skip => json!({ "position": position.to_string(), "choice": "skip" }),
+                RunChoice::Result(value) => {
+                    json!({ "position": position.to_string(), "choice": "result", "result": as_json(value)? })
+                }
+            };
+            ("resolve", body)
+        }
+    };
+    let answer = client.post(&format!("/api/v1/runs/{run}/{verb}"), &body)?;
+    if context.global.json {
+        context.print_json(&answer);
+    } else if matches!(decision, Decision::Fork(_) | Decision::Retry { from_start: true }) {
+        context.print_line(answer["run"].as_str().unwrap_or_default());
+    }
+    Ok(Exit::Done)
+}
+
+/// Has a run moved to other sources there; the verdict.
+///
+/// # Errors
+/// When it is refused.
+pub fn migrate(context: &Context, run: RunId, bundle: &Bundle) -> Result<Json, Failure> {
+    let files: serde_json::Map<String, Json> =
+        bundle.files().map(|(path, text)| (path.to_owned(), Json::from(&**text))).collect();
+    let record = &bundle.record;
+    let sources =
+        json!({ "root": record.root, "origin": record.origin, "host": record.host, "files": files });
+    Ok(client(context).post(&format!("/api/v1/runs/{run}/migrate"), &json!({ "sources": sources }))?)
+}
+
+/// Puts an event on the bus there.
+///
+/// # Errors
+/// When it is refused.
+pub fn emit(context: &Context, name: &str, payload: &Value) -> Result<(), Failure> {
+    client(context).post("/api/v1/events", &json!({ "name": name, "payload": as_json(payload)? }))?;
+    Ok(())
+}
+
+/// `hob schedule list`
+pub fn schedules(context: &Context) -> Outcome {
+    let schedules = client(context).get("/api/v1/schedules")?;
+    if context.global.json {
+        context.print_json(&schedules);
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(["SCHEDULE", "WHEN", "NEXT", "LAST"].map(Column::new));
+    for schedule in schedules.as_array().into_iter().flatten() {
+        let text = |key: &str| schedule[key].as_str().unwrap_or("-").to_owned();
+        table.row([text("name"), text("when"), text("next"), text("last")]);
+    }
+    if table.is_empty() {
+        context.say("no schedules");
+    } else {
+        context.print_line(table.render(context.out).trim_end());
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,292 @@
+//! The core of a hob that serves: the adopted homelab, its services, schedules and triggers.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hob_engine::Bundle;
+use hob_journal::{Commit, RunFilter, Ticket, Write};
+use hob_model::{Code, Diagnostic, RunId, RunStatus, Value};
+use hob_planner::Homelab;
+use hob_runs::{ADOPTED_BUNDLE, Listener, RunError, Runs};
+use serde_json::{Value as Json, json};
+
+use crate::hub::{Hub, ServiceCommand, WebhookMatch};
+use crate::keeper::Keeper;
+use crate::node::Node;
+use crate::schedules::{Launch, ScheduleBell, Timed, serve as serve_schedules};
+use crate::triggers;
+
+/// How long effects under way may take to come to their outcome when the process ends.
+const LEAVE_GRACE: Duration = Duration::from_secs(10);
+/// Live runs that are shown in the status.
+const WAITING_SHOWN: usize = 50;
+
+/// The core of a hob that serves.
+pub struct Core {
+    node: Node,
+    homelab: Homelab,
+    launch: Launch,
+    timed: Vec<Timed>,
+    keeper: Keeper,
+    bell: Arc<ScheduleBell>,
+    ready: AtomicBool,
+    serving: OnceLock<JoinHandle<()>>,
+    living: fn(&str) -> Vec<u32>,
+}
+
+/// What a core is made of.
+pub struct CoreParts {
+    /// The process's runs.
+    pub node: Node,
+    /// Hears what happens to runs; it was among the node's listeners.
+    pub ears: Arc<CoreEars>,
+    /// The homelab's sources.
+    pub bundle: Arc<Bundle>,
+    /// What they declare.
+    pub homelab: Homelab,
+    /// Its directory, absolute.
+    pub directory: PathBuf,
+    /// The state directory.
+    pub state: PathBuf,
+    /// Finds living processes by the key of the effect that started them.
+    pub living: fn(&str) -> Vec<u32>,
+}
+
+/// Hears what happens to runs, and tells the core once there is one.
+#[derive(Default)]
+pub struct CoreEars(OnceLock<Weak<Core>>);
+
+impl CoreEars {
+    fn with(&self, hear: impl FnOnce(&Core)) {
+        if let Some(core) = self.0.get().and_then(Weak::upgrade) {
+            hear(&core);
+        }
+    }
+}
+
+impl Listener for CoreEars {
+    fn changed(&self, _: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
+        if status.ended() {
+            self.with(|core| core.bell.ring());
+        }
+    }
+
+    fn emitted(&self) {
+        self.with(Core::serve_events);
+    }
+}
+
+impl Core {
+    /// Adopts the homelab. Nothing acts before [`Core::begin`].
+    ///
+    /// # Errors
+    /// When the journal cannot be written, or the services cannot be looked at.
+    pub fn new(parts: CoreParts) -> Result<Arc<Self>, Diagnostic> {
+        let runs = parts.node.runs.clone();
+        let mut writes = parts.bundle.writes();
+        let digest = parts.bundle.digest().to_string();
+        writes.push(Write::Fact { key: ADOPTED_BUNDLE.to_owned(), value: Some(Value::from(digest)) });
+        runs.journal().submit(Commit { writes });
+        runs.journal().flush().map_err(|error| hob_runs::journal_diagnostic(&error))?;
+        let launch = Launch {
+            runs: runs.clone(),
+            bundle: parts.bundle,
+            directory: parts.directory.to_string_lossy().into_owned(),
+        };
+        let core = Arc::new(Self {
+            keeper: Keeper::new(runs, parts.homelab.clone(), &parts.state)?,
+            timed: triggers::timed(&parts.homelab),
+            node: parts.node,
+            homelab: parts.homelab,
+            launch,
+            bell: Arc::default(),
+            ready: AtomicBool::new(false),
+            serving: OnceLock::new(),
+            living: parts.living,
+        });
+        let _ = parts.ears.0.set(Arc::downgrade(&core));
+        Ok(core)
+    }
+
+    /// Goes on with what the previous process left, brings services up, and serves schedules and triggers.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or there is no thread to be had. A service that fails is no error here: it is
+    /// told in the status, and the rest goes on.
+    pub fn begin(self: &Arc<Self>) -> Result<(), Diagnostic> {
+        let recovered = self.node.runs.recover(true).map_err(|error| error.diagnostic())?;
+        tracing::info!(?recovered, "runs of the previous process");
+        self.keeper.begin()?;
+        let core = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("hob-schedules".into())
+            .spawn(move || serve_schedules(&core.launch, &core.timed, &core.bell))
+            .map_err(|error| {
+                Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
+            })?;
+        let _ = self.serving.set(thread);
+        self.serve_events();
+        self.ready.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Ends: nothing new begins, effects under way come to their outcome, and services stop in reverse order or go on.
+    pub fn end(&self, stop_services: bool) {
+        self.ready.store(false, Ordering::SeqCst);
+        self.bell.stop();
+        self.node.close(LEAVE_GRACE);
+        self.keeper.end(stop_services);
+        let _ = self.node.runs.journal().flush();
+    }
+
+    fn serve_events(&self) {
+        if let Err(error) = triggers::serve_events(&self.launch, &self.homelab) {
+            tracing::error!(%error, "events cannot be served now");
+        }
+    }
+
+    /// The keeper of the services.
+    #[must_use]
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    fn next_of(&self, timed: &Timed) -> Option<String> {
+        let next = timed.schedule.next(self.node.runs.now())?;
+        Some(
+            next.to_zoned(timed.schedule.local_time.zone.clone())
+                .strftime("%Y-%m-%dT%H:%M:%S%:z")
+                .to_string(),
+        )
+    }
+
+    fn last_of(&self, timed: &Timed) -> Option<String> {
+        let slots = self.node.runs.journal().slots(&timed.schedule.name, 1).ok()?;
+        let last = slots.first()?.nominal.to_zoned(timed.schedule.local_time.zone.clone());
+        Some(last.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+    }
+
+    fn live(&self, filter: RunFilter) -> Result<Vec<hob_journal::RunRow>, RunError> {
+        Ok(self.node.runs.journal().runs(&filter)?)
+    }
+
+    fn workflows_json(&self) -> Vec<Json> {
+        let live = |name: &str| {
+            let filter = RunFilter {
+                status: vec![
+                    RunStatus::Queued,
+                    RunStatus::Running,
+                    RunStatus::Waiting,
+                    RunStatus::InDoubt,
+                    RunStatus::Paused,
+                ],
+                name: Some(name.to_owned()),
+                kind: Some("workflow".to_owned()),
+                ..RunFilter::default()
+            };
+            self.live(filter).map_or(0, |rows| rows.len())
+        };
+        let on = |workflow: &hob_planner::declaration::Workflow| {
+            workflow.triggers.iter().map(describe).collect::<Vec<_>>().join(", ")
+        };
+        self.homelab
+            .workflows
+            .iter()
+            .map(
+                |workflow| json!({ "name": workflow.name, "on": on(workflow), "live": live(&workflow.name) }),
+            )
+            .collect()
+    }
+
+    fn waiting_json(&self) -> Vec<Json> {
+        let filter = RunFilter {
+            status: vec![RunStatus::Waiting, RunStatus::InDoubt, RunStatus::Paused, RunStatus::Interrupted],
+            limit: Some(WAITING_SHOWN),
+            ..RunFilter::default()
+        };
+        let waits = |run: RunId| {
+            let waits = self.node.runs.journal().waits(None, Some(run), 3).unwrap_or_default();
+            let texts: Vec<String> = waits.iter().map(|row| describe_wait(&row.wait)).collect();
+            texts.join(", ")
+        };
+        let rows = self.live(filter).unwrap_or_default();
+        rows.iter()
+            .map(|row| {
+                let what =
+                    if row.status == RunStatus::Waiting { waits(row.run) } else { row.status.to_string() };
+                json!({ "run": row.run.to_string(), "name": row.name, "for": what })
+            })
+            .collect()
+    }
+}
+
+fn describe(trigger: &hob_planner::declaration::Trigger) -> String {
+    use hob_planner::declaration::Trigger;
+    match trigger {
+        Trigger::Time(when) => when.to_string(),
+        Trigger::Event { pattern } => format!("event {pattern}"),
+        Trigger::Webhook(hook) => format!("{} {}", hook.method, hook.path),
+        Trigger::Manual => "manual".to_owned(),
+    }
+}
+
+fn describe_wait(wait: &hob_model::Wait) -> String {
+    match wait {
+        hob_model::Wait::Until(at) => format!("until {at}"),
+        other => format!("{} {}", other.kind(), other.key()).trim_end().to_owned(),
+    }
+}
+
+impl Hub for Core {
+    fn runs(&self) -> &Runs {
+        &self.node.runs
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+
+    fn webhook(&self, method: &str, path: &str) -> Option<WebhookMatch> {
+        triggers::webhook(&self.homelab, method, path)
+    }
+
+    fn start(&self, run: RunId, workflow: &str, input: Value, trigger: &str) -> Result<Ticket, Diagnostic> {
+        triggers::start(&self.launch, &self.homelab, run, workflow, input, trigger)
+    }
+
+    fn status(&self) -> Json {
+        let mut status = self.keeper.status();
+        status["schedules"] = self.schedules();
+        status["workflows"] = self.workflows_json().into();
+        status["waiting"] = self.waiting_json().into();
+        status
+    }
+
+    fn schedules(&self) -> Json {
+        let one = |timed: &Timed| {
+            json!({
+                "name": timed.schedule.name, "when": timed.schedule.when.to_string(),
+                "next": self.next_of(timed), "last": self.last_of(timed),
+                "paused": timed.schedule.paused,
+            })
+        };
+        self.timed.iter().map(one).collect()
+    }
+
+    fn service(&self, name: &str, command: ServiceCommand) -> Result<Json, Diagnostic> {
+        self.keeper.command(name, command)
+    }
+
+    fn living(&self, key: &str) -> Vec<u32> {
+        (self.living)(key)
+    }
+}
+
+/// The directory of a homelab's bundle.
+#[must_use]
+pub fn directory_of(bundle: &Bundle) -> &Path {
+    Path::new(&bundle.record.origin)
+}

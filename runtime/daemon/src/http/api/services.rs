@@ -1,0 +1,76 @@
+//! Services, schedules and the state of the whole.
+
+use axum::response::Response;
+use hob_model::{Code, Diagnostic};
+use http::StatusCode;
+use serde_json::Value as Json;
+
+use crate::http::reply::Refusal;
+use crate::http::route::{Call, ok};
+use crate::hub::ServiceCommand;
+
+type Reply = Result<Response, Refusal>;
+
+pub(super) async fn status(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking(|hub| Ok(hub.status())).await?))
+}
+
+pub(super) async fn schedules(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking(|hub| Ok(hub.schedules())).await?))
+}
+
+async fn all(call: &Call) -> Result<Vec<Json>, Refusal> {
+    let mut status = call.app.blocking(|hub| Ok(hub.status())).await?;
+    match status.get_mut("services").map(Json::take) {
+        Some(Json::Array(services)) => Ok(services),
+        _ => Ok(Vec::new()),
+    }
+}
+
+pub(super) async fn list(call: Call) -> Reply {
+    Ok(ok(&Json::Array(all(&call).await?)))
+}
+
+pub(super) async fn show(call: Call) -> Reply {
+    let name = call.path("service");
+    let services = all(&call).await?;
+    let name_of = |service: &Json| service["name"].as_str().unwrap_or_default().to_owned();
+    if let Some(service) = services.iter().find(|service| name_of(service) == name) {
+        return Ok(ok(service));
+    }
+    let names: Vec<String> = services.iter().map(name_of).collect();
+    let problem = Diagnostic::error(Code::UnknownName, format!("there is no service `{name}`"));
+    let refusal = Refusal::new(StatusCode::NOT_FOUND, problem);
+    Err(match hob_model::names::nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+        None => refusal,
+    })
+}
+
+async fn command(call: Call, command: ServiceCommand) -> Reply {
+    let name = call.path("service").to_owned();
+    let done = call.app.blocking_long(move |hub| Ok(hub.service(&name, command)?)).await?;
+    Ok(ok(&done))
+}
+
+pub(super) async fn start(call: Call) -> Reply {
+    command(call, ServiceCommand::Start).await
+}
+
+pub(super) async fn stop(call: Call) -> Reply {
+    command(call, ServiceCommand::Stop).await
+}
+
+pub(super) async fn restart(call: Call) -> Reply {
+    command(call, ServiceCommand::Restart).await
+}
+
+pub(super) async fn hold(call: Call) -> Reply {
+    let reason = call.args.text("reason").unwrap_or_default().to_owned();
+    let duration = call.args.duration("for");
+    command(call, ServiceCommand::Hold { duration, reason }).await
+}
+
+pub(super) async fn release(call: Call) -> Reply {
+    command(call, ServiceCommand::Release).await
+}

@@ -1,0 +1,295 @@
+//! The keeper: brings services to their declared state and keeps them there, through the same gates on up, boot,
+//! restart, crash and update.
+//!
+//! One thread decides, from the states of all services ([`hob_planner::progress`]), what may start now; each start and
+//! stop has a thread of its own. Whatever changes a state wakes the deciding thread.
+
+mod hold;
+mod native;
+mod observe;
+mod start;
+mod stop;
+mod table;
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hob_model::{Code, Diagnostic, Value};
+use hob_planner::progress::tier_state;
+use hob_planner::{Goal, Homelab, Plan, ServiceState, progress};
+use hob_primitive::Cancel;
+use hob_runs::Runs;
+use hob_supervisor::Supervisor;
+use serde_json::{Value as Json, json};
+
+pub use observe::{Logs, observe, open_supervisor};
+
+use crate::hub::ServiceCommand;
+use table::{Entry, Table};
+
+/// Services that start at one time: a boot must not drown the machine.
+pub const STARTS_AT_ONCE: usize = 4;
+/// How long it sleeps at most before it looks again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// A service that stayed ready for so long has got over its failures.
+const RECOVERED_AFTER: Duration = Duration::from_secs(60);
+
+pub(crate) struct Inner {
+    pub(crate) runs: Runs,
+    pub(crate) homelab: Homelab,
+    pub(crate) supervisor: Arc<dyn Supervisor>,
+    table: Mutex<Table>,
+    pub(crate) changed: Condvar,
+    /// Ends waiting for gates when the process ends.
+    pub(crate) cancel: Cancel,
+}
+
+/// The keeper of a homelab's services. Cheap to clone.
+#[derive(Clone)]
+pub struct Keeper {
+    inner: Arc<Inner>,
+    thread: Arc<OnceLock<Mutex<Option<JoinHandle<()>>>>>,
+}
+
+impl Inner {
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Changes what is known about a service, and wakes the deciding thread.
+    pub(crate) fn update(&self, name: &str, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.table().services.get_mut(name) {
+            change(entry);
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl Keeper {
+    /// A keeper of `homelab`, whose processes belong to the state directory `state`. Nothing acts before
+    /// [`Keeper::begin`] or [`Keeper::apply`].
+    ///
+    /// # Errors
+    /// When the state directory cannot be used, or what runs cannot be seen.
+    pub fn new(runs: Runs, homelab: Homelab, state: &Path) -> Result<Self, Diagnostic> {
+        let supervisor = open_supervisor(&**runs.journal(), state)?;
+        Ok(Self::over(runs, homelab, supervisor))
+    }
+
+    /// As [`Keeper::new`], over any supervisor.
+    #[must_use]
+    pub fn over(runs: Runs, homelab: Homelab, supervisor: Arc<dyn Supervisor>) -> Self {
+        let table = Table::of(&homelab);
+        let inner = Inner {
+            runs,
+            homelab,
+            supervisor,
+            table: Mutex::new(table),
+            changed: Condvar::new(),
+            cancel: Cancel::default(),
+        };
+        Self { inner: Arc::new(inner), thread: Arc::default() }
+    }
+
+    /// Brings all services up, in order, and keeps them so until [`Keeper::end`]. Returns when each is ready, failed
+    /// or blocked.
+    ///
+    /// # Errors
+    /// When the journal cannot be written or what runs cannot be seen. A service that fails is no error here.
+    pub fn begin(&self) -> Result<(), Diagnostic> {
+        self.prepare()?;
+        let inner = Arc::clone(&self.inner);
+        let thread =
+            std::thread::Builder::new().name("hob-keeper".into()).spawn(move || keep(&inner)).map_err(
+                |error| Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}")),
+            )?;
+        let _ = self.thread.set(Mutex::new(Some(thread)));
+        self.wait_settled();
+        Ok(())
+    }
+
+    /// Makes the plan from what is observed, stops what must stop, and takes over what runs as declared.
+    fn prepare(&self) -> Result<(), Diagnostic> {
+        let inner = &self.inner;
+        native::settle_previous(&inner.runs).map_err(|error| error.diagnostic())?;
+        hold::load(inner)?;
+        let observed = observe::with(&**inner.runs.journal(), &*inner.supervisor)?;
+        let plan = Plan::new(&inner.homelab, &observed, Goal::Up);
+        stop::obsolete(inner, &plan)?;
+        start::adopt(inner)?;
+        Ok(())
+    }
+
+    /// Brings services to a goal once, without keeping them so.
+    ///
+    /// # Errors
+    /// When a service did not come to the state it should.
+    pub fn apply(&self, goal: Goal) -> Result<(), Diagnostic> {
+        match goal {
+            Goal::Up => self.begin()?,
+            Goal::Down => {
+                native::settle_previous(&self.inner.runs).map_err(|error| error.diagnostic())?;
+                start::adopt(&self.inner)?;
+                stop::all(&self.inner, "down", |_| true);
+            }
+        }
+        let table = self.inner.table();
+        let failed: Vec<String> = table
+            .services
+            .iter()
+            .filter(|(_, entry)| matches!(entry.state, ServiceState::Failed | ServiceState::Blocked))
+            .map(|(name, entry)| format!("`{name}` {}: {}", entry.state, entry.note))
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let error = Diagnostic::error(
+            Code::ServiceFailed,
+            format!("{} of {} services did not get ready", failed.len(), table.services.len()),
+        );
+        Err(failed.into_iter().fold(error, Diagnostic::note).hint("`hob logs SERVICE` shows what it wrote"))
+    }
+
+    /// Blocks until nothing starts or waits any more.
+    fn wait_settled(&self) {
+        let inner = &self.inner;
+        let mut table = inner.table();
+        while !table.closing && table.is_moving() {
+            table = inner.changed.wait(table).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    /// Ends keeping: services stop, in reverse order, or go on; each may say otherwise for itself.
+    pub fn end(&self, stop_services: bool) {
+        self.inner.table().closing = true;
+        self.inner.cancel.cancel();
+        self.inner.changed.notify_all();
+        let thread = self.thread.get().and_then(|thread| thread.lock().ok()?.take());
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+        let homelab = &self.inner.homelab;
+        let stops =
+            |name: &str| homelab.service(name).and_then(|it| it.stop_on_exit).unwrap_or(stop_services);
+        stop::all(&self.inner, "exit", stops);
+    }
+
+    /// What `hob status --json` prints of tiers and services.
+    #[must_use]
+    pub fn status(&self) -> Json {
+        let table = self.inner.table();
+        let homelab = &self.inner.homelab;
+        let state = |name: &str| table.state(name);
+        let tiers: Vec<Json> = homelab
+            .tiers
+            .iter()
+            .map(
+                |tier| json!({ "name": tier.name, "state": tier_state(homelab, &tier.name, state).as_str() }),
+            )
+            .collect();
+        let services: Vec<Json> = homelab
+            .services
+            .iter()
+            .map(|service| table.view(&service.name, service.tier.as_deref()))
+            .collect();
+        json!({ "tiers": tiers, "services": services })
+    }
+
+    /// Carries out a person's command; blocks until the service has come to rest.
+    ///
+    /// # Errors
+    /// When there is no such service, or it did not come to the state that was asked for.
+    pub fn command(&self, name: &str, command: ServiceCommand) -> Result<Json, Diagnostic> {
+        let inner = &self.inner;
+        let Some(service) = inner.homelab.service(name) else {
+            let near =
+                hob_model::names::nearest(name, inner.homelab.services.iter().map(|it| it.name.as_str()));
+            let error = Diagnostic::error(Code::UnknownName, format!("there is no service `{name}`"));
+            return Err(near.map_or(error.clone(), |near| error.hint(format!("did you mean `{near}`?"))));
+        };
+        match command {
+            ServiceCommand::Start => {
+                self.want(name);
+                self.settle(name)?;
+            }
+            ServiceCommand::Stop => drop(stop::with_dependents(inner, name, "stopped by hand")),
+            ServiceCommand::Restart => {
+                let stopped = stop::with_dependents(inner, name, "restarted by hand");
+                stopped.iter().for_each(|name| self.want(name));
+                self.want(name);
+                self.settle(name)?;
+            }
+            ServiceCommand::Hold { duration, reason } => hold::set(inner, name, duration, &reason)?,
+            ServiceCommand::Release => hold::clear(inner, name)?,
+        }
+        Ok(inner.table().view(name, service.tier.as_deref()))
+    }
+
+    /// A person wants the service, and so what it needs.
+    fn want(&self, name: &str) {
+        let mut todo = vec![name.to_owned()];
+        while let Some(name) = todo.pop() {
+            let Some(service) = self.inner.homelab.service(&name) else { continue };
+            let mut renewed = false;
+            self.inner.update(&name, |entry| renewed = entry.want());
+            if renewed {
+                todo.extend(service.needs.iter().cloned());
+            }
+        }
+    }
+
+    fn settle(&self, name: &str) -> Result<(), Diagnostic> {
+        self.wait_settled();
+        let table = self.inner.table();
+        let (state, note) =
+            table.services.get(name).map(|entry| (entry.state, entry.note.clone())).unwrap_or_default();
+        if state.is_ready() {
+            return Ok(());
+        }
+        Err(Diagnostic::error(Code::ServiceFailed, format!("`{name}` is {state}: {note}"))
+            .hint(format!("`hob logs {name}` shows what it wrote")))
+    }
+}
+
+/// Decides what may start now, until the process ends.
+fn keep(inner: &Arc<Inner>) {
+    let mut table = inner.table();
+    while !table.closing {
+        let now = inner.supervisor.now();
+        hold::expire(inner, &mut table);
+        table.recover(now, RECOVERED_AFTER);
+        let decided = progress(&inner.homelab, |name| table.state(name));
+        table.note(&decided);
+        for name in decided.start {
+            if table.may_start(&name, now) && table.starting() < STARTS_AT_ONCE {
+                table.begin_start(&name);
+                start::in_background(inner, &name);
+            }
+        }
+        let pause = table.next_retry().map_or(LOOK_AGAIN, |at| at.saturating_sub(now)).min(LOOK_AGAIN);
+        inner.changed.notify_all();
+        let waited = inner.changed.wait_timeout(table, pause.max(Duration::from_millis(1)));
+        table = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        // Files are rotated now and then, with the lock free.
+        if inner.supervisor.now().saturating_sub(table.rotated) > LOOK_AGAIN {
+            table.rotated = inner.supervisor.now();
+            drop(table);
+            if let Err(error) = inner.supervisor.rotate_logs() {
+                tracing::warn!(%error, "output of services cannot be rotated");
+            }
+            table = inner.table();
+        }
+    }
+}
+
+/// An event about a service.
+pub(crate) fn event(inner: &Inner, name: &str, what: &str, note: &str) -> hob_journal::Write {
+    hob_journal::Write::Event {
+        name: format!("service.{what}"),
+        payload: Value::map([("service", Value::from(name)), ("note", Value::from(note))]),
+        origin: format!("service:{name}"),
+        at: inner.runs.now(),
+    }
+}

@@ -1,0 +1,179 @@
+//! The journal of a native body: what apply and reconciling do is recorded as a run, like all else.
+
+use hob_journal::{Commit, Journal, RunFilter, Write};
+use hob_model::{
+    EffectClass, Entry, EntryKind, OnDoubt, OpError, Payload, Position, RunEnd, RunEntry, RunId, RunOwner,
+    RunStarted, RunStatus, Source, Value,
+};
+use hob_runs::{RunError, Runs};
+use std::sync::Mutex;
+
+/// A native run that is under way. It may be used from several threads.
+pub struct NativeRun {
+    runs: Runs,
+    id: RunId,
+    /// The number of the next entry; held while one is submitted, so that numbers and order agree.
+    next: Mutex<u64>,
+}
+
+fn payload(value: &Value, writes: &mut Vec<Write>) -> Payload {
+    let (payload, blob) = Payload::of(value);
+    if let (Payload::Blob(digest, _), Some(bytes)) = (&payload, blob) {
+        writes.push(Write::Blob(*digest, bytes));
+    }
+    payload
+}
+
+impl NativeRun {
+    /// Begins a run of the body `name` (`apply`, `keep`).
+    ///
+    /// # Errors
+    /// When the journal cannot take it.
+    pub fn begin(runs: &Runs, name: &str, trigger: &str) -> Result<Self, RunError> {
+        runs.journal().may_act()?;
+        let id = runs.new_id();
+        let started = RunStarted {
+            name: name.to_owned(),
+            entry: RunEntry::Native(name.to_owned()),
+            bundle: None,
+            input: Value::Unit,
+            owner: RunOwner::Daemon,
+            parent: None,
+            cwd: "/".to_owned(),
+            env: vec![],
+            allow: vec![],
+            deny: vec![],
+            trusted: true,
+            on_doubt: OnDoubt::Ask,
+            trigger: trigger.to_owned(),
+        };
+        let run = Self { runs: runs.clone(), id, next: Mutex::new(0) };
+        run.append(vec![EntryKind::Started(started)], vec![])?;
+        Ok(run)
+    }
+
+    fn append(&self, kinds: Vec<EntryKind>, beside: Vec<Write>) -> Result<(), RunError> {
+        let at = self.runs.now();
+        let ticket = {
+            let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let entries = kinds.into_iter().map(|kind| {
+                let seq = *next;
+                *next += 1;
+                Write::Entry(self.id, Entry { seq, at, kind })
+            });
+            let writes: Vec<Write> = beside.into_iter().chain(entries).collect();
+            self.runs.journal().submit(Commit { writes })
+        };
+        Ok(self.runs.journal().wait(ticket)?)
+    }
+
+    /// The key of the effect at a position.
+    #[must_use]
+    pub fn key(&self, position: &Position) -> String {
+        self.id.effect_key(position)
+    }
+
+    /// Carries out a `keyed` effect: its intent is durable before `act` is called with the key, its outcome after it,
+    /// in one commit with the writes that `act` gives.
+    ///
+    /// # Errors
+    /// What `act` failed with, or that the journal cannot be written; then nothing was done.
+    pub fn effect<T>(
+        &self,
+        position: &Position,
+        operation: &str,
+        args: &Value,
+        act: impl FnOnce(&str) -> Result<(T, Value, Vec<Write>), OpError>,
+    ) -> Result<T, OpError> {
+        let key = self.key(position);
+        let mut beside = vec![];
+        let intent = EntryKind::Intent {
+            position: position.clone(),
+            operation: operation.to_owned(),
+            class: EffectClass::Keyed,
+            args: payload(args, &mut beside),
+            key: key.clone(),
+            noted: payload(&Value::Unit, &mut vec![]),
+            source: Source::default(),
+        };
+        let unwritten = |error: RunError| OpError::unavailable(error.to_string()).nothing_happened();
+        self.append(vec![intent], beside).map_err(unwritten)?;
+        let (result, kept, mut writes) = match act(&key) {
+            Ok((kept, value, writes)) => (Ok(value), Ok(kept), writes),
+            Err(error) => (Err(error.clone()), Err(error), vec![]),
+        };
+        let outcome = EntryKind::Outcome {
+            position: position.clone(),
+            operation: operation.to_owned(),
+            class: EffectClass::Keyed,
+            args: None,
+            result: result.map(|value| payload(&value, &mut writes)),
+            source: Source::default(),
+        };
+        self.append(vec![outcome], writes).map_err(unwritten)?;
+        kept
+    }
+
+    /// Ends the run.
+    pub fn end(self, end: RunEnd) {
+        let entry = EntryKind::Ended { end, failed_at: None, compensated: false };
+        if let Err(error) = self.append(vec![entry], vec![]) {
+            tracing::error!(run = %self.id, %error, "the end of a native run cannot be recorded");
+        }
+    }
+}
+
+/// Ends native runs that a previous process left: a native run is not replayed. Whether its open effects happened is
+/// seen in the world, which a new plan is made from.
+///
+/// # Errors
+/// When the journal cannot be read or written.
+pub fn settle_previous(runs: &Runs) -> Result<usize, RunError> {
+    let filter = RunFilter { status: vec![RunStatus::Queued, RunStatus::Running], ..RunFilter::default() };
+    let left: Vec<_> = runs.journal().runs(&filter)?.into_iter().filter(|row| row.bundle.is_none()).collect();
+    for row in &left {
+        let entries = runs.journal().entries(row.run, 0, usize::MAX)?;
+        let open = open_intents(&entries).into_iter().map(|position| EntryKind::Abandoned { position });
+        let error = OpError::failed(
+            "superseded: hob ended before it did, and a new plan is made from what is observed",
+        );
+        let end = EntryKind::Ended { end: RunEnd::Failed(error), failed_at: None, compensated: false };
+        let at = runs.now();
+        let writes = (row.entries..)
+            .zip(open.chain([end]))
+            .map(|(seq, kind)| Write::Entry(row.run, Entry { seq, at, kind }));
+        runs.journal().submit(writes.collect());
+    }
+    runs.journal().flush()?;
+    Ok(left.len())
+}
+
+fn open_intents(entries: &[Entry]) -> Vec<Position> {
+    let mut open: Vec<Position> = Vec::new();
+    for entry in entries {
+        match &entry.kind {
+            EntryKind::Intent { position, .. } => open.push(position.clone()),
+            EntryKind::Outcome { position, .. } => open.retain(|known| known != position),
+            _ => {}
+        }
+    }
+    open
+}
+
+/// The fact that keeps what is known about a service.
+#[must_use]
+pub fn service_fact(name: &str) -> String {
+    format!("service/{name}")
+}
+
+/// The facts about services: by name.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn service_facts(journal: &dyn Journal) -> Result<Vec<(String, Value)>, hob_journal::JournalError> {
+    let facts = journal.facts("service/")?;
+    Ok(facts
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix("service/")?.to_owned(), value)))
+        .collect())
+}

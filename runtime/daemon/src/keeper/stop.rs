@@ -1,0 +1,160 @@
+//! Stopping services, in the reverse of the order they start in.
+
+use std::sync::Arc;
+
+use hob_journal::{Commit, Write};
+use hob_model::{Diagnostic, OpError, Position, RunEnd, Value};
+use hob_planner::declaration::STOP_TIMEOUT;
+use hob_planner::{Action, Node, Plan, ServiceState};
+
+use super::native::{NativeRun, service_fact};
+use super::{Inner, event};
+
+/// Stops what the plan says must not run as it does: what is changed, what is not declared any more.
+pub(super) fn obsolete(inner: &Arc<Inner>, plan: &Plan) -> Result<(), Diagnostic> {
+    let stops =
+        |action: Action| matches!(action, Action::Recreate | Action::Restart | Action::Stop | Action::Remove);
+    let changes: Vec<_> = plan.changes.iter().filter(|change| stops(change.action)).collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let run = NativeRun::begin(&inner.runs, "apply", "person").map_err(|error| error.diagnostic())?;
+    for change in changes.iter().rev() {
+        tracing::info!(
+            service = change.resource.name,
+            action = change.action.as_str(),
+            cause = change.cause,
+            "stopping"
+        );
+        let forget = change.action == Action::Remove;
+        if let Err(error) = one(inner, &run, &change.resource.name, forget) {
+            tracing::error!(service = change.resource.name, %error, "it cannot be stopped");
+        }
+    }
+    run.end(RunEnd::Succeeded(Value::Unit));
+    Ok(())
+}
+
+/// Stops the services that `which` names, dependents first.
+pub(super) fn all(inner: &Arc<Inner>, cause: &str, which: impl Fn(&str) -> bool) {
+    let order: Vec<String> = inner
+        .homelab
+        .graph
+        .order()
+        .rev()
+        .filter_map(|node| match node {
+            Node::Service(name) if which(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    stop_in(inner, &order, cause);
+}
+
+/// Stops a service after what depends on it; gives the names of those that ran.
+pub(super) fn with_dependents(inner: &Arc<Inner>, name: &str, cause: &str) -> Vec<String> {
+    let dependents = inner.homelab.graph.dependents(&Node::Service(name.to_owned()));
+    let needs: Vec<String> = inner
+        .homelab
+        .graph
+        .order()
+        .rev()
+        .filter_map(|node| match node {
+            // A later tier waits for this service at boot; only what needs it stops with it.
+            Node::Service(other)
+                if other == name || (dependents.contains(other.as_str()) && needs(inner, other, name)) =>
+            {
+                Some(other.clone())
+            }
+            _ => None,
+        })
+        .collect();
+    let ran = needs.iter().filter(|name| inner.table().state(name).is_alive()).cloned().collect();
+    stop_in(inner, &needs, cause);
+    ran
+}
+
+/// Whether `other` needs `name`, itself or over others.
+fn needs(inner: &Inner, other: &str, name: &str) -> bool {
+    let mut todo = vec![other.to_owned()];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(at) = todo.pop() {
+        if !seen.insert(at.clone()) {
+            continue;
+        }
+        let Some(service) = inner.homelab.service(&at) else { continue };
+        if service.needs.iter().any(|need| need == name) {
+            return true;
+        }
+        todo.extend(service.needs.iter().cloned());
+    }
+    false
+}
+
+fn stop_in(inner: &Arc<Inner>, order: &[String], cause: &str) {
+    let running: Vec<&String> = order.iter().filter(|name| mark(inner, name)).collect();
+    if running.is_empty() {
+        return;
+    }
+    let run = match NativeRun::begin(&inner.runs, "stop", cause) {
+        Ok(run) => run,
+        Err(error) => {
+            tracing::error!(%error, "services cannot be stopped: nothing acts without a journal");
+            return;
+        }
+    };
+    for name in running {
+        if let Err(error) = one(inner, &run, name, false) {
+            tracing::error!(service = name, %error, "it cannot be stopped");
+        }
+    }
+    run.end(RunEnd::Succeeded(Value::Unit));
+}
+
+/// Marks a service as being stopped; whether there is anything to stop.
+fn mark(inner: &Inner, name: &str) -> bool {
+    let mut ran = false;
+    inner.update(name, |entry| {
+        ran = entry.running.is_some() || entry.state.is_alive();
+        entry.wanted = false;
+        entry.retry_at = None;
+        entry.busy = ran;
+        if !ran && entry.state != ServiceState::Completed {
+            entry.state = ServiceState::Stopped;
+        }
+    });
+    ran
+}
+
+/// Stops one service. Its fact stays, so that a plan knows it exists, unless it is to be forgotten.
+fn one(inner: &Inner, run: &NativeRun, name: &str, forget: bool) -> Result<(), OpError> {
+    let timeout = inner.homelab.service(name).map_or(STOP_TIMEOUT, |service| service.stop_timeout);
+    let position = Position::root().step(name, 1).effect(1);
+    let args = Value::Array(vec![Value::from(name)]);
+    let result = run.effect(&position, "services::stop", &args, |_| {
+        let stopped = inner.supervisor.stop(name, timeout)?;
+        let mut writes = vec![event(inner, name, "stopped", "")];
+        if forget {
+            writes.push(Write::Fact { key: service_fact(name), value: None });
+        }
+        Ok(((), Value::from(format!("{stopped:?}")), writes))
+    });
+    inner.update(name, |entry| {
+        entry.busy = false;
+        entry.running = None;
+        entry.ready_since = None;
+        match &result {
+            Ok(()) => {
+                entry.state = ServiceState::Stopped;
+                entry.note.clear();
+            }
+            Err(error) => {
+                entry.state = ServiceState::Unknown;
+                entry.note = error.to_string();
+            }
+        }
+    });
+    if result.is_err() {
+        inner.runs.journal().submit(Commit::one(event(inner, name, "failed", "it cannot be stopped")));
+    }
+    result
+}

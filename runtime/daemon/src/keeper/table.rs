@@ -1,0 +1,146 @@
+//! What the keeper knows about each service.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hob_model::Timestamp;
+use hob_planner::{Homelab, Progress, ServiceState};
+use hob_supervisor::Running;
+use serde_json::{Value as Json, json};
+
+/// A person's or a run's word that a service is not to be touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    /// Until when; for ever when absent.
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) reason: String,
+}
+
+/// What is known about one service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) state: ServiceState,
+    /// For people: why it is in this state.
+    pub(crate) note: String,
+    pub(crate) running: Option<Running>,
+    /// Whether it should run; a person may have stopped it.
+    pub(crate) wanted: bool,
+    pub(crate) hold: Option<Hold>,
+    /// Endings since it was last ready for long.
+    pub(crate) failures: u32,
+    /// When it may start again, on the supervisor's clock.
+    pub(crate) retry_at: Option<Duration>,
+    /// Since when it has been ready, on the supervisor's clock.
+    pub(crate) ready_since: Option<Duration>,
+    /// Whether a thread starts or stops it now.
+    pub(crate) busy: bool,
+}
+
+impl Entry {
+    /// It should run; `false` when that was so already and nothing stands in the way.
+    pub(crate) fn want(&mut self) -> bool {
+        let idle = !self.wanted || matches!(self.state, ServiceState::Failed | ServiceState::Completed);
+        if idle || self.retry_at.is_some() {
+            self.wanted = true;
+            self.failures = 0;
+            self.retry_at = None;
+            if !self.state.is_alive() {
+                self.state = ServiceState::Stopped;
+            }
+        }
+        idle
+    }
+}
+
+/// What is known about all services.
+pub(crate) struct Table {
+    pub(crate) services: BTreeMap<String, Entry>,
+    pub(crate) closing: bool,
+    /// When output was last rotated, on the supervisor's clock.
+    pub(crate) rotated: Duration,
+}
+
+impl Table {
+    pub(crate) fn of(homelab: &Homelab) -> Self {
+        let entry = || Entry { state: ServiceState::Stopped, wanted: true, ..Entry::default() };
+        let services = homelab.services.iter().map(|service| (service.name.clone(), entry())).collect();
+        Self { services, closing: false, rotated: Duration::ZERO }
+    }
+
+    pub(crate) fn state(&self, name: &str) -> ServiceState {
+        self.services.get(name).map_or(ServiceState::Unknown, |entry| entry.state)
+    }
+
+    /// Whether the service may start now, as far as it alone is concerned.
+    pub(crate) fn may_start(&self, name: &str, now: Duration) -> bool {
+        self.services.get(name).is_some_and(|entry| {
+            entry.wanted && entry.hold.is_none() && !entry.busy && entry.retry_at.is_none_or(|at| at <= now)
+        })
+    }
+
+    pub(crate) fn begin_start(&mut self, name: &str) {
+        if let Some(entry) = self.services.get_mut(name) {
+            entry.busy = true;
+            entry.retry_at = None;
+            entry.state = ServiceState::Starting;
+            entry.note.clear();
+        }
+    }
+
+    pub(crate) fn starting(&self) -> usize {
+        self.services.values().filter(|entry| entry.busy).count()
+    }
+
+    /// Whether something starts, stops, or may still start without a person.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.services.values().any(|entry| {
+            let waits = entry.wanted && entry.hold.is_none() && entry.state == ServiceState::Stopped;
+            // What failed again and again is settled, though it is tried further.
+            entry.busy || entry.state == ServiceState::Starting || (waits && entry.failures == 0)
+        })
+    }
+
+    /// When the next service may be tried again.
+    pub(crate) fn next_retry(&self) -> Option<Duration> {
+        self.services.values().filter(|entry| entry.wanted).filter_map(|entry| entry.retry_at).min()
+    }
+
+    /// Forgets the failures of services that have been ready for long.
+    pub(crate) fn recover(&mut self, now: Duration, after: Duration) {
+        for entry in self.services.values_mut() {
+            if entry.failures > 0 && entry.ready_since.is_some_and(|since| now.saturating_sub(since) >= after)
+            {
+                entry.failures = 0;
+            }
+        }
+    }
+
+    /// Takes in which services are blocked, and by what.
+    pub(crate) fn note(&mut self, progress: &Progress) {
+        for (name, entry) in &mut self.services {
+            if let Some(roots) = progress.blocked.get(name) {
+                entry.state = ServiceState::Blocked;
+                let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+                entry.note = format!("needs {}, which failed", roots.join(", "));
+            } else if entry.state == ServiceState::Blocked {
+                entry.state = ServiceState::Stopped;
+                entry.note.clear();
+            }
+        }
+    }
+
+    /// One service as `hob status --json` prints it.
+    pub(crate) fn view(&self, name: &str, tier: Option<&str>) -> Json {
+        let entry = self.services.get(name).cloned().unwrap_or_default();
+        let note = match &entry.hold {
+            Some(hold) if !hold.reason.is_empty() => format!("held: {}", hold.reason),
+            _ => entry.note.clone(),
+        };
+        json!({
+            "name": name, "tier": tier, "kind": "process", "state": entry.state.as_str(),
+            "ready": entry.state.is_ready(), "held": entry.hold.is_some(), "note": note,
+            "pid": entry.running.as_ref().map(|running| running.process.pid),
+            "failures": entry.failures,
+        })
+    }
+}

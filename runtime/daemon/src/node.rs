@@ -1,0 +1,218 @@
+//! A node: the process that holds a state directory, with everything that runs need.
+
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use hob_journal::Journal;
+use hob_model::{Diagnostic, RunEnd, RunId, RunStatus};
+use hob_primitive::{Ports, Progress, Registry};
+use hob_runs::{Listener, Parts, RunError, Runs, ScriptThreads};
+
+use crate::clock::{SystemClock, entropy};
+use crate::performer::{AsyncCore, LivePerformer};
+use crate::timers::{TimerBell, Timers};
+
+/// What a node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It acts.
+    Act,
+    /// It observes and tells what it would do, over a journal that is forgotten.
+    Rehearse,
+    /// It only replays: the journal is somebody else's, and nothing is written.
+    Look,
+}
+
+/// What a node is made of.
+pub struct NodeParts {
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// The operations.
+    pub registry: Arc<Registry>,
+    /// The live adapters.
+    pub ports: Ports,
+    /// The async core.
+    pub core: AsyncCore,
+    /// Who hears what happens to runs.
+    pub listeners: Vec<Arc<dyn Listener>>,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// The process that holds a state directory, with everything that runs need.
+pub struct Node {
+    /// All runs.
+    pub runs: Runs,
+    /// The async core.
+    pub core: AsyncCore,
+    settled: Arc<Settled>,
+    // Dropped before the runs they wake.
+    _timers: Option<Timers>,
+}
+
+impl Node {
+    /// A node over `journal`, with the live adapters in `ports`.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn new(parts: NodeParts) -> std::io::Result<Self> {
+        let bell = TimerBell::default();
+        let settled = Arc::new(Settled::default());
+        let mut all = parts.listeners;
+        all.push(Arc::clone(&settled) as Arc<dyn Listener>);
+        let runs = Runs::new(Parts {
+            journal: parts.journal,
+            registry: parts.registry,
+            ports: Arc::new(parts.ports),
+            clock: Arc::new(SystemClock),
+            performer: Arc::new(LivePerformer::new(parts.core.clone())),
+            spawner: Arc::new(ScriptThreads::default()),
+            listener: Arc::new(Chorus { all, bell: bell.clone() }),
+            turns: None,
+            entropy: Box::new(entropy),
+            dry: parts.purpose == Purpose::Rehearse,
+        });
+        let timers = match parts.purpose {
+            Purpose::Look => None,
+            Purpose::Act | Purpose::Rehearse => Some(Timers::start(runs.clone(), bell)?),
+        };
+        Ok(Self { runs, core: parts.core, settled, _timers: timers })
+    }
+
+    /// Blocks until the run has ended, or until only something other than a clock can wake it; its status then.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn follow(&self, run: RunId) -> Result<RunStatus, RunError> {
+        let mut seen = self.settled.count();
+        loop {
+            let row = self.runs.row(run)?;
+            let parked = match row.status {
+                RunStatus::InDoubt | RunStatus::Paused | RunStatus::Interrupted => true,
+                RunStatus::Waiting => !self.runs.wakes_by_clock(run)?,
+                status => status.ended(),
+            };
+            if parked && !self.runs.is_active(run) {
+                return Ok(row.status);
+            }
+            if let Some(error) = self.settled.stopped(run) {
+                return Err(RunError::Refused(error));
+            }
+            seen = self.settled.wait(seen);
+        }
+    }
+
+    /// Lets what is under way come to its next effect, for at most `grace`.
+    #[allow(clippy::disallowed_methods)] // a grace period is measured in real time
+    pub fn close(&self, grace: Duration) {
+        self.runs.close();
+        let begun = Instant::now();
+        while self.runs.active() > 0 && begun.elapsed() < grace {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.runs.journal().flush();
+    }
+}
+
+/// Counts changes, so that a thread can wait for the next one.
+#[derive(Default)]
+struct Settled {
+    changes: Mutex<u64>,
+    changed: Condvar,
+    stopped: Mutex<Vec<(RunId, String)>>,
+}
+
+/// How long a follower sleeps at most: a change that was heard before it began to listen is seen by then.
+const FOLLOW_AGAIN: Duration = Duration::from_millis(500);
+
+impl Settled {
+    fn count(&self) -> u64 {
+        self.changes.lock().map_or(0, |count| *count)
+    }
+
+    fn wait(&self, seen: u64) -> u64 {
+        let Ok(count) = self.changes.lock() else { return seen };
+        if *count != seen {
+            return *count;
+        }
+        self.changed.wait_timeout(count, FOLLOW_AGAIN).map_or(seen, |(count, _)| *count)
+    }
+
+    fn stopped(&self, run: RunId) -> Option<String> {
+        let stopped = self.stopped.lock().ok()?;
+        stopped.iter().find(|(stopped, _)| *stopped == run).map(|(_, error)| error.clone())
+    }
+}
+
+impl Listener for Settled {
+    fn changed(&self, _: RunId, _: RunStatus, _: Option<&RunEnd>) {
+        if let Ok(mut count) = self.changes.lock() {
+            *count += 1;
+        }
+        self.changed.notify_all();
+    }
+
+    fn failed(&self, run: RunId, diagnostic: &Diagnostic) {
+        use hob_model::Code::{DiskFull, JournalCorrupt, JournalStopped};
+        if matches!(diagnostic.code, DiskFull | JournalCorrupt | JournalStopped)
+            && let Ok(mut stopped) = self.stopped.lock()
+        {
+            stopped.push((run, diagnostic.message.clone()));
+        }
+    }
+}
+
+/// Hands each word to all listeners.
+struct Chorus {
+    all: Vec<Arc<dyn Listener>>,
+    bell: TimerBell,
+}
+
+impl Listener for Chorus {
+    fn changed(&self, run: RunId, status: RunStatus, end: Option<&RunEnd>) {
+        self.all.iter().for_each(|listener| listener.changed(run, status, end));
+    }
+    fn failed(&self, run: RunId, diagnostic: &Diagnostic) {
+        self.all.iter().for_each(|listener| listener.failed(run, diagnostic));
+    }
+    fn timer(&self) {
+        self.bell.ring();
+        self.all.iter().for_each(|listener| listener.timer());
+    }
+    fn emitted(&self) {
+        self.all.iter().for_each(|listener| listener.emitted());
+    }
+    fn log(&self, run: RunId, level: &str, message: &str) {
+        self.all.iter().for_each(|listener| listener.log(run, level, message));
+    }
+    fn progress(&self, run: RunId, operation: &str, progress: Progress) {
+        self.all.iter().for_each(|listener| listener.progress(run, operation, progress.clone()));
+    }
+    fn dry(&self, run: RunId, text: &str, modelled: bool) {
+        self.all.iter().for_each(|listener| listener.dry(run, text, modelled));
+    }
+}
+
+/// A listener that is set after the thing it listens to was made.
+#[derive(Default)]
+pub struct LateListener(OnceLock<Arc<dyn Listener>>);
+
+impl LateListener {
+    /// Sets it; the first one stays.
+    pub fn set(&self, listener: Arc<dyn Listener>) {
+        let _ = self.0.set(listener);
+    }
+}
+
+impl Listener for LateListener {
+    fn changed(&self, run: RunId, status: RunStatus, end: Option<&RunEnd>) {
+        if let Some(listener) = self.0.get() {
+            listener.changed(run, status, end);
+        }
+    }
+    fn emitted(&self) {
+        if let Some(listener) = self.0.get() {
+            listener.emitted();
+        }
+    }
+}

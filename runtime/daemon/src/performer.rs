@@ -1,0 +1,89 @@
+//! Carrying out effects for real.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hob_engine::Performer;
+use hob_model::{OpError, Value};
+use hob_primitive::{Args, Ctx, Handler, Operation};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+/// Threads of the async core. Blocking work has threads of its own.
+const ASYNC_THREADS: usize = 2;
+
+/// The async core, started when the first part needs it, so that a script without such effects does not pay for it.
+#[derive(Clone, Default)]
+pub struct AsyncCore(Arc<OnceLock<Runtime>>);
+
+impl AsyncCore {
+    /// The runtime.
+    ///
+    /// # Panics
+    /// When the system gives no threads at all.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        self.0.get_or_init(|| {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(ASYNC_THREADS).thread_name("hob-async").enable_all();
+            builder.build().expect("the system gives two threads and an event queue")
+        })
+    }
+}
+
+/// Runs blocking operations on the calling script's thread and asynchronous ones on the async core.
+#[derive(Clone, Default)]
+pub struct LivePerformer {
+    core: AsyncCore,
+}
+
+impl LivePerformer {
+    /// A performer on this core.
+    #[must_use]
+    pub fn new(core: AsyncCore) -> Self {
+        Self { core }
+    }
+}
+
+impl Performer for LivePerformer {
+    fn perform(&self, operation: &Arc<Operation>, ctx: &Ctx, args: Args) -> Result<Value, OpError> {
+        match operation.handler {
+            Handler::Pure(f) => f(args),
+            Handler::Blocking(f) => f(ctx, args),
+            Handler::Async(f) => {
+                let (reply, outcome) = oneshot::channel();
+                let (ctx, name) = (ctx.clone(), operation.name);
+                self.core.runtime().spawn(async move {
+                    let cancel = ctx.cancel().clone();
+                    let timeout = ctx.timeout();
+                    let result = tokio::select! {
+                        result = f(ctx, args) => result,
+                        () = cancel.cancelled() => Err(OpError::cancelled(format!("{name} was cancelled"))),
+                        limit = expired(timeout) => Err(too_slow(limit)),
+                    };
+                    // Nobody listens any more only when the process is about to end.
+                    let _ = reply.send(result);
+                });
+                outcome.blocking_recv().unwrap_or_else(|_| {
+                    Err(OpError::failed(format!("{name} panicked; this is a bug of hob")))
+                })
+            }
+        }
+    }
+}
+
+/// Resolves when the time limit, if there is one, is over.
+async fn expired(timeout: Option<Duration>) -> Duration {
+    match timeout {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn too_slow(limit: Duration) -> OpError {
+    OpError::timeout(format!("it took longer than {}", hob_model::duration::format(limit)))
+        .hint("allow more with timeout: \"…\"")
+}

@@ -1,0 +1,9 @@
+//! The HTTP API from outside: access, routes, webhooks, streams and the client of commands.
+#![allow(clippy::disallowed_methods)] // tests make files and read what was made
+
+mod access;
+mod api;
+mod ask;
+mod stream;
+mod webhook;
+mod world;
