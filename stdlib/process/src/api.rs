@@ -77,14 +77,9 @@ mod operations {
 
     fn shell_line(text: String) -> Result<CommandLine, OpError> {
         if text.trim().is_empty() || text.contains('\0') {
-            return Err(OpError::invalid(
-                "a text for the shell is not empty and has no NUL character",
-            ));
+            return Err(OpError::invalid("a text for the shell is not empty and has no NUL character"));
         }
-        Ok(CommandLine {
-            program: SHELL.to_owned(),
-            args: vec!["-c".to_owned(), text],
-        })
+        Ok(CommandLine { program: SHELL.to_owned(), args: vec!["-c".to_owned(), text] })
     }
 
     async fn carry_out(cx: &Ctx, line: CommandLine, options: RunOptions) -> Result<Value, OpError> {
@@ -224,10 +219,8 @@ mod operations {
     /// Refuses pids that no script has a reason to signal.
     fn own_business(pid: u32) -> Result<u32, OpError> {
         match pid {
-            0 | 1 => Err(
-                OpError::invalid(format!("process {pid} is not a script's to signal"))
-                    .hint("to reboot or shut down, use the operations of `host`"),
-            ),
+            0 | 1 => Err(OpError::invalid(format!("process {pid} is not a script's to signal"))
+                .hint("to reboot or shut down, use the operations of `host`")),
             pid if pid == std::process::id() => {
                 Err(OpError::invalid("that is hob itself").hint("to end this run, use `fail` or return"))
             }

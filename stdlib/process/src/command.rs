@@ -107,10 +107,7 @@ impl FromValue for CommandLine {
                 let words = items.into_iter().enumerate().map(|(at, item)| {
                     scalar_text(&item).ok_or_else(|| {
                         refuse(
-                            format!(
-                                "item {at}: expected a string or a number, got {}",
-                                item.type_name()
-                            ),
+                            format!("item {at}: expected a string or a number, got {}", item.type_name()),
                             "",
                         )
                     })
@@ -120,17 +117,11 @@ impl FromValue for CommandLine {
             other => return Err(Mismatch::of::<Self>(&other)),
         };
         if words.iter().any(|word| word.contains('\0')) {
-            return Err(refuse(
-                "a command has no NUL character".to_owned(),
-                "give binary data as `stdin`",
-            ));
+            return Err(refuse("a command has no NUL character".to_owned(), "give binary data as `stdin`"));
         }
         let mut words = words.into_iter();
         match words.next() {
-            Some(program) if !program.is_empty() => Ok(Self {
-                program,
-                args: words.collect(),
-            }),
+            Some(program) if !program.is_empty() => Ok(Self { program, args: words.collect() }),
             _ => Err(refuse(
                 "the command is empty".to_owned(),
                 "write [\"program\", \"argument\", …] or \"program argument …\"",
@@ -232,10 +223,7 @@ pub fn command(cx: &Ctx, line: CommandLine, options: &RunOptions) -> Result<Comm
     };
     let env = environment(cx, options.env.as_ref())?;
     let bytes: usize = line.args.iter().map(String::len).sum::<usize>()
-        + env
-            .iter()
-            .map(|(k, v)| k.len() + v.as_ref().map_or(0, String::len))
-            .sum::<usize>();
+        + env.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, String::len)).sum::<usize>();
     if bytes > ARGUMENTS_BYTES_MAX {
         return Err(OpError::invalid(format!(
             "arguments and environment have {bytes} bytes, more than {ARGUMENTS_BYTES_MAX}"
@@ -271,23 +259,17 @@ fn environment(
     let mut env: BTreeMap<String, Option<String>> = handed.collect();
     for (name, value) in given.into_iter().flatten() {
         if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(OpError::invalid(format!(
-                "option `env`: `{name}` cannot be the name of a variable"
-            )));
+            return Err(OpError::invalid(format!("option `env`: `{name}` cannot be the name of a variable")));
         }
         let text = match value {
             Value::Unit => None,
-            other => Some(
-                scalar_text(other)
-                    .filter(|text| !text.contains('\0'))
-                    .ok_or_else(|| {
-                        OpError::invalid(format!(
-                            "option `env`: `{name}`: expected a text, got {}",
-                            other.type_name()
-                        ))
-                        .hint("variables are texts without NUL, numbers or truth values")
-                    })?,
-            ),
+            other => Some(scalar_text(other).filter(|text| !text.contains('\0')).ok_or_else(|| {
+                OpError::invalid(format!(
+                    "option `env`: `{name}`: expected a text, got {}",
+                    other.type_name()
+                ))
+                .hint("variables are texts without NUL, numbers or truth values")
+            })?),
         };
         env.insert(name.clone(), text);
     }

@@ -43,20 +43,13 @@ impl Reply {
 
     /// A program that writes this to stderr and ends with `code`.
     pub fn failure(code: i32, stderr: impl Into<Vec<u8>>) -> Self {
-        Self {
-            stderr: stderr.into(),
-            ending: Ending::Exited(code),
-            ..Self::success("")
-        }
+        Self { stderr: stderr.into(), ending: Ending::Exited(code), ..Self::success("") }
     }
 
     /// A program that never ends by itself.
     #[must_use]
     pub fn hanging() -> Self {
-        Self {
-            duration: None,
-            ..Self::success("")
-        }
+        Self { duration: None, ..Self::success("") }
     }
 }
 
@@ -86,14 +79,10 @@ impl Fake {
     pub fn new() -> Self {
         Self(Arc::default())
             .program("echo", |command| Reply::success(command.args.join(" ") + "\n"))
-            .program("cat", |command| {
-                Reply::success(command.stdin.clone().unwrap_or_default())
-            })
+            .program("cat", |command| Reply::success(command.stdin.clone().unwrap_or_default()))
             .program("true", |_| Reply::success(""))
             .program("false", |_| Reply::failure(1, ""))
-            .program("pwd", |command| {
-                Reply::success(format!("{}\n", command.cwd.display()))
-            })
+            .program("pwd", |command| Reply::success(format!("{}\n", command.cwd.display())))
             .program("printenv", printenv)
             .program("sleep", sleep)
     }
@@ -152,12 +141,7 @@ fn sleep(command: &Command) -> Reply {
 }
 
 fn printenv(command: &Command) -> Reply {
-    let found = command
-        .args
-        .first()
-        .and_then(|name| command.env.get(name))
-        .cloned()
-        .flatten();
+    let found = command.args.first().and_then(|name| command.env.get(name)).cloned().flatten();
     found.map_or_else(|| Reply::failure(1, ""), |value| Reply::success(value + "\n"))
 }
 
@@ -166,10 +150,8 @@ impl ProcessPort for Fake {
         let fake = self.clone();
         Box::pin(async move {
             let reply = fake.begin(&command)?;
-            let (mut stdout, mut stderr) = (
-                Capture::new(command.output_bytes_max),
-                Capture::new(command.output_bytes_max),
-            );
+            let (mut stdout, mut stderr) =
+                (Capture::new(command.output_bytes_max), Capture::new(command.output_bytes_max));
             stdout.push(&reply.stdout);
             match command.combine {
                 true => stdout.push(&reply.stderr),
@@ -186,11 +168,7 @@ impl ProcessPort for Fake {
                 }
             };
             Ok(Finished {
-                ending: if cut.is_some() {
-                    Ending::Signalled(SIGTERM)
-                } else {
-                    reply.ending
-                },
+                ending: if cut.is_some() { Ending::Signalled(SIGTERM) } else { reply.ending },
                 duration: cut.and(command.timeout).or(reply.duration).unwrap_or_default(),
                 cut,
                 stdout,
@@ -201,20 +179,12 @@ impl ProcessPort for Fake {
     }
 
     fn list(&self) -> Result<Vec<Process>, OpError> {
-        Ok(self
-            .state()
-            .processes
-            .iter()
-            .map(|(process, _)| process.clone())
-            .collect())
+        Ok(self.state().processes.iter().map(|(process, _)| process.clone()).collect())
     }
 
     fn alive(&self, key: &str) -> Result<Vec<u32>, OpError> {
         let state = self.state();
-        let of_key = state
-            .processes
-            .iter()
-            .filter(|(_, effect)| effect.as_deref() == Some(key));
+        let of_key = state.processes.iter().filter(|(_, effect)| effect.as_deref() == Some(key));
         Ok(of_key.map(|(process, _)| process.pid).collect())
     }
 
@@ -230,10 +200,7 @@ impl ProcessPort for Fake {
         let mut state = self.state();
         let is_meant = |process: &Process| process.pid == pid && process.identity == identity;
         let there = state.processes.iter().any(|(process, _)| is_meant(process));
-        if matches!(
-            signal,
-            Known::SIGTERM | Known::SIGKILL | Known::SIGINT | Known::SIGQUIT
-        ) {
+        if matches!(signal, Known::SIGTERM | Known::SIGKILL | Known::SIGINT | Known::SIGQUIT) {
             state.processes.retain(|(process, _)| !is_meant(process));
         }
         Ok(there)

@@ -21,6 +21,7 @@ pub use port::ProcessPort;
 
 /// Plugs in the processes of this machine. It looks at hob's own environment, of which programs get five variables.
 pub fn install(ports: &mut hob_primitive::Ports) {
-    let environ = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let environ =
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     ports.insert::<dyn ProcessPort>(std::sync::Arc::new(live::Live::new(environ)));
 }

@@ -47,12 +47,9 @@ impl Live {
     /// An adapter for a hob that was itself started with this environment; programs get `PATH`, `HOME`, `USER`, `LANG`
     /// and `TZ` of it and nothing else.
     pub fn new(environ: impl IntoIterator<Item = (String, String)>) -> Self {
-        let kept = environ
-            .into_iter()
-            .filter(|(name, _)| BASE_VARIABLES.contains(&name.as_str()));
+        let kept = environ.into_iter().filter(|(name, _)| BASE_VARIABLES.contains(&name.as_str()));
         let mut base: BTreeMap<String, String> = kept.collect();
-        base.entry("PATH".to_owned())
-            .or_insert_with(|| PATH_DEFAULT.to_owned());
+        base.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
         Self { base: Arc::new(base) }
     }
 }
@@ -76,11 +73,7 @@ impl ProcessPort for Live {
     }
 
     fn alive(&self, key: &str) -> Result<Vec<u32>, OpError> {
-        Ok(Members::of_effect(key)
-            .find()?
-            .into_iter()
-            .map(|found| found.pid)
-            .collect())
+        Ok(Members::of_effect(key).find()?.into_iter().map(|found| found.pid).collect())
     }
 
     fn identity(&self, pid: u32) -> Result<Option<String>, OpError> {
@@ -111,10 +104,8 @@ impl ProcessPort for Live {
             handle.signal(rustix::process::Signal::KILL)?;
             match handle.gone_within(KILL_WAIT).await {
                 true => Ok(true),
-                false => Err(
-                    OpError::failed(format!("process {pid} does not go away after SIGKILL"))
-                        .hint("it hangs in the kernel, often on a dead disk or network file system"),
-                ),
+                false => Err(OpError::failed(format!("process {pid} does not go away after SIGKILL"))
+                    .hint("it hangs in the kernel, often on a dead disk or network file system")),
             }
         })
     }
@@ -142,14 +133,7 @@ fn start(base: &BTreeMap<String, String>, command: &Command) -> Result<Started, 
     let guard = SessionGuard::new(pid, &command.key);
     let exit = session::pidfd(pid)?;
     let streams = pipes.start(child.stdin.take(), command)?;
-    Ok(Started {
-        child,
-        pid,
-        exit,
-        streams,
-        guard,
-        begun,
-    })
+    Ok(Started { child, pid, exit, streams, guard, begun })
 }
 
 /// Everything that can fail before the program runs.
@@ -171,14 +155,7 @@ async fn supervise(
     command: Command,
     dropped: CancellationToken,
 ) -> Result<Finished, OpError> {
-    let Started {
-        mut child,
-        pid,
-        exit,
-        streams,
-        guard,
-        begun,
-    } = started;
+    let Started { mut child, pid, exit, streams, guard, begun } = started;
     let cut = tokio::select! {
         biased;
         _ = exit.readable() => None,
@@ -213,14 +190,7 @@ async fn supervise(
     let overflown =
         command.on_overflow == OnOverflow::Fail && (stdout.is_truncated() || stderr.is_truncated());
     let cut = cut.or_else(|| overflown.then_some(Cut::Overflow));
-    Ok(Finished {
-        ending: ending(status),
-        cut,
-        stdout,
-        stderr,
-        duration,
-        left,
-    })
+    Ok(Finished { ending: ending(status), cut, stdout, stderr, duration, left })
 }
 
 async fn after(timeout: Option<Duration>) {

@@ -27,10 +27,7 @@ impl Capture {
     /// An empty one that keeps the first `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
-        Self {
-            bytes_max,
-            ..Self::default()
-        }
+        Self { bytes_max, ..Self::default() }
     }
 
     /// Takes the next bytes.
@@ -182,10 +179,7 @@ impl Finished {
             .detail("stderr", self.stderr.tail());
         match self.left.is_empty() {
             true => error,
-            false => error.detail(
-                "left",
-                self.left.iter().map(|pid| Value::from(*pid)).collect::<Vec<_>>(),
-            ),
+            false => error.detail("left", self.left.iter().map(|pid| Value::from(*pid)).collect::<Vec<_>>()),
         }
     }
 }

@@ -94,15 +94,9 @@ impl hob_primitive::FromValue for Signal {
     fn from_value(value: hob_model::Value) -> Result<Self, hob_primitive::Mismatch> {
         let text = String::from_value(value)?;
         let name = text.to_uppercase();
-        let full = if name.starts_with("SIG") {
-            name
-        } else {
-            format!("SIG{name}")
-        };
+        let full = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
         full.parse().map(Self).map_err(|_| {
-            let known: Vec<&str> = nix::sys::signal::Signal::iterator()
-                .map(|s| &s.as_str()[3..])
-                .collect();
+            let known: Vec<&str> = nix::sys::signal::Signal::iterator().map(|s| &s.as_str()[3..]).collect();
             hob_primitive::Mismatch::choice(text.to_uppercase().trim_start_matches("SIG"), &known)
         })
     }
@@ -111,8 +105,6 @@ impl hob_primitive::FromValue for Signal {
 /// The name of a signal: `SIGKILL`; a number where it has none.
 #[must_use]
 pub fn signal_name(number: i32) -> String {
-    nix::sys::signal::Signal::try_from(number).map_or_else(
-        |_| format!("signal {number}"),
-        |signal| signal.as_str().to_owned(),
-    )
+    nix::sys::signal::Signal::try_from(number)
+        .map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
 }

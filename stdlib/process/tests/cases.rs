@@ -10,10 +10,7 @@ use serde_json::{Value as Json, json};
 
 fn adapters() -> [(&'static str, Arc<dyn ProcessPort>); 2] {
     let path = ("PATH".to_owned(), "/usr/bin:/bin".to_owned());
-    [
-        ("fake", Arc::new(Fake::new())),
-        ("live", Arc::new(Live::new([path]))),
-    ]
+    [("fake", Arc::new(Fake::new())), ("live", Arc::new(Live::new([path])))]
 }
 
 /// Runs a case in both worlds.
@@ -28,10 +25,7 @@ fn call(harness: &Harness, name: &str, args: Json) -> Result<Value, OpError> {
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value
-        .get(key)
-        .and_then(Value::as_str)
-        .unwrap_or_else(|| panic!("no text `{key}` in {value:?}"))
+    value.get(key).and_then(Value::as_str).unwrap_or_else(|| panic!("no text `{key}` in {value:?}"))
 }
 
 #[test]
@@ -60,37 +54,19 @@ fn wrong_arguments_are_refused_before_anything_happens() {
             (json!([[]]), "the command is empty"),
             (json!(["  "]), "the command is empty"),
             (json!([[""]]), "the command is empty"),
-            (
-                json!([["echo", {}]]),
-                "item 1: expected a string or a number, got map",
-            ),
+            (json!([["echo", {}]]), "item 1: expected a string or a number, got map"),
             (json!([["echo", "a\u{0}b"]]), "no NUL"),
             (json!(["echo 'open"]), "a quote in the command is not closed"),
             (json!(["ls | wc"]), "`|` means nothing without a shell"),
             (json!(["make 2>&1"]), "`2>&1` means nothing without a shell"),
             (json!([1]), "expected string or array, got int"),
-            (
-                json!([["true"], {"umask": 22}]),
-                "expected a mode, got the number 22",
-            ),
+            (json!([["true"], {"umask": 22}]), "expected a mode, got the number 22"),
             (json!([["true"], {"output_limit": "2G"}]), "more than 1073741824"),
             (json!([["true"], {"grace": "1h"}]), "longer than 10m"),
-            (
-                json!([["true"], {"env": {"A=B": "c"}}]),
-                "cannot be the name of a variable",
-            ),
-            (
-                json!([["true"], {"env": {"A": ["c"]}}]),
-                "`A`: expected a text, got array",
-            ),
-            (
-                json!([["true"], {"environment": {}}]),
-                "unknown option `environment`",
-            ),
-            (
-                json!([["true"], {"on_overflow": "drop"}]),
-                "\"drop\" is none of cut, fail",
-            ),
+            (json!([["true"], {"env": {"A=B": "c"}}]), "cannot be the name of a variable"),
+            (json!([["true"], {"env": {"A": ["c"]}}]), "`A`: expected a text, got array"),
+            (json!([["true"], {"environment": {}}]), "unknown option `environment`"),
+            (json!([["true"], {"on_overflow": "drop"}]), "\"drop\" is none of cut, fail"),
         ] {
             let error = call(&harness, "process::run", args.clone()).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Invalid, "{world}: {args}");
@@ -127,11 +103,7 @@ fn a_program_that_is_not_there() {
             let error = call(&harness, "process::run", json!([[cmd]])).unwrap_err();
             assert_eq!(error.kind, ErrorKind::NotFound, "{world}");
             assert!(error.nothing_happened, "{world}");
-            assert!(
-                error.message.contains("no-such-program"),
-                "{world}: {}",
-                error.message
-            );
+            assert!(error.message.contains("no-such-program"), "{world}: {}", error.message);
         }
     });
 }
@@ -145,20 +117,12 @@ fn input() {
         assert_eq!(text(&it, "stdout"), "", "{world}: without input there is none");
 
         let bytes = vec![0, 255, 10];
-        let options = |binary| {
-            Value::map([
-                ("stdin", Value::Blob(bytes.clone())),
-                ("binary", Value::Bool(binary)),
-            ])
-        };
+        let options =
+            |binary| Value::map([("stdin", Value::Blob(bytes.clone())), ("binary", Value::Bool(binary))]);
         let cat = || Value::from(vec!["cat".to_owned()]);
-        let it = harness
-            .call_values(&primitive(), "process::run", vec![cat(), options(true)])
-            .unwrap();
+        let it = harness.call_values(&primitive(), "process::run", vec![cat(), options(true)]).unwrap();
         assert_eq!(it.get("stdout"), Some(&Value::Blob(bytes.clone())), "{world}");
-        let it = harness
-            .call_values(&primitive(), "process::run", vec![cat(), options(false)])
-            .unwrap();
+        let it = harness.call_values(&primitive(), "process::run", vec![cat(), options(false)]).unwrap();
         assert_eq!(text(&it, "stdout"), "\0\u{fffd}\n", "{world}");
     });
 }
@@ -166,10 +130,7 @@ fn input() {
 #[test]
 fn environment_and_directory() {
     both(|world, harness| {
-        let harness = harness
-            .env("HANDED", "over")
-            .env("DOUBLE", "handed")
-            .key("effect-1");
+        let harness = harness.env("HANDED", "over").env("DOUBLE", "handed").key("effect-1");
         let env =
             json!({"GIVEN": "here", "NUMBER": 7, "DOUBLE": "given", "HOB_EFFECT": "forged", "HANDED": null});
         for (name, expected) in [
@@ -180,12 +141,9 @@ fn environment_and_directory() {
             ("HANDED", None),
             ("CARGO_MANIFEST_DIR", None), // hob's own environment is not inherited
         ] {
-            let it = call(
-                &harness,
-                "process::run",
-                json!([["printenv", name], {"env": env, "check": false}]),
-            )
-            .unwrap();
+            let it =
+                call(&harness, "process::run", json!([["printenv", name], {"env": env, "check": false}]))
+                    .unwrap();
             assert_eq!(text(&it, "stdout"), expected.unwrap_or(""), "{world}: {name}");
         }
         let it = call(&harness, "process::run", json!([["printenv", "HANDED"]])).unwrap();
@@ -194,11 +152,7 @@ fn environment_and_directory() {
         let sub = harness.dir().join("sub");
         std::fs::create_dir(&sub).unwrap();
         let it = call(&harness, "process::run", json!([["pwd"]])).unwrap();
-        assert_eq!(
-            text(&it, "stdout"),
-            format!("{}\n", harness.dir().display()),
-            "{world}"
-        );
+        assert_eq!(text(&it, "stdout"), format!("{}\n", harness.dir().display()), "{world}");
         let it = call(&harness, "process::run", json!([["pwd"], {"cwd": "sub"}])).unwrap();
         assert_eq!(text(&it, "stdout"), format!("{}\n", sub.display()), "{world}");
     });
@@ -219,11 +173,7 @@ fn output_past_the_limit() {
         let big = "x".repeat(300_000);
         let error = run(json!({"stdin": big, "output_limit": "64K", "on_overflow": "fail"})).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Failed, "{world}");
-        assert!(
-            error.message.starts_with("cat wrote more than"),
-            "{world}: {}",
-            error.message
-        );
+        assert!(error.message.starts_with("cat wrote more than"), "{world}: {}", error.message);
         assert!(error.hint.unwrap().contains("output_limit"), "{world}");
     });
 }
@@ -234,11 +184,7 @@ fn its_time_is_over() {
         let harness = harness.timeout(Duration::from_millis(50));
         let error = call(&harness, "process::run", json!([["sleep", "1000"]])).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Timeout, "{world}: {error:?}");
-        assert_eq!(
-            error.details.get("signal").and_then(Value::as_str),
-            Some("SIGTERM"),
-            "{world}"
-        );
+        assert_eq!(error.details.get("signal").and_then(Value::as_str), Some("SIGTERM"), "{world}");
         assert!(!error.nothing_happened, "{world}");
     });
 }
@@ -255,18 +201,9 @@ fn a_cancelled_run() {
 #[test]
 fn nobody_signals_init_or_hob_or_the_dead() {
     both(|world, harness| {
-        for (pid, kind) in [
-            (0, None),
-            (1, None),
-            (std::process::id(), None),
-            (4_000_000, Some(false)),
-        ] {
+        for (pid, kind) in [(0, None), (1, None), (std::process::id(), None), (4_000_000, Some(false))] {
             for name in ["process::signal", "process::stop"] {
-                let args = if name == "process::signal" {
-                    json!([pid, "hup"])
-                } else {
-                    json!([pid])
-                };
+                let args = if name == "process::signal" { json!([pid, "hup"]) } else { json!([pid]) };
                 match (call(&harness, name, args), kind) {
                     (Err(error), None) => assert_eq!(error.kind, ErrorKind::Invalid, "{world} {name} {pid}"),
                     (Ok(value), Some(there)) => assert_eq!(value, Value::Bool(there), "{world} {name} {pid}"),
@@ -287,11 +224,6 @@ fn a_dry_run_goes_on_with_success() {
         let model = operation.model.expect("run and shell are modelled");
         let args = operation.read_args(vec![Value::from("rm -rf /")]);
         let it = model(&harness.context(Value::Unit), args).unwrap();
-        assert_eq!(
-            (it.get("code"), text(&it, "stdout")),
-            (Some(&Value::Int(0)), ""),
-            "{}",
-            operation.name
-        );
+        assert_eq!((it.get("code"), text(&it, "stdout")), (Some(&Value::Int(0)), ""), "{}", operation.name);
     }
 }

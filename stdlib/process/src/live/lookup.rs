@@ -39,10 +39,8 @@ pub(super) fn identity(
         _ => (own.0, Some(own.1)),
     };
     let gid = gid.or(account_gid).ok_or_else(|| {
-        OpError::invalid(format!(
-            "user {uid} has no entry in the user database, so its group is not known"
-        ))
-        .hint("give `group` too")
+        OpError::invalid(format!("user {uid} has no entry in the user database, so its group is not known"))
+            .hint("give `group` too")
     })?;
     if (uid, gid) == own {
         return Ok(None);
@@ -130,10 +128,9 @@ pub(super) fn program(command: &Command, path: &str) -> Result<PathBuf, OpError>
     if name.contains('/') {
         let file = command.cwd.join(name);
         return match std::fs::metadata(&file) {
-            Ok(meta) if meta.is_dir() => Err(OpError::invalid(format!(
-                "{} is a directory, not a program",
-                file.display()
-            ))),
+            Ok(meta) if meta.is_dir() => {
+                Err(OpError::invalid(format!("{} is a directory, not a program", file.display())))
+            }
             Ok(meta) if meta.permissions().mode() & 0o111 == 0 => Err(not_executable(&file)),
             Ok(_) => Ok(file),
             Err(error) => Err(OpError::io(&error, file.display())),
@@ -152,10 +149,8 @@ pub(super) fn program(command: &Command, path: &str) -> Result<PathBuf, OpError>
         Some(file) => Err(not_executable(&file)),
         None if name.contains(' ') => Err(OpError::not_found(format!("there is no program `{name}`"))
             .hint("give program and arguments as separate items of the array")),
-        None => Err(
-            OpError::not_found(format!("there is no program `{name}` in {path}"))
-                .hint("install it, give its full path, or set `env: #{ PATH: … }`"),
-        ),
+        None => Err(OpError::not_found(format!("there is no program `{name}` in {path}"))
+            .hint("install it, give its full path, or set `env: #{ PATH: … }`")),
     }
 }
 
@@ -167,14 +162,8 @@ fn not_executable(file: &Path) -> OpError {
 fn check_cwd(cwd: &Path) -> Result<(), OpError> {
     match std::fs::metadata(cwd) {
         Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(_) => Err(OpError::invalid(format!(
-            "the working directory {} is not a directory",
-            cwd.display()
-        ))),
-        Err(error) => Err(OpError::io(
-            &error,
-            format!("the working directory {}", cwd.display()),
-        )),
+        Ok(_) => Err(OpError::invalid(format!("the working directory {} is not a directory", cwd.display()))),
+        Err(error) => Err(OpError::io(&error, format!("the working directory {}", cwd.display()))),
     }
 }
 
@@ -187,10 +176,10 @@ pub(super) fn spawn_error(error: &io::Error, program: &Path, command: &Command) 
             OpError::invalid(format!("{shown} is not a program that this machine can run"))
                 .hint("a script needs a first line such as `#!/bin/sh`")
         }
-        Some(rustix::io::Errno::NOENT) => OpError::not_found(format!(
-            "the interpreter or loader that {shown} asks for is not there"
-        ))
-        .hint("look at its first line (`#!…`), or at `ldd` of it"),
+        Some(rustix::io::Errno::NOENT) => {
+            OpError::not_found(format!("the interpreter or loader that {shown} asks for is not there"))
+                .hint("look at its first line (`#!…`), or at `ldd` of it")
+        }
         Some(rustix::io::Errno::TOOBIG) => {
             OpError::invalid(format!("{} has too many or too long arguments", command.program))
                 .hint("give large input as `stdin`")

@@ -33,26 +33,17 @@ pub(super) struct Found {
 impl Members {
     /// Those of the session that `leader` leads, and of its process group.
     pub(super) fn of_session(leader: u32) -> Self {
-        Self {
-            session: i32::try_from(leader).ok(),
-            effect: None,
-        }
+        Self { session: i32::try_from(leader).ok(), effect: None }
     }
 
     /// Those that an effect started.
     pub(super) fn of_effect(key: &str) -> Self {
-        Self {
-            session: None,
-            effect: Some(format!("{EFFECT_VARIABLE}={key}")),
-        }
+        Self { session: None, effect: Some(format!("{EFFECT_VARIABLE}={key}")) }
     }
 
     /// And those that an effect started.
     pub(super) fn or_effect(self, key: &str) -> Self {
-        Self {
-            session: self.session,
-            ..Self::of_effect(key)
-        }
+        Self { session: self.session, ..Self::of_effect(key) }
     }
 
     /// Those that live now; hob itself is never among them.
@@ -68,22 +59,17 @@ impl Members {
     }
 
     fn includes(&self, entry: &ProcEntry, stat: &Stat) -> bool {
-        self.session
-            .is_some_and(|leader| stat.session == leader || stat.pgrp == leader)
-            || self
-                .effect
-                .as_deref()
-                .is_some_and(|mark| has_variable(entry, mark))
+        self.session.is_some_and(|leader| stat.session == leader || stat.pgrp == leader)
+            || self.effect.as_deref().is_some_and(|mark| has_variable(entry, mark))
     }
 }
 
 /// Whether a process was started with `mark` (`NAME=value`) in its environment; `false` where that may not be seen.
 fn has_variable(entry: &ProcEntry, mark: &str) -> bool {
     let (name, value) = mark.split_once('=').unwrap_or((mark, ""));
-    entry.environ().is_ok_and(|env| {
-        env.get(OsStr::new(name))
-            .is_some_and(|found| found.as_bytes() == value.as_bytes())
-    })
+    entry
+        .environ()
+        .is_ok_and(|env| env.get(OsStr::new(name)).is_some_and(|found| found.as_bytes() == value.as_bytes()))
 }
 
 /// Whether a process group of which the leader was waited for still has members.
@@ -216,11 +202,7 @@ pub(super) struct SessionGuard {
 
 impl SessionGuard {
     pub(super) fn new(leader: u32, key: &str) -> Self {
-        Self {
-            leader,
-            key: key.to_owned(),
-            armed: true,
-        }
+        Self { leader, key: key.to_owned(), armed: true }
     }
 
     pub(super) fn disarm(mut self) {

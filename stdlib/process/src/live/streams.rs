@@ -48,12 +48,7 @@ impl Pipes {
             let pipe = Receiver::from_owned_fd(OwnedFd::from(pipe));
             let pipe = pipe.map_err(|error| OpError::io(&error, "a pipe"))?;
             let told = matches!(command.on_overflow, OnOverflow::Fail).then(|| Arc::clone(&overflow));
-            Ok(tokio::spawn(read_all(
-                pipe,
-                Capture::new(command.output_bytes_max),
-                told,
-                enough.clone(),
-            )))
+            Ok(tokio::spawn(read_all(pipe, Capture::new(command.output_bytes_max), told, enough.clone())))
         };
         let input = stdin.zip(command.stdin.clone());
         Ok(Streams {

@@ -24,11 +24,7 @@ fn what_ignores_sigterm_gets_sigkill_after_the_grace() {
     let error = shell(&harness, deaf, json!({"grace": "200ms"})).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Timeout);
     assert_eq!(text(&error.details, "signal"), "SIGKILL");
-    assert_eq!(
-        text(&error.details, "stdout"),
-        "ready\n",
-        "what it wrote before is told"
-    );
+    assert_eq!(text(&error.details, "stdout"), "ready\n", "what it wrote before is told");
     assert_eq!(alive(&harness), Vec::<u32>::new());
 }
 
@@ -37,14 +33,8 @@ fn a_stopped_process_is_ended_too() {
     let harness = world().timeout(Duration::from_millis(200));
     let begun = Instant::now();
     let error = shell(&harness, "kill -STOP $$", json!({})).unwrap_err();
-    assert_eq!(
-        (error.kind, text(&error.details, "signal").as_str()),
-        (ErrorKind::Timeout, "SIGTERM")
-    );
-    assert!(
-        begun.elapsed() < Duration::from_secs(8),
-        "it did not wait for the grace"
-    );
+    assert_eq!((error.kind, text(&error.details, "signal").as_str()), (ErrorKind::Timeout, "SIGTERM"));
+    assert!(begun.elapsed() < Duration::from_secs(8), "it did not wait for the grace");
 }
 
 #[test]
@@ -52,9 +42,7 @@ fn a_caller_that_goes_away_leaves_nothing_running() {
     let harness = world();
     let primitive = primitive();
     let operation = &primitive.operations[1];
-    let hob_primitive::Handler::Async(handler) = operation.handler else {
-        panic!("run is async")
-    };
+    let hob_primitive::Handler::Async(handler) = operation.handler else { panic!("run is async") };
     let args = operation.read_args(vec![Value::from("sleep 1007 & sleep 1008")]);
     let future = handler(harness.context(Value::Unit), args);
     let task = harness.runtime().spawn(future);
@@ -69,13 +57,9 @@ fn the_end_of_hob_leaves_nothing_running() {
     let key = harness.context(Value::Unit).key().to_owned();
     let primitive = primitive();
     let operation = &primitive.operations[1];
-    let hob_primitive::Handler::Async(handler) = operation.handler else {
-        panic!("run is async")
-    };
+    let hob_primitive::Handler::Async(handler) = operation.handler else { panic!("run is async") };
     let args = operation.read_args(vec![Value::from("trap '' TERM; sleep 1009 & sleep 1010")]);
-    harness
-        .runtime()
-        .spawn(handler(harness.context(Value::Unit), args));
+    harness.runtime().spawn(handler(harness.context(Value::Unit), args));
     eventually("the start", || live().alive(&key).unwrap().len() == 3);
     drop(harness);
     eventually("the end", || live().alive(&key).unwrap().is_empty());
@@ -86,23 +70,14 @@ fn what_is_left_in_the_session_is_ended_or_kept() {
     let harness = world();
     // It holds the pipes, which must not keep the call from returning.
     let it = shell(&harness, "echo out; sleep 1011 &", json!({})).unwrap();
-    assert_eq!(
-        (text(&it, "stdout").as_str(), it.get("left")),
-        ("out\n", Some(&Value::Array(vec![])))
-    );
+    assert_eq!((text(&it, "stdout").as_str(), it.get("left")), ("out\n", Some(&Value::Array(vec![]))));
     assert_eq!(alive(&harness), Vec::<u32>::new());
 
     let it = shell(&harness, "echo out; sleep 1012 &", json!({"background": "keep"})).unwrap();
     let left = alive(&harness);
-    assert_eq!(
-        it.get("left"),
-        Some(&Value::Array(left.iter().map(|pid| Value::from(*pid)).collect()))
-    );
+    assert_eq!(it.get("left"), Some(&Value::Array(left.iter().map(|pid| Value::from(*pid)).collect())));
     assert_eq!(left.len(), 1);
-    assert_eq!(
-        harness.call(&primitive(), "process::stop", json!([left[0]])),
-        Ok(Value::Bool(true))
-    );
+    assert_eq!(harness.call(&primitive(), "process::stop", json!([left[0]])), Ok(Value::Bool(true)));
     assert_eq!(alive(&harness), Vec::<u32>::new());
 }
 
@@ -119,10 +94,7 @@ fn a_daemon_that_left_its_session_lives_and_does_not_block() {
     // It is no longer of the session, so its being there is no part of the result, but it is known by its effect.
     eventually("its own session", || alive(&harness).len() == 1);
     for pid in alive(&harness) {
-        assert_eq!(
-            harness.call(&primitive(), "process::stop", json!([pid])),
-            Ok(Value::Bool(true))
-        );
+        assert_eq!(harness.call(&primitive(), "process::stop", json!([pid])), Ok(Value::Bool(true)));
     }
 }
 
@@ -143,10 +115,7 @@ fn no_zombie_stays() {
 fn ended_by_a_signal() {
     let harness = world();
     let it = shell(&harness, "kill -KILL $$", json!({"check": false})).unwrap();
-    assert_eq!(
-        (it.get("code"), text(&it, "signal").as_str()),
-        (Some(&Value::Int(137)), "SIGKILL")
-    );
+    assert_eq!((it.get("code"), text(&it, "signal").as_str()), (Some(&Value::Int(137)), "SIGKILL"));
     let error = shell(&harness, "kill -SEGV $$", json!({})).unwrap_err();
     assert_eq!(error.message, "/bin/sh was ended by SIGSEGV");
 }

@@ -17,10 +17,7 @@ use serde_json::{Value as Json, json};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn live() -> Live {
-    Live::new([(
-        "PATH".to_owned(),
-        std::env::var("PATH").expect("tests have a PATH"),
-    )])
+    Live::new([("PATH".to_owned(), std::env::var("PATH").expect("tests have a PATH"))])
 }
 
 fn world() -> Harness {

@@ -11,27 +11,13 @@ use crate::{PATIENCE, run, shell, text, world};
 fn a_hundred_mebibytes() {
     let harness = world();
     let begun = Instant::now();
-    let it = run(
-        &harness,
-        json!("head -c 104857600 /dev/zero"),
-        json!({"binary": true}),
-    )
-    .unwrap();
-    let Some(Value::Blob(bytes)) = it.get("stdout") else {
-        panic!("no blob")
-    };
-    assert_eq!(
-        (bytes.len(), it.get("stdout_truncated")),
-        (16 * 1024 * 1024, Some(&Value::Bool(true)))
-    );
+    let it = run(&harness, json!("head -c 104857600 /dev/zero"), json!({"binary": true})).unwrap();
+    let Some(Value::Blob(bytes)) = it.get("stdout") else { panic!("no blob") };
+    assert_eq!((bytes.len(), it.get("stdout_truncated")), (16 * 1024 * 1024, Some(&Value::Bool(true))));
     assert!(begun.elapsed() < PATIENCE);
 
     let endless = run(&harness, json!("cat /dev/zero"), json!({"on_overflow": "fail"})).unwrap_err();
-    assert!(
-        endless.message.contains("cat wrote more than 16M"),
-        "{}",
-        endless.message
-    );
+    assert!(endless.message.contains("cat wrote more than 16M"), "{}", endless.message);
 }
 
 #[test]
@@ -41,42 +27,19 @@ fn large_input_and_output_at_once() {
     let it = run(&harness, json!("cat"), json!({"stdin": input})).unwrap();
     assert!(text(&it, "stdout") == input);
     // A program that does not read its input, and one that reads a part.
-    assert_eq!(
-        text(
-            &run(&harness, json!("echo hi"), json!({"stdin": input})).unwrap(),
-            "stdout"
-        ),
-        "hi\n"
-    );
-    assert_eq!(
-        text(
-            &run(&harness, json!("head -c 3"), json!({"stdin": input})).unwrap(),
-            "stdout"
-        ),
-        "012"
-    );
+    assert_eq!(text(&run(&harness, json!("echo hi"), json!({"stdin": input})).unwrap(), "stdout"), "hi\n");
+    assert_eq!(text(&run(&harness, json!("head -c 3"), json!({"stdin": input})).unwrap(), "stdout"), "012");
 }
 
 #[test]
 fn both_streams() {
     let harness = world();
     let it = shell(&harness, "echo 1; echo 2 >&2; echo 3", json!({})).unwrap();
-    assert_eq!(
-        (text(&it, "stdout").as_str(), text(&it, "stderr").as_str()),
-        ("1\n3\n", "2\n")
-    );
+    assert_eq!((text(&it, "stdout").as_str(), text(&it, "stderr").as_str()), ("1\n3\n", "2\n"));
     let it = shell(&harness, "echo 1; echo 2 >&2; echo 3", json!({"combine": true})).unwrap();
-    assert_eq!(
-        (text(&it, "stdout").as_str(), text(&it, "stderr").as_str()),
-        ("1\n2\n3\n", "")
-    );
+    assert_eq!((text(&it, "stdout").as_str(), text(&it, "stderr").as_str()), ("1\n2\n3\n", ""));
 
-    let error = shell(
-        &harness,
-        "echo progress; echo 'no such host' >&2; exit 7",
-        json!({}),
-    )
-    .unwrap_err();
+    let error = shell(&harness, "echo progress; echo 'no such host' >&2; exit 7", json!({})).unwrap_err();
     assert_eq!(error.message, "/bin/sh ended with exit code 7: no such host");
     assert_eq!(
         (text(&error.details, "stdout"), error.details.get("code")),
