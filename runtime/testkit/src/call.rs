@@ -16,9 +16,7 @@ pub struct TestClock(Mutex<Timestamp>);
 
 impl Default for TestClock {
     fn default() -> Self {
-        Self(Mutex::new(
-            "2026-01-02T03:04:05Z".parse().expect("it is RFC 3339"),
-        ))
+        Self(Mutex::new("2026-01-02T03:04:05Z".parse().expect("it is RFC 3339")))
     }
 }
 
@@ -96,10 +94,8 @@ impl Harness {
     pub fn new() -> Self {
         let temp = tempfile::tempdir().expect("tests need a temporary directory");
         let cwd = temp.path().canonicalize().expect("the directory was just made");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKER_THREADS)
-            .enable_all()
-            .build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
         Self {
             ports: Arc::default(),
             clock: Arc::default(),
@@ -120,9 +116,7 @@ impl Harness {
     /// While a context of this harness lives.
     #[must_use]
     pub fn port<P: ?Sized + Send + Sync + 'static>(mut self, adapter: Arc<P>) -> Self {
-        Arc::get_mut(&mut self.ports)
-            .expect("ports are given before the first context")
-            .insert(adapter);
+        Arc::get_mut(&mut self.ports).expect("ports are given before the first context").insert(adapter);
         self
     }
 
@@ -275,10 +269,7 @@ impl Harness {
             noted,
             cancel: self.cancel.clone(),
             progress: Arc::new(move |told| {
-                progress
-                    .lock()
-                    .expect("telling progress does not panic")
-                    .push(told);
+                progress.lock().expect("telling progress does not panic").push(told);
             }),
         })
     }
@@ -308,10 +299,7 @@ impl Harness {
 }
 
 fn find<'a>(primitive: &'a Primitive, name: &str) -> &'a Operation {
-    let found = primitive
-        .operations
-        .iter()
-        .find(|operation| operation.name == name);
+    let found = primitive.operations.iter().find(|operation| operation.name == name);
     found.unwrap_or_else(|| panic!("{} has no operation {name}", primitive.name))
 }
 
