@@ -196,9 +196,9 @@ pub struct UpArgs {
     /// Where the HTTP API and the webhooks listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4620")]
     pub listen: String,
-    /// What happens to services at the end [default: stop from a terminal, else keep]
-    #[arg(long, value_name = "WHAT")]
-    pub on_exit: Option<OnExit>,
+    /// What happens to services at the end
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    pub on_exit: OnExit,
 }
 
 /// A service.

@@ -195,40 +195,25 @@ pub fn up(context: &Context, args: &UpArgs) -> Outcome {
     }
     core.begin()?;
     context.say("ready; Ctrl-C stops");
-    let stopped = wait_for_the_end(&async_core);
-    let stop = match args.on_exit {
-        Some(choice) => choice == OnExit::Stop,
-        None => std::io::stdin().is_terminal() || !stopped.keeps_services(),
-    };
+    wait_for_the_end(&async_core);
+    let stop = args.on_exit == OnExit::Stop;
     context.say(if stop { "stopping services in reverse order" } else { "leaving; services go on" });
     served.end();
     core.end(stop);
     Ok(Exit::Done)
 }
 
-/// Why the process ends.
-enum End {
-    Interrupt,
-    Terminate,
-}
-
-impl End {
-    /// Without a terminal, SIGTERM is how a service manager restarts hob itself: services go on.
-    fn keeps_services(&self) -> bool {
-        matches!(self, Self::Terminate)
-    }
-}
-
-fn wait_for_the_end(core: &AsyncCore) -> End {
+/// Blocks until Ctrl-C or SIGTERM.
+fn wait_for_the_end(core: &AsyncCore) {
     core.runtime().block_on(async {
         let (Ok(mut interrupts), Ok(mut terminations)) =
             (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
         else {
-            return End::Terminate;
+            return;
         };
         tokio::select! {
-            _ = interrupts.recv() => End::Interrupt,
-            _ = terminations.recv() => End::Terminate,
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
         }
-    })
+    });
 }
