@@ -15,6 +15,9 @@
 //! | `public default match debug spawn with shared new …` are reserved | are plain names ([`words`]) |
 //! | reading a missing property gives `()`, an unknown variable fails when reached | both are errors; `m.get("k") ?? default` is the tolerant form |
 //! | limits differ between debug and release builds | [`Limits`], the same in both |
+//!
+//! Rhai weighs an array or a map with all that is nested in it at each call that could change it, so that filling one
+//! costs the square of its length: 10,000 items take 0.07 s, 40,000 a second. That is the price of a limit on memory.
 
 mod basics;
 pub mod callback;
