@@ -9,7 +9,7 @@
 //! | [`graph`] | [`Graph`]: which service waits for which service and tier, and why |
 //! | [`observed`] | [`Observed`]: what a supervisor reports |
 //! | [`plan`] | [`Plan`]: the changes from observed to desired, with their causes and their order |
-//! | [`progress`] | which services may start now, which are blocked, and by what |
+//! | [`mod@progress`] | which services may start now, which are blocked, and by what |
 //! | [`restart`] | when a service that ended is started again |
 
 pub mod declaration;

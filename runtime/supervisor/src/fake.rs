@@ -1,0 +1,175 @@
+//! Processes that exist only in memory: tests say when they end, get ready and write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use hob_model::{OpError, Timestamp};
+use hob_planner::Exit;
+use hob_planner::declaration::Gate;
+
+use crate::port::{
+    LogChunk, LogFrom, LogPosition, Look, OnExit, ProcessId, Running, Spec, Started, Stopped, Supervisor,
+    conflict,
+};
+
+/// The signals that [`Fake::stop`] reports.
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+/// A world of processes without processes. Time passes by waiting: a wait that nothing ends moves the clock on.
+#[derive(Default)]
+pub struct Fake {
+    world: Mutex<World>,
+}
+
+#[derive(Default)]
+struct World {
+    now: Duration,
+    pids: u32,
+    running: BTreeMap<String, Running>,
+    exits: BTreeMap<ProcessId, Exit>,
+    callbacks: Vec<(ProcessId, OnExit)>,
+    not_ready: BTreeSet<String>,
+    stubborn: BTreeSet<String>,
+    refused: BTreeMap<String, OpError>,
+    logs: BTreeMap<String, Vec<String>>,
+}
+
+impl Fake {
+    /// Ends the process of a service. Nothing happens where it does not run.
+    pub fn exit(&self, name: &str, exit: Exit) {
+        let due: Vec<(ProcessId, OnExit)> = {
+            let mut world = self.world();
+            let Some(running) = world.running.remove(name) else { return };
+            world.exits.insert(running.process.clone(), exit);
+            let callbacks = std::mem::take(&mut world.callbacks);
+            let (due, rest) = callbacks.into_iter().partition(|(process, _)| *process == running.process);
+            world.callbacks = rest;
+            due
+        };
+        due.into_iter().for_each(|(_, then)| then(exit));
+    }
+
+    /// Whether the gates of a service hold when they are looked at; they do unless told otherwise.
+    pub fn set_ready(&self, name: &str, ready: bool) {
+        let mut world = self.world();
+        if ready {
+            world.not_ready.remove(name)
+        } else {
+            world.not_ready.insert(name.to_owned())
+        };
+    }
+
+    /// Makes a service ignore SIGTERM.
+    pub fn set_stubborn(&self, name: &str) {
+        self.world().stubborn.insert(name.to_owned());
+    }
+
+    /// Makes every start of a service fail with `error`, until it is `None`.
+    pub fn refuse_start(&self, name: &str, error: Option<OpError>) {
+        let mut world = self.world();
+        match error {
+            Some(error) => world.refused.insert(name.to_owned(), error),
+            None => world.refused.remove(name),
+        };
+    }
+
+    /// Makes a service write a line.
+    pub fn write_line(&self, name: &str, line: &str) {
+        self.world().logs.entry(name.to_owned()).or_default().push(line.to_owned());
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("no code panics while holding this lock")
+    }
+}
+
+impl Supervisor for Fake {
+    fn start(&self, spec: &Spec, key: &str) -> Result<Started, OpError> {
+        let mut world = self.world();
+        if let Some(error) = world.refused.get(&spec.name) {
+            return Err(error.clone());
+        }
+        if let Some(running) = world.running.get(&spec.name) {
+            return match running.key == key {
+                true => Ok(Started { running: running.clone(), adopted: true }),
+                false => Err(conflict(running)),
+            };
+        }
+        world.pids += 1;
+        let process =
+            ProcessId { boot: "fake".to_owned(), pid: world.pids, start_ticks: u64::from(world.pids) };
+        let started = Timestamp::UNIX_EPOCH + world.now;
+        let (name, digest) = (spec.name.clone(), Some(spec.process.digest()));
+        let running = Running { name: name.clone(), process, key: key.to_owned(), digest, started };
+        world.logs.insert(name.clone(), Vec::new());
+        world.running.insert(name, running.clone());
+        Ok(Started { running, adopted: false })
+    }
+
+    fn stop(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
+        let (is_running, is_stubborn) = {
+            let mut world = self.world();
+            let is_stubborn = world.stubborn.contains(name);
+            world.now += if is_stubborn { timeout } else { Duration::ZERO };
+            (world.running.contains_key(name), is_stubborn)
+        };
+        let exit = Exit::Signal(if is_stubborn { SIGKILL } else { SIGTERM });
+        self.exit(name, exit);
+        Ok(match (is_running, is_stubborn) {
+            (false, _) => Stopped::NotRunning,
+            (true, true) => Stopped::Killed(exit),
+            (true, false) => Stopped::Terminated(exit),
+        })
+    }
+
+    fn observe(&self) -> Result<Vec<Running>, OpError> {
+        Ok(self.world().running.values().cloned().collect())
+    }
+
+    fn wait_exit(&self, process: &ProcessId, timeout: Duration) -> Option<Exit> {
+        let mut world = self.world();
+        let is_known = world.running.values().any(|it| it.process == *process);
+        match world.exits.get(process) {
+            Some(exit) => return Some(*exit),
+            None if !is_known => return Some(Exit::Unknown),
+            None => world.now += timeout,
+        }
+        None
+    }
+
+    fn on_exit(&self, process: &ProcessId, then: OnExit) {
+        match self.wait_exit(process, Duration::ZERO) {
+            Some(exit) => then(exit),
+            None => self.world().callbacks.push((process.clone(), then)),
+        }
+    }
+
+    fn read_log(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
+        let world = self.world();
+        let lines = world.logs.get(name).cloned().unwrap_or_default();
+        let first = match from {
+            LogFrom::Start => 0,
+            LogFrom::Tail { lines: count } => lines.len().saturating_sub(count),
+            LogFrom::Position(at) => usize::try_from(at.offset).unwrap_or(usize::MAX).min(lines.len()),
+        };
+        let next = LogPosition { file: 0, offset: lines.len() as u64 };
+        Ok(LogChunk { lines: lines[first..].to_vec(), next, more: false })
+    }
+
+    fn rotate_logs(&self) -> Result<(), OpError> {
+        Ok(())
+    }
+
+    fn look(&self, spec: &Spec, _gate: &Gate, _timeout: Duration) -> Result<Look, OpError> {
+        Ok(match self.world().not_ready.contains(&spec.name) {
+            true => Look::NotYet("it is told not to be".to_owned()),
+            false => Look::Passed,
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.world().now
+    }
+}
