@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
 use tokio::net::UnixStream;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::http::socket::Address;
 use crate::view::problem_of;
@@ -126,25 +127,25 @@ impl Client {
         path: &str,
         mut hear: impl FnMut(&str, Json) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
-        block_on(async {
-            let response = self.send(Method::GET, path, None).await?;
-            if response.status() != StatusCode::OK {
-                return answer(response).await.map(drop);
-            }
-            let mut body = response.into_body();
-            let mut events = Events::default();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| ClientError::Broken(error.to_string()))?;
-                let Ok(data) = frame.into_data() else { continue };
-                events.add(&data)?;
-                while let Some((name, data)) = events.next()? {
-                    if hear(&name, data).is_break() {
-                        return Ok(());
-                    }
+        let runtime = runtime()?;
+        let response = runtime.block_on(self.send(Method::GET, path, None))?;
+        if response.status() != StatusCode::OK {
+            return runtime.block_on(answer(response)).map(drop);
+        }
+        let mut body = response.into_body();
+        let mut events = Events::default();
+        // `hear` is called outside of the runtime, so that it may call this client in its turn.
+        while let Some(frame) = runtime.block_on(body.frame()) {
+            let frame = frame.map_err(|error| ClientError::Broken(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            events.add(&data)?;
+            while let Some((name, data)) = events.next()? {
+                if hear(&name, data).is_break() {
+                    return Ok(());
                 }
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     async fn limited<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
@@ -210,10 +211,14 @@ async fn answer(response: Response<Incoming>) -> Result<Json, ClientError> {
     }
 }
 
-/// Runs a future to its end on a small runtime of its own: a command needs no more.
-fn block_on<T>(future: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    runtime.map_err(|error| ClientError::Broken(error.to_string()))?.block_on(future)
+/// A small runtime: a command needs no more.
+fn runtime() -> Result<Runtime, ClientError> {
+    let built = Builder::new_current_thread().enable_io().enable_time().build();
+    built.map_err(|error| ClientError::Broken(format!("no runtime: {error}")))
+}
+
+fn block_on<T>(call: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    runtime()?.block_on(call)
 }
 
 /// Reads server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>), as hob writes them:

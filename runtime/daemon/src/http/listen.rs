@@ -120,6 +120,7 @@ impl Front {
                 .timer(TokioTimer::new())
                 .header_read_timeout(front.head_read_max)
                 .max_headers(HEADERS_MAX)
+                .max_header_size(HEAD_BYTES_MAX)
                 .max_buf_size(HEAD_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service);
             let mut connection = std::pin::pin!(connection);

@@ -17,6 +17,7 @@ use serde_json::{Value as Json, json};
 use sha2::Sha256;
 
 use super::access::{bearer, same_secret};
+use super::api::runs::row_now;
 use super::app::{App, wrong_method};
 use super::body;
 use super::reply::{Refusal, json_reply};
@@ -197,7 +198,7 @@ async fn last(
         None => {
             let status = app.blocking(move |hub| {
                 hub.runs().journal().wait(ticket)?;
-                Ok(hub.runs().row(run)?.status)
+                Ok(row_now(hub.runs(), run)?.status)
             });
             Ok(goes_on(run, status.await?))
         }

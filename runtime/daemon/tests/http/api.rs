@@ -67,7 +67,7 @@ fn a_run_shows_what_it_did() {
         ("status", json!("succeeded")),
         ("result", json!("a")),
         ("error", Json::Null),
-        ("source", json!("test.rhai:1:1")),
+        ("source", json!("test.rhai:1:8")),
         ("args", json!(["a"])),
         ("seq", json!(1)),
     ] {
@@ -164,9 +164,10 @@ fn runs_are_cancelled_forked_and_begun_again() {
     assert_eq!((&again["status"], &again["entries"][0]["seq"]), (&json!("failed"), &json!(1)));
     let steps = world.start("steps");
     world.rested(&steps);
-    let fork = json!({ "at": "step:two", "set": { "step:one": 10 }, "input": null });
+    let fork = json!({ "at": "step:three", "set": { "step:two": 11 }, "input": null });
     let forked = api.post(&format!("/api/v1/runs/{steps}/fork"), &fork).unwrap();
-    assert_eq!(world.rested(forked["run"].as_str().unwrap())["output"], 12);
+    let forked = world.rested(forked["run"].as_str().unwrap());
+    assert_eq!(forked["output"], 12, "{forked}");
     for (at, status) in [("nonsense", StatusCode::BAD_REQUEST), ("77", StatusCode::NOT_FOUND)] {
         let fork = json!({ "at": at });
         assert_eq!(refused(api.post(&format!("/api/v1/runs/{steps}/fork"), &fork)).0, status, "{at}");

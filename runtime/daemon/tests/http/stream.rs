@@ -48,18 +48,27 @@ fn a_run_is_followed_to_its_end() {
 #[test]
 fn a_failure_is_told_with_its_place() {
     let world = World::default();
+    let run = world.start("broken");
+    let heard = hear(&world, &format!("/api/v1/runs/{run}/logs?follow=true"), |_, _| {
+        world.door.open();
+        false
+    });
+    let [.., (problem, told), (end, _)] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!((problem.as_str(), end.as_str()), ("problem", "end"));
+    assert_eq!((&told["code"], &told["spans"][0]["line"]), (&json!("HOB-0201"), &json!(2)), "{told}");
+}
+
+#[test]
+fn a_follower_may_act_on_what_it_hears() {
+    let world = World::default();
     let run = world.start("approve");
-    let path = format!("/api/v1/runs/{run}/logs?follow=true");
-    let heard = hear(&world, &path, |name, data| {
+    let heard = hear(&world, &format!("/api/v1/runs/{run}/logs?follow=true"), |name, data| {
         if name == "status" && data["status"] == "waiting" {
             world.api().post(&format!("/api/v1/runs/{run}/cancel"), &json!({})).unwrap();
         }
         false
     });
     assert_eq!(heard.last().unwrap().1["status"], "cancelled");
-    let run = world.start("slow");
-    let heard = hear(&world, &format!("/api/v1/runs/{run}/logs?follow=true"), |name, _| name == "log");
-    assert_eq!(heard.last().unwrap().1["message"], "before");
 }
 
 #[test]

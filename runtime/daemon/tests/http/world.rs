@@ -75,6 +75,7 @@ const WORKFLOWS: &[(&str, &str)] = &[
     ("signal", r#"log::info("waiting"); wait_signal("go")"#),
     ("approve", r#"approve("deploy?")"#),
     ("slow", r#"log::info("before"); world::pass(); log::warn("after"); 7"#),
+    ("broken", "world::pass();\nthrow \"broken\""),
     ("nan", "0.0 / 0.0"),
     ("carry", r#"if input.get("n") == () { carry(#{ n: 1 }) } 1"#),
 ];

@@ -5,6 +5,7 @@ use hob_model::{Position, RunId, RunOwner, Value};
 use hob_runs::{Fork, RunChoice};
 use serde_json::json;
 
+use super::runs::row_now;
 use crate::http::query::{Args, value_of};
 use crate::http::reply::Refusal;
 use crate::http::route::{Call, ok};
@@ -23,7 +24,7 @@ async fn act(
 ) -> Reply {
     let acted = call.with_run(move |hub, run| {
         command(hub, run)?;
-        Ok(run_view(&hub.runs().row(run)?))
+        Ok(run_view(&row_now(hub.runs(), run)?))
     });
     Ok(ok(&acted.await?))
 }
@@ -56,7 +57,7 @@ pub(super) async fn retry(call: Call) -> Reply {
         let acted = entries.branches().any(|(_, log)| log.last() > 0) || !entries.steps.is_empty();
         let fork = Fork { at: acted.then(Position::root), ..Fork::default() };
         let new = hub.runs().fork(run, &fork, RunOwner::Daemon)?;
-        Ok(run_view(&hub.runs().row(new)?))
+        Ok(run_view(&row_now(hub.runs(), new)?))
     });
     Ok(ok(&again.await?))
 }

@@ -2,7 +2,7 @@
 
 mod commands;
 mod events;
-mod runs;
+pub(super) mod runs;
 mod services;
 mod sources;
 

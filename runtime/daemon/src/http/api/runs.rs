@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::response::Response;
 use hob_journal::{Journal, RunFilter, RunRow};
 use hob_model::{Entry, RunId, RunStatus, names};
+use hob_runs::Runs;
 use http::StatusCode;
 use serde_json::{Value as Json, json};
 
@@ -63,7 +64,7 @@ pub(super) async fn show(call: Call) -> Reply {
     }
     let detail = call.with_run(|hub, run| {
         let journal = hub.runs().journal();
-        let row = hub.runs().row(run)?;
+        let row = row_now(hub.runs(), run)?;
         let entries = entries(&**journal, run, 0)?;
         Ok(run_detail(&row, &entries, |digest| journal.blob(digest).ok().flatten()))
     });
@@ -88,6 +89,15 @@ async fn rest(app: &App, run: RunId, wait: Duration) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// The row of a run as it is now: the journal knows that it runs once it has done something.
+pub(in crate::http) fn row_now(runs: &Runs, run: RunId) -> Result<RunRow, Refusal> {
+    let mut row = runs.row(run)?;
+    if row.status == RunStatus::Queued && runs.is_active(run) {
+        row.status = RunStatus::Running;
+    }
+    Ok(row)
 }
 
 /// The entries of a run from number `from` on.
@@ -128,7 +138,7 @@ pub(super) async fn start(call: Call) -> Reply {
     };
     if let Some(wait) = wait {
         rest(&app, run, wait).await?;
-        let summary = app.blocking(move |hub| Ok(run_summary(&hub.runs().row(run)?))).await?;
+        let summary = app.blocking(move |hub| Ok(run_summary(&row_now(hub.runs(), run)?))).await?;
         return Ok(json_reply(StatusCode::ACCEPTED, &summary));
     }
     Ok(ok(&json!({ "run": run.to_string() })))
@@ -207,7 +217,7 @@ async fn tell(sink: &Sink, news: News) -> Result<bool, Gone> {
 /// The run as it stands, and its entries from number `from` on. The end of a run is told once it is durable.
 async fn news_of(app: &App, run: RunId, from: u64) -> Result<(RunRow, Vec<Entry>), Gone> {
     let read = app.blocking(move |hub| {
-        let row = hub.runs().row(run)?;
+        let row = row_now(hub.runs(), run)?;
         let journal = hub.runs().journal();
         if row.status.ended() {
             journal.flush()?;
