@@ -48,15 +48,16 @@ fn line(branch: &BranchCx, level: &str, mut text: String, source: Source) {
         text.push('…');
     }
     branch.keep_log(number);
-    branch.run.host.observer.log(branch.run.id, level, &text);
     let entry = EntryKind::Log {
         branch: branch.position.clone(),
         number,
         level: level.to_owned(),
-        message: text,
+        message: text.clone(),
         source,
     };
     branch.run.append(vec![entry], vec![]);
+    // Whoever hears of a line finds it in the journal.
+    branch.run.host.observer.log(branch.run.id, level, &text);
 }
 
 pub(super) fn module() -> Module {
