@@ -1,0 +1,64 @@
+//! Programs that measure hob. Each prints its workload, the machine, medians and ratios; `README.md` says how to run
+//! them and what the numbers mean.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // programs that measure
+
+mod durable;
+mod floor;
+mod lab;
+mod machine;
+mod process;
+mod replay;
+mod sample;
+mod server;
+mod sleepers;
+mod webhook;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Measures hob. Every number holds for this machine, this disk and its load at that time.
+#[derive(Parser)]
+struct Arguments {
+    /// The directory whose disk is measured; a temporary one in it is used and removed.
+    #[arg(long, global = true, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+    #[command(subcommand)]
+    program: Program,
+}
+
+#[derive(Subcommand)]
+enum Program {
+    /// Sleeping runs: memory, start-up, lateness.
+    Sleepers(sleepers::Options),
+    /// Durable runs of 3 and 40 steps in process.
+    Durable(durable::Options),
+    /// Durable runs over the webhook of a `hob up`.
+    Webhook(webhook::Options),
+    /// Replaying long runs.
+    Replay(replay::Options),
+    /// `hob run` as a whole process.
+    Process(process::Options),
+    /// What `sleepers` measures in a fresh process.
+    #[command(hide = true)]
+    SleepersChild(sleepers::ChildOptions),
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    if let Program::SleepersChild(options) = &arguments.program {
+        return sleepers::child(options);
+    }
+    let root = tempfile::Builder::new().prefix("hob-bench-").tempdir_in(&arguments.dir).unwrap();
+    machine::describe(root.path());
+    match &arguments.program {
+        Program::Sleepers(options) => sleepers::measure(root.path(), options),
+        Program::Durable(options) => durable::measure(root.path(), options),
+        Program::Webhook(options) => webhook::measure(root.path(), options),
+        Program::Replay(options) => replay::measure(root.path(), options),
+        Program::Process(options) => process::measure(root.path(), options),
+        Program::SleepersChild(_) => unreachable!("it was taken above"),
+    }
+    machine::load();
+}

@@ -1,0 +1,191 @@
+//! A directory of a test's own: scripts, state, witnesses, and the processes that work there.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value as Json;
+
+use crate::client::{Answer, Target};
+use crate::process::{Background, Ran, Seen, living_below, signal_pid};
+use crate::until;
+
+/// A directory that only its owner may enter, with hob's state below it. All processes that work there are killed
+/// when it is dropped, also when the test panics.
+pub struct Home {
+    dir: tempfile::TempDir,
+    hob: PathBuf,
+    state: PathBuf,
+}
+
+impl Home {
+    /// A new one, for the binary at `hob`.
+    ///
+    /// # Panics
+    /// When no directory can be made.
+    #[must_use]
+    pub fn new(hob: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("hob-test-").tempdir().expect("a temporary directory");
+        let state = dir.path().join("state");
+        Self { dir, hob: hob.into(), state }
+    }
+
+    /// The same with its state elsewhere.
+    #[must_use]
+    pub fn with_state(mut self, state: &Path) -> Self {
+        self.state = state.to_owned();
+        self
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// A path below it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file, and the directories above it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        if let Some(parent) = path.parent() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).expect("a directory");
+        }
+        std::fs::write(&path, content).expect("a file can be written");
+        path
+    }
+
+    /// What stands in a file; nothing when there is none.
+    #[must_use]
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// The lines of a file; none when there is no file.
+    #[must_use]
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        self.read(name).lines().map(str::to_owned).collect()
+    }
+
+    /// A hob command that works here: with `PATH` and nothing else in its environment.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.hob);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.dir());
+        command.arg("--state").arg(&self.state).args(args).current_dir(self.dir());
+        command
+    }
+
+    /// Runs a command to its end.
+    #[track_caller]
+    pub fn hob(&self, args: &[&str]) -> Ran {
+        Background::start(&mut self.command(args), None).end()
+    }
+
+    /// Runs a command with something on its standard input.
+    #[track_caller]
+    pub fn hob_with(&self, args: &[&str], input: impl AsRef<[u8]>) -> Ran {
+        Background::start(&mut self.command(args), Some(input.as_ref())).end()
+    }
+
+    /// What a command that ends well prints as JSON.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Json {
+        let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        self.hob(&args).exits(0).json()
+    }
+
+    /// Starts a command.
+    #[must_use]
+    pub fn start(&self, args: &[&str]) -> Background {
+        Background::start(&mut self.command(args), None)
+    }
+
+    /// Starts `hob up` in `dir` on a free port, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends or does not become ready.
+    #[track_caller]
+    #[must_use]
+    pub fn up(&self, dir: &str, args: &[&str]) -> Up {
+        let args: Vec<&str> = ["up", dir, "--listen", "127.0.0.1:0"].iter().chain(args).copied().collect();
+        let mut process = self.start(&args);
+        let address = until("`hob up` is ready", || {
+            let said = process.stderr();
+            assert!(!process.has_ended(), "`hob up` ended: {:#?}", process.end());
+            said.contains("ready;").then(|| listening(&said)).flatten()
+        });
+        Up { process, address }
+    }
+
+    /// Asks over the socket of the state directory.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Json>) -> std::io::Result<Answer> {
+        Target::Socket(&self.state.join("hob.sock")).ask(method, path, &[], body)
+    }
+
+    /// The processes that work here.
+    #[must_use]
+    pub fn living(&self) -> Vec<Seen> {
+        living_below(self.dir())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        for seen in self.living() {
+            signal_pid(seen.pid, Signal::KILL);
+        }
+    }
+}
+
+/// The address that `hob up` says it listens on.
+#[must_use]
+pub fn listening(said: &str) -> Option<SocketAddr> {
+    let rest = said.split_once("listening on http://")?.1;
+    rest.split([',', '\n']).next()?.parse().ok()
+}
+
+/// A `hob up` that is ready.
+pub struct Up {
+    /// The process.
+    pub process: Background,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Up {
+    /// Asks over TCP.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Json>) -> Answer {
+        let asked = Target::Tcp(self.address).ask(method, path, headers, body);
+        asked.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.process.stderr()))
+    }
+
+    /// SIGTERM, and its end.
+    #[track_caller]
+    pub fn stop(&mut self) -> Ran {
+        self.process.signal(Signal::TERM);
+        self.process.end()
+    }
+}
