@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use hob_model::{Digest, OpError, Timestamp};
-use hob_planner::Exit;
 use hob_planner::declaration::{Gate, Process};
+use hob_planner::{Exit, Service};
 
 /// The variable that names the service to its processes.
 pub const SERVICE_VARIABLE: &str = "HOB_SERVICE";
@@ -27,6 +27,12 @@ pub struct Spec {
     pub name: String,
     /// Its program and surroundings.
     pub process: Process,
+}
+
+impl From<&Service> for Spec {
+    fn from(service: &Service) -> Self {
+        Self { name: service.name.clone(), process: service.process.clone() }
+    }
 }
 
 /// What tells a process from every other there ever was: pids are given out again, and so are start times after a

@@ -35,9 +35,9 @@ const KNOWN: [&str; 18] = [
 
 /// Options of services that this version cannot honour: refused by name, because a limit or a volume that is passed
 /// over would look as if it held.
-const LATER: [&str; 16] = [
+const LATER: [&str; 15] = [
     "backup", "devices", "gpu", "health", "hooks", "image", "labels", "limits", "network", "ports",
-    "replicas", "shm_size", "unit", "update", "volumes", "setup",
+    "replicas", "shm_size", "unit", "update", "volumes",
 ];
 
 /// The most variables of one service.

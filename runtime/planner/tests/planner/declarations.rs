@@ -1,8 +1,11 @@
 use std::time::Duration;
 
 use expect_test::expect;
+use hob_model::{Level, Value};
 use hob_planner::declaration::{Gate, Respond, Trigger};
 use hob_planner::restart::Policy;
+use hob_planner::{Goal, Plan, Raw};
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{homelab, raw, raws, read, shown};
@@ -186,4 +189,62 @@ fn clashes_are_found_over_all_declarations() {
           5: `v` takes it first
     "#]]
     .assert_eq(&shown(&diagnostics));
+}
+
+/// Any options, with the keys and values that come close to right ones.
+fn options() -> impl Strategy<Value = Value> {
+    let words = ["", "a", "b", "core", "5m", "never", "/x", "POST /x", "0 3 * * *", "\u{0}", "x y 'z"];
+    let leaf = prop_oneof![
+        prop::sample::select(words.to_vec()).prop_map(Value::from),
+        (-1..70_000_i64).prop_map(Value::Int),
+        any::<bool>().prop_map(Value::Bool),
+        Just(Value::Float(f64::NAN)),
+        Just(Value::Unit),
+    ];
+    let keys = [
+        "command", "args", "env", "port", "needs", "wants", "tier", "after", "ready", "gate", "path",
+        "restart", "policy", "when", "on", "trigger", "of", "options", "image", "timeout", "name",
+        "timezone", "x",
+    ];
+    leaf.prop_recursive(3, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            prop::collection::btree_map(
+                prop::sample::select(keys.to_vec()).prop_map(str::to_owned),
+                inner,
+                0..6
+            )
+            .prop_map(Value::Map),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever is declared: reading ends with a homelab or with errors that have a place, and what has no error can
+    /// be planned.
+    #[test]
+    fn nothing_that_is_declared_makes_reading_fail(
+        declared in prop::collection::vec(
+            (
+                prop::sample::select(vec!["homelab", "host", "tier", "service", "schedule", "workflow", "mount"]),
+                prop::sample::select(vec!["a", "b", "core", "../x", ""]),
+                options(),
+                prop::collection::vec(prop::sample::select(vec!["", "on.0", "port"]), 0..2),
+            ),
+            0..6,
+        )
+    ) {
+        let raws: Vec<Raw> = (1..).zip(declared).map(|(line, (kind, name, options, closures))| Raw {
+            options,
+            closures: closures.into_iter().map(str::to_owned).collect(),
+            ..raw(line, kind, name, json!({}))
+        }).collect();
+        let (homelab, diagnostics) = read(&raws);
+        prop_assert!(diagnostics.iter().all(|it| it.spans.iter().all(|span| span.source.line > 0) && !it.spans.is_empty()));
+        if diagnostics.iter().all(|it| it.level < Level::Error) {
+            let names = homelab.services.len() + homelab.tiers.len();
+            prop_assert_eq!(homelab.graph.order().count(), names);
+            prop_assert_eq!(Plan::new(&homelab, &[], Goal::Up).changes.len(), homelab.services.len());
+        }
+    }
 }
