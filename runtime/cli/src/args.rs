@@ -11,7 +11,7 @@ use hob_terminal::ColorChoice;
 /// is journaled, so that a run survives crashes, reboots and edits of its script.
 #[derive(Debug, Parser)]
 #[command(name = "hob", version, propagate_version = true, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
@@ -22,7 +22,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// The state directory [default: $XDG_STATE_HOME/hob, or /var/lib/hob for root]
     #[arg(long, global = true, env = "HOB_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub struct Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run a playbook, or a workflow of the homelab that is served
     Run(RunArgs),
     /// Evaluate an expression
@@ -98,7 +98,7 @@ pub enum Command {
 
 /// What narrows or widens what a script may do.
 #[derive(Clone, Debug, Default, Args)]
-pub struct PermissionArgs {
+pub(crate) struct PermissionArgs {
     /// Permit only this (may be repeated): files.write:/mnt/media, http:ntfy.sh, process
     #[arg(long, value_name = "PERMISSION")]
     pub allow: Vec<String>,
@@ -112,7 +112,7 @@ pub struct PermissionArgs {
 
 /// `hob run`
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// A script, `-` for standard input, or the name of a workflow
     pub target: String,
     /// A field of `input`: `k=v` is a text, `k:=JSON` any value (may be repeated)
@@ -137,7 +137,7 @@ pub struct RunArgs {
 
 /// `hob eval`
 #[derive(Debug, Args)]
-pub struct EvalArgs {
+pub(crate) struct EvalArgs {
     /// The expression
     pub expression: String,
     /// Observe, and print what would be done
@@ -150,7 +150,7 @@ pub struct EvalArgs {
 
 /// A homelab's directory or a script.
 #[derive(Debug, Args)]
-pub struct PathArgs {
+pub(crate) struct PathArgs {
     /// A directory with homelab.rhai, or a script
     #[arg(default_value = ".")]
     pub path: PathBuf,
@@ -158,7 +158,7 @@ pub struct PathArgs {
 
 /// `hob plan`
 #[derive(Debug, Args)]
-pub struct PlanArgs {
+pub(crate) struct PlanArgs {
     /// A directory with homelab.rhai
     #[arg(default_value = ".")]
     pub path: PathBuf,
@@ -169,7 +169,7 @@ pub struct PlanArgs {
 
 /// `hob apply`
 #[derive(Debug, Args)]
-pub struct ApplyArgs {
+pub(crate) struct ApplyArgs {
     /// A directory with homelab.rhai
     #[arg(default_value = ".")]
     pub path: PathBuf,
@@ -180,7 +180,7 @@ pub struct ApplyArgs {
 
 /// What happens to services when `hob up` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum OnExit {
+pub(crate) enum OnExit {
     /// They stop, in reverse order.
     Stop,
     /// They go on, and are adopted by the next `hob up`.
@@ -189,7 +189,7 @@ pub enum OnExit {
 
 /// `hob up`
 #[derive(Debug, Args)]
-pub struct UpArgs {
+pub(crate) struct UpArgs {
     /// A directory with homelab.rhai
     #[arg(default_value = ".")]
     pub path: PathBuf,
@@ -203,14 +203,14 @@ pub struct UpArgs {
 
 /// A service.
 #[derive(Debug, Args)]
-pub struct ServiceArgs {
+pub(crate) struct ServiceArgs {
     /// Its name
     pub service: String,
 }
 
 /// `hob hold`
 #[derive(Debug, Args)]
-pub struct HoldArgs {
+pub(crate) struct HoldArgs {
     /// Its name
     pub service: String,
     /// For how long: 30m, 2h [default: until released]
@@ -223,7 +223,7 @@ pub struct HoldArgs {
 
 /// `hob runs …`
 #[derive(Debug, Subcommand)]
-pub enum RunsCommand {
+pub(crate) enum RunsCommand {
     /// List runs, newest first
     List {
         /// Only runs in this state (may be repeated)
@@ -324,7 +324,7 @@ pub enum RunsCommand {
 /// How an effect in doubt is settled.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct ResolveChoice {
+pub(crate) struct ResolveChoice {
     /// Do it again
     #[arg(long)]
     pub retry: bool,
@@ -338,7 +338,7 @@ pub struct ResolveChoice {
 
 /// `hob replay`
 #[derive(Debug, Args)]
-pub struct ReplayArgs {
+pub(crate) struct ReplayArgs {
     /// The run's id, or its beginning
     pub run: String,
     /// Where to stop [default: the end of the record]
@@ -348,7 +348,7 @@ pub struct ReplayArgs {
 
 /// `hob schedule …`
 #[derive(Debug, Subcommand)]
-pub enum ScheduleCommand {
+pub(crate) enum ScheduleCommand {
     /// List the schedules of the homelab that is served
     List,
     /// Print the next fire times of an expression
@@ -375,7 +375,7 @@ pub enum ScheduleCommand {
 
 /// `hob events …`
 #[derive(Debug, Subcommand)]
-pub enum EventsCommand {
+pub(crate) enum EventsCommand {
     /// List recorded events
     List {
         /// Only events whose name matches: unit.*
@@ -401,7 +401,7 @@ pub enum EventsCommand {
 
 /// `hob logs`
 #[derive(Debug, Args)]
-pub struct LogsArgs {
+pub(crate) struct LogsArgs {
     /// A run's id, or a service's name
     pub target: String,
     /// Go on as lines come
@@ -414,7 +414,7 @@ pub struct LogsArgs {
 
 /// `hob journal …`
 #[derive(Debug, Subcommand)]
-pub enum JournalCommand {
+pub(crate) enum JournalCommand {
     /// Verify every record
     Check,
     /// Make the projections anew from the entries
@@ -440,7 +440,7 @@ pub enum JournalCommand {
 
 /// `hob state …`
 #[derive(Debug, Subcommand)]
-pub enum StateCommand {
+pub(crate) enum StateCommand {
     /// Copy the state to a new directory, consistently, also while hob serves
     Backup {
         /// The directory
@@ -455,21 +455,21 @@ pub enum StateCommand {
 
 /// `hob doc`
 #[derive(Debug, Args)]
-pub struct DocArgs {
+pub(crate) struct DocArgs {
     /// A primitive or an operation: files, files::write
     pub name: Option<String>,
 }
 
 /// `hob explain`
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// The code; all of them when absent
     pub code: Option<String>,
 }
 
 /// `hob completions`
 #[derive(Debug, Args)]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     /// Which shell
     pub shell: clap_complete::Shell,
 }

@@ -9,7 +9,7 @@ use hob_primitive::{Ports, Registry};
 /// # Panics
 /// When a declaration is incomplete, which a test finds first.
 #[must_use]
-pub fn registry() -> Arc<Registry> {
+pub(crate) fn registry() -> Arc<Registry> {
     static REGISTRY: OnceLock<Arc<Registry>> = OnceLock::new();
     let registry =
         || Registry::new(hob_stdlib::primitives()).expect("the standard library's declarations are complete");
@@ -18,7 +18,7 @@ pub fn registry() -> Arc<Registry> {
 
 /// The live adapters.
 #[must_use]
-pub fn ports() -> Ports {
+pub(crate) fn ports() -> Ports {
     let mut ports = Ports::default();
     hob_stdlib::install(&mut ports);
     ports
@@ -26,7 +26,7 @@ pub fn ports() -> Ports {
 
 /// The processes that live and were started by the effect with this key.
 #[must_use]
-pub fn living(key: &str) -> Vec<u32> {
+pub(crate) fn living(key: &str) -> Vec<u32> {
     ports()
         .get::<dyn hob_std_process::ProcessPort>()
         .and_then(|port| port.alive(key).ok())

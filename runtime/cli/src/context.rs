@@ -40,7 +40,7 @@ impl From<Exit> for ExitCode {
 
 /// Why a command ended without doing what it should.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What to tell.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into, by file.
@@ -76,16 +76,16 @@ impl From<ClientError> for Failure {
 
 impl Failure {
     /// Wrong usage.
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
         Diagnostic::error(Code::Usage, message).into()
     }
 }
 
 /// What a command comes to.
-pub type Outcome = Result<Exit, Failure>;
+pub(crate) type Outcome = Result<Exit, Failure>;
 
 /// What every command needs.
-pub struct Context {
+pub(crate) struct Context {
     /// The global options.
     pub global: Global,
     /// The state directory.
@@ -100,7 +100,7 @@ impl Context {
     /// Reads the environment, once.
     #[must_use]
     #[allow(clippy::disallowed_methods)] // the rim: the environment is read here and nowhere else
-    pub fn new(global: Global) -> Self {
+    pub(crate) fn new(global: Global) -> Self {
         let variable = |name: &str| std::env::var(name).ok();
         let style = |terminal: bool| Style {
             color: hob_terminal::color::enabled(global.color, variable, terminal),
@@ -115,7 +115,7 @@ impl Context {
     ///
     /// # Errors
     /// [`JournalError::Locked`] when another process does.
-    pub fn open(&self) -> Result<Arc<SqliteJournal>, JournalError> {
+    pub(crate) fn open(&self) -> Result<Arc<SqliteJournal>, JournalError> {
         SqliteJournal::open(&self.state).map(Arc::new)
     }
 
@@ -123,18 +123,18 @@ impl Context {
     ///
     /// # Errors
     /// When there is none.
-    pub fn read(&self) -> Result<Arc<dyn Journal>, Failure> {
+    pub(crate) fn read(&self) -> Result<Arc<dyn Journal>, Failure> {
         Ok(Arc::new(SqliteJournal::open_read_only(&self.state)?))
     }
 
     /// The socket of the process that holds the state directory.
     #[must_use]
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.state.join("hob.sock")
     }
 
     /// Prints to standard output: data.
-    pub fn print(&self, text: &str) {
+    pub(crate) fn print(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         // A reader that went away (`hob … | head`) is no error of ours.
         let _ = out.write_all(text.as_bytes());
@@ -142,36 +142,36 @@ impl Context {
     }
 
     /// Prints a line to standard output.
-    pub fn print_line(&self, text: &str) {
+    pub(crate) fn print_line(&self, text: &str) {
         self.print(&format!("{text}\n"));
     }
 
     /// Prints JSON to standard output.
-    pub fn print_json(&self, json: &serde_json::Value) {
+    pub(crate) fn print_json(&self, json: &serde_json::Value) {
         let text = if self.out.width_columns.is_some() { format!("{json:#}") } else { json.to_string() };
         self.print_line(&text);
     }
 
     /// Says something to standard error, unless `--quiet`.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         if !self.global.quiet {
             self.complain(text);
         }
     }
 
     /// Says something to standard error in any case.
-    pub fn complain(&self, text: &str) {
+    pub(crate) fn complain(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
     /// A text in the colour of `role`, for standard error.
     #[must_use]
-    pub fn paint(&self, role: Role, text: &str) -> String {
+    pub(crate) fn paint(&self, role: Role, text: &str) -> String {
         self.err.paint(role, text).to_string()
     }
 
     /// Shows why a command failed.
-    pub fn report(&self, failure: &Failure) {
+    pub(crate) fn report(&self, failure: &Failure) {
         let sources = |file: &str| failure.sources.get(file).cloned();
         let text = hob_terminal::render_all(&failure.diagnostics, &sources, self.err);
         self.complain(text.trim_end());
@@ -198,12 +198,12 @@ fn default_state(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
 
 /// The directory that relative paths start from.
 #[must_use]
-pub fn cwd() -> PathBuf {
+pub(crate) fn cwd() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
 }
 
 /// `path` made absolute.
 #[must_use]
-pub fn absolute(path: &Path) -> PathBuf {
+pub(crate) fn absolute(path: &Path) -> PathBuf {
     cwd().join(path).components().collect()
 }

@@ -14,7 +14,7 @@ const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
 ///
 /// # Errors
 /// When it does not parse; the message has the place.
-pub fn json(what: &str, text: &str) -> Result<Value, Failure> {
+pub(crate) fn json(what: &str, text: &str) -> Result<Value, Failure> {
     if text.len() > JSON_BYTES_MAX {
         return Err(Failure::usage(format!("{what} is longer than {JSON_BYTES_MAX} bytes")));
     }
@@ -31,7 +31,7 @@ pub fn json(what: &str, text: &str) -> Result<Value, Failure> {
 ///
 /// # Errors
 /// When one of them does not parse.
-pub fn run_input(args: &RunArgs) -> Result<Value, Failure> {
+pub(crate) fn run_input(args: &RunArgs) -> Result<Value, Failure> {
     let mut map = match &args.input {
         None => BTreeMap::new(),
         Some(text) => match json("--input", text)? {
@@ -61,7 +61,7 @@ pub fn run_input(args: &RunArgs) -> Result<Value, Failure> {
 ///
 /// # Errors
 /// When it is none of the four.
-pub fn on_doubt(text: &str) -> Result<OnDoubt, Failure> {
+pub(crate) fn on_doubt(text: &str) -> Result<OnDoubt, Failure> {
     OnDoubt::parse(text)
         .ok_or_else(|| Failure::usage(format!("--on-doubt `{text}` is none of ask, retry, skip, fail")))
 }
@@ -71,7 +71,7 @@ pub fn on_doubt(text: &str) -> Result<OnDoubt, Failure> {
 /// # Errors
 /// When one of them is not set.
 #[allow(clippy::disallowed_methods)] // the rim: the caller's environment is read only by name
-pub fn environment(permissions: &PermissionArgs) -> Result<Vec<(String, String)>, Failure> {
+pub(crate) fn environment(permissions: &PermissionArgs) -> Result<Vec<(String, String)>, Failure> {
     let read = |name: &String| {
         std::env::var(name)
             .map(|value| (name.clone(), value))

@@ -16,7 +16,7 @@ use crate::assemble;
 use crate::context::{Exit, Failure, absolute};
 
 /// The file that a homelab's directory must have.
-pub const HOMELAB_FILE: &str = "homelab.rhai";
+pub(crate) const HOMELAB_FILE: &str = "homelab.rhai";
 
 /// Reads files below a directory.
 struct Directory(PathBuf);
@@ -53,7 +53,7 @@ impl Loader for Remembering<'_> {
 }
 
 /// A script with everything it imports, and whether it may do more than compute.
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The sources.
     pub bundle: Arc<Bundle>,
     /// Whether only the caller or root can have written it.
@@ -62,7 +62,7 @@ pub struct Loaded {
 
 /// This machine's name.
 #[must_use]
-pub fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
@@ -70,7 +70,7 @@ pub fn host_name() -> String {
 ///
 /// # Errors
 /// All problems of the script and of what it imports, with their sources.
-pub fn load(path: &str) -> Result<Loaded, Failure> {
+pub(crate) fn load(path: &str) -> Result<Loaded, Failure> {
     if path == "-" {
         let mut text = String::new();
         let stdin = std::io::stdin().lock();
@@ -95,7 +95,7 @@ pub fn load(path: &str) -> Result<Loaded, Failure> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_homelab(dir: &Path) -> Result<Loaded, Failure> {
+pub(crate) fn load_homelab(dir: &Path) -> Result<Loaded, Failure> {
     let dir = absolute(dir);
     if dir.is_file() {
         return load(&dir.to_string_lossy());
@@ -115,7 +115,7 @@ pub fn load_homelab(dir: &Path) -> Result<Loaded, Failure> {
 ///
 /// # Errors
 /// When it does not parse.
-pub fn check(name: &str, text: &str, origin: &str) -> Result<Loaded, Failure> {
+pub(crate) fn check(name: &str, text: &str, origin: &str) -> Result<Loaded, Failure> {
     struct Single<'a>(&'a str, &'a str);
     impl Loader for Single<'_> {
         fn read(&self, path: &str) -> Result<Vec<u8>, String> {

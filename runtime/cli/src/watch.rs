@@ -8,14 +8,18 @@ use hob_primitive::Progress;
 use hob_runs::Listener;
 use hob_terminal::{Bars, End, Lines, Role, Silent, Style, Task, Unit};
 
+/// A bar, and how much it has been told.
+type Shown = (Box<dyn Task>, u64);
+
 /// Shows one run on standard error.
-pub struct Watch {
+pub(crate) struct Watch {
     run: RunId,
     style: Style,
     /// 0 quiet, 1 as usual, 2 and more also debug lines.
     loudness: u8,
     bars: Box<dyn hob_terminal::Progress>,
-    tasks: Mutex<HashMap<String, (Box<dyn Task>, u64)>>,
+    /// By title.
+    tasks: Mutex<HashMap<String, Shown>>,
     failures: Mutex<Vec<Diagnostic>>,
 }
 
@@ -29,7 +33,7 @@ fn since_start() -> hob_terminal::progress::Clock {
 impl Watch {
     /// Shows `run`; on a terminal with bars.
     #[must_use]
-    pub fn new(run: RunId, style: Style, loudness: u8) -> Arc<Self> {
+    pub(crate) fn new(run: RunId, style: Style, loudness: u8) -> Arc<Self> {
         let bars: Box<dyn hob_terminal::Progress> = match (loudness, style.width_columns) {
             (0, _) => Box::new(Silent),
             (_, Some(_)) => Box::new(Bars::stderr(style, since_start())),
@@ -39,7 +43,7 @@ impl Watch {
     }
 
     /// The problems that the run ended with.
-    pub fn failures(&self) -> Vec<Diagnostic> {
+    pub(crate) fn failures(&self) -> Vec<Diagnostic> {
         self.failures.lock().map(|mut failures| std::mem::take(&mut *failures)).unwrap_or_default()
     }
 
@@ -51,7 +55,7 @@ impl Watch {
     }
 
     /// Ends all bars.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Ok(mut tasks) = self.tasks.lock() {
             for (_, (task, _)) in tasks.drain() {
                 task.finish(End::Done);

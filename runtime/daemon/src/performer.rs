@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hob_engine::Performer;
 use hob_model::{OpError, Value};
-use hob_primitive::{Args, Ctx, Handler, Operation};
+use hob_primitive::{Args, BoxFuture, Ctx, Handler, Operation};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
@@ -53,14 +53,12 @@ impl Performer for LivePerformer {
             Handler::Async(f) => {
                 let (reply, outcome) = oneshot::channel();
                 let (ctx, name) = (ctx.clone(), operation.name);
+                let grace = operation
+                    .grace
+                    .and_then(|text| hob_model::duration::parse(text).ok())
+                    .unwrap_or_default();
                 self.core.runtime().spawn(async move {
-                    let cancel = ctx.cancel().clone();
-                    let timeout = ctx.timeout();
-                    let result = tokio::select! {
-                        result = f(ctx, args) => result,
-                        () = cancel.cancelled() => Err(OpError::cancelled(format!("{name} was cancelled"))),
-                        limit = expired(timeout) => Err(too_slow(limit)),
-                    };
+                    let result = within_limits(f(ctx.clone(), args), &ctx, name, grace).await;
                     // Nobody listens any more only when the process is about to end.
                     let _ = reply.send(result);
                 });
@@ -70,6 +68,25 @@ impl Performer for LivePerformer {
             }
         }
     }
+}
+
+/// What `work` gives; when its time is up or it is cancelled, the refusal, after `grace` to clean up at most.
+async fn within_limits(
+    mut work: BoxFuture,
+    ctx: &Ctx,
+    name: &str,
+    grace: Duration,
+) -> Result<Value, OpError> {
+    let refusal = tokio::select! {
+        result = &mut work => return result,
+        () = ctx.cancel().cancelled() => OpError::cancelled(format!("{name} was cancelled")),
+        limit = expired(ctx.timeout()) => too_slow(limit),
+    };
+    // The operation looks at the same limits, and knows better what became of it.
+    if grace.is_zero() {
+        return Err(refusal);
+    }
+    tokio::time::timeout(grace, work).await.unwrap_or(Err(refusal))
 }
 
 /// Resolves when the time limit, if there is one, is over.

@@ -55,7 +55,6 @@ fn value_at(dynamic: &Dynamic, depth: usize) -> Result<Value, OpError> {
 }
 
 /// The Rhai value of `value`.
-#[must_use]
 pub fn to_dynamic(value: Value) -> Dynamic {
     match value {
         Value::Unit => Dynamic::UNIT,
@@ -80,7 +79,6 @@ pub fn to_rhai_error(error: &OpError, at: Position) -> Box<EvalAltResult> {
 
 /// A copy that shares nothing with `dynamic`: captured variables of a closure are cells, and two branches must not
 /// see each other's.
-#[must_use]
 pub fn deep_copy(dynamic: &Dynamic) -> Dynamic {
     let flat = dynamic.flatten_clone();
     let copy = if flat.is::<FnPtr>() {

@@ -177,6 +177,11 @@ pub(crate) fn evaluate_with(run: &Arc<RunCx>, prepare: impl FnOnce(&mut Engine))
     prepare(&mut engine);
     UNCHECKED.set((0, false));
     let result = on_fresh_flag(|| within(&root, || evaluate_entry(run, &bundle, &engine, &root)));
+    // A function turned into text by the very last expression is noticed here, where no operation follows.
+    let result = match crate::language::interruption() {
+        Some(token) => Err(Box::new(EvalAltResult::ErrorTerminated(token, rhai::Position::NONE)).into()),
+        None => result,
+    };
     let evaluated = conclude(run, &bundle, &engine, &root, result);
     // An unsettled stop outranks whatever the script made of it.
     match run.stopped() {

@@ -243,6 +243,7 @@ impl Passage<'_> {
         let run = Arc::clone(self.run());
         let operation = self.operation.name;
         let (id, observer) = (run.id, Arc::clone(&run.host.observer));
+        let permissions = run.permissions.clone();
         Ctx::new(CtxParts {
             ports: Arc::clone(&run.host.ports),
             clock: Arc::clone(&run.host.clock),
@@ -255,6 +256,7 @@ impl Passage<'_> {
             noted,
             cancel,
             progress: Arc::new(move |progress| observer.progress(id, operation, progress)),
+            permits: Arc::new(move |need| permissions.permits(need)),
         })
     }
 

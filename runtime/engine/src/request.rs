@@ -181,24 +181,24 @@ impl Request {
         let Some(template) = operation.permission else {
             return vec![operation.name.replace("::", ".")];
         };
-        let fill = |word: &str| {
-            let filled = operation.params.iter().enumerate().fold(word.to_owned(), |word, (at, param)| {
-                let value = self.positional.get(at).unwrap_or(&Value::Unit);
-                [("", Part::Whole), (".host", Part::Host), (".program", Part::Program)].iter().fold(
-                    word,
-                    |word, (suffix, part)| {
-                        let place = format!("{{{}{suffix}}}", param.name);
-                        if word.contains(&place) {
-                            word.replace(&place, &part.of(value, param, cwd))
-                        } else {
-                            word
-                        }
-                    },
-                )
-            });
-            filled
+        template.split(' ').flat_map(|word| self.fill(word, operation, cwd)).collect()
+    }
+
+    /// One word of a template, once for each item where its parameter is a list. It is filled in one go, so that the
+    /// text of an argument is never read as a placeholder.
+    fn fill(&self, word: &str, operation: &Operation, cwd: &Path) -> Vec<String> {
+        let whole = || vec![word.to_owned()];
+        let Some((before, rest)) = word.split_once('{') else { return whole() };
+        let Some((place, after)) = rest.split_once('}') else { return whole() };
+        let (name, part) = match place.split_once('.') {
+            Some((name, "host")) => (name, Part::Host),
+            Some((name, _)) => (name, Part::Program),
+            None => (place, Part::Whole),
         };
-        template.split(' ').map(fill).collect()
+        let Some(at) = operation.params.iter().position(|param| param.name == name) else { return whole() };
+        let value = self.positional.get(at).unwrap_or(&Value::Unit);
+        let parts = part.of(value, &operation.params[at], cwd);
+        parts.into_iter().map(|part| format!("{before}{part}{after}")).collect()
     }
 
     /// The call as a person would write it, for dry runs and differences.
@@ -245,24 +245,31 @@ enum Part {
 }
 
 impl Part {
-    fn of(self, value: &Value, param: &Param, cwd: &Path) -> String {
+    fn of(self, value: &Value, param: &Param, cwd: &Path) -> Vec<String> {
         // What cannot be told is the widest need, which only a grant without an argument covers.
         const UNKNOWN: &str = "*";
-        let text = match value {
-            Value::String(text) => text.as_str(),
-            Value::Array(items) => items.first().and_then(Value::as_str).unwrap_or(UNKNOWN),
-            Value::Int(n) => return n.to_string(),
-            _ => UNKNOWN,
-        };
-        match self {
+        let one = |text: &str| match self {
             Self::Whole if param.is_path => resolve(cwd, text).display().to_string(),
-            Self::Whole => text.to_owned(),
-            Self::Program if matches!(value, Value::Array(_)) => text.to_owned(),
-            Self::Program => text.split_whitespace().next().unwrap_or(UNKNOWN).to_owned(),
+            Self::Whole | Self::Program => text.to_owned(),
             Self::Host => {
                 let host = url::Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_owned));
                 host.unwrap_or_else(|| UNKNOWN.to_owned())
             }
+        };
+        match (self, value) {
+            (Self::Program, Value::String(line)) => {
+                let words = shlex::split(line).unwrap_or_default();
+                vec![words.into_iter().next().unwrap_or_else(|| UNKNOWN.to_owned())]
+            }
+            (Self::Program, Value::Array(words)) => {
+                vec![words.first().and_then(Value::as_str).unwrap_or(UNKNOWN).to_owned()]
+            }
+            (_, Value::String(text)) => vec![one(text)],
+            (_, Value::Array(items)) if !items.is_empty() => {
+                items.iter().map(|item| item.as_str().map_or_else(|| UNKNOWN.to_owned(), one)).collect()
+            }
+            (_, Value::Int(n)) => vec![n.to_string()],
+            _ => vec![UNKNOWN.to_owned()],
         }
     }
 }

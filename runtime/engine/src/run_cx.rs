@@ -361,7 +361,6 @@ impl RunCx {
 }
 
 /// The entry that ends a wait, the stored result, and the blob to write beside it.
-#[must_use]
 pub fn wait_outcome(
     position: &Position,
     operation: &str,

@@ -6,22 +6,14 @@ use syn::{Data, DeriveInput, Error, Field, Fields, LitStr, Result, Type};
 
 /// The text of the doc comments among `attrs`, without the leading space of each line.
 pub(crate) fn doc_text(attrs: &[syn::Attribute]) -> String {
-    let lines = attrs
-        .iter()
-        .filter(|attr| attr.path().is_ident("doc"))
-        .filter_map(|attr| match &attr.meta {
-            syn::Meta::NameValue(pair) => match &pair.value {
-                syn::Expr::Lit(syn::ExprLit {
-                    lit: syn::Lit::Str(text),
-                    ..
-                }) => Some(text.value()),
-                _ => None,
-            },
+    let lines = attrs.iter().filter(|attr| attr.path().is_ident("doc")).filter_map(|attr| match &attr.meta {
+        syn::Meta::NameValue(pair) => match &pair.value {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
-        });
-    let lines: Vec<String> = lines
-        .map(|line| line.strip_prefix(' ').unwrap_or(&line).to_owned())
-        .collect();
+        },
+        _ => None,
+    });
+    let lines: Vec<String> = lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).to_owned()).collect();
     lines.join("\n").trim().to_owned()
 }
 
@@ -42,13 +34,7 @@ fn named_fields(input: &DeriveInput) -> Result<Vec<&Field>> {
 
 /// `timeout`, also for `r#type`.
 fn key_of(field: &Field) -> String {
-    field
-        .ident
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default()
-        .trim_start_matches("r#")
-        .to_owned()
+    field.ident.as_ref().map(ToString::to_string).unwrap_or_default().trim_start_matches("r#").to_owned()
 }
 
 fn default_of(field: &Field) -> Result<Option<LitStr>> {
@@ -73,10 +59,7 @@ pub(crate) fn derive_options(item: TokenStream) -> Result<TokenStream> {
     for field in named_fields(&input)? {
         let (ident, ty, key, doc) = (&field.ident, &field.ty, key_of(field), doc_text(&field.attrs));
         if doc.is_empty() {
-            return Err(Error::new_spanned(
-                field,
-                format!("the option `{key}` has no documentation"),
-            ));
+            return Err(Error::new_spanned(field, format!("the option `{key}` has no documentation")));
         }
         let default = default_of(field)?;
         let (shown, required) = match &default {
@@ -127,10 +110,7 @@ pub(crate) fn derive_choice(item: TokenStream) -> Result<TokenStream> {
         return Err(Error::new_spanned(&input, "an enum of unit variants is needed"));
     };
     let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
-    let texts: Vec<_> = variants
-        .iter()
-        .map(|ident| snake_case(&ident.to_string()))
-        .collect();
+    let texts: Vec<_> = variants.iter().map(|ident| snake_case(&ident.to_string())).collect();
     Ok(quote! {
         impl ::hob_primitive::FromValue for #name {
             const KIND: &'static str = "string";

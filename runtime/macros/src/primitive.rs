@@ -30,10 +30,7 @@ impl Parse for PrimitiveArgs {
                 _ => return Err(Error::new(pair.key.span(), "known are `name` and `script`")),
             }
         }
-        Ok(Self {
-            name: name.ok_or_else(|| input.error("`name = \"…\"` is missing"))?,
-            script,
-        })
+        Ok(Self { name: name.ok_or_else(|| input.error("`name = \"…\"` is missing"))?, script })
     }
 }
 
@@ -46,10 +43,7 @@ impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let key = input.parse()?;
         input.parse::<Token![=]>()?;
-        Ok(Self {
-            key,
-            value: input.parse()?,
-        })
+        Ok(Self { key, value: input.parse()? })
     }
 }
 
@@ -62,16 +56,10 @@ struct OperationArgs {
 impl Parse for OperationArgs {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let class: Ident = input.parse().map_err(|error| {
-            Error::new(
-                error.span(),
-                format!("an effect class is missing: one of {CLASSES:?}"),
-            )
+            Error::new(error.span(), format!("an effect class is missing: one of {CLASSES:?}"))
         })?;
         if !CLASSES.contains(&class.to_string().as_str()) {
-            return Err(Error::new(
-                class.span(),
-                format!("unknown effect class: one of {CLASSES:?}"),
-            ));
+            return Err(Error::new(class.span(), format!("unknown effect class: one of {CLASSES:?}")));
         }
         let mut pairs = Vec::new();
         while input.peek(Token![,]) {
@@ -89,25 +77,15 @@ pub(crate) fn expand(attr: TokenStream, item: TokenStream) -> Result<TokenStream
     let mut module: ItemMod = syn::parse2(item)?;
     let doc = doc_text(&module.attrs);
     if doc.is_empty() {
-        return Err(Error::new_spanned(
-            &module.ident,
-            "a primitive needs a doc comment",
-        ));
+        return Err(Error::new_spanned(&module.ident, "a primitive needs a doc comment"));
     }
     let Some((_, items)) = &mut module.content else {
-        return Err(Error::new_spanned(
-            &module.ident,
-            "a primitive is a module with a body",
-        ));
+        return Err(Error::new_spanned(&module.ident, "a primitive is a module with a body"));
     };
     let (mut operations, mut wrappers) = (Vec::new(), Vec::new());
     for item in items.iter_mut() {
         let Item::Fn(function) = item else { continue };
-        let Some(at) = function
-            .attrs
-            .iter()
-            .position(|attr| attr.path().is_ident("operation"))
-        else {
+        let Some(at) = function.attrs.iter().position(|attr| attr.path().is_ident("operation")) else {
             continue;
         };
         let attribute = function.attrs.remove(at);
@@ -153,21 +131,13 @@ fn roles(function: &ItemFn) -> Result<Vec<Role>> {
         };
         let is_ctx =
             matches!(inner, Type::Path(path) if path.path.segments.last().is_some_and(|s| s.ident == "Ctx"));
-        let name = pattern
-            .ident
-            .to_string()
-            .trim_start_matches("r#")
-            .trim_start_matches('_')
-            .to_owned();
+        let name = pattern.ident.to_string().trim_start_matches("r#").trim_start_matches('_').to_owned();
         roles.push(if is_ctx {
             Role::Context { by_ref }
         } else if name == "options" {
             Role::Options((*arg.ty).clone())
         } else {
-            Role::Positional {
-                name,
-                ty: (*arg.ty).clone(),
-            }
+            Role::Positional { name, ty: (*arg.ty).clone() }
         });
     }
     Ok(roles)
@@ -181,19 +151,13 @@ fn expand_operation(
     let ident = &function.sig.ident;
     let doc = doc_text(&function.attrs);
     if doc.is_empty() {
-        return Err(Error::new_spanned(
-            ident,
-            format!("the operation `{ident}` has no documentation"),
-        ));
+        return Err(Error::new_spanned(ident, format!("the operation `{ident}` has no documentation")));
     }
     let roles = roles(function)?;
     let class = args.class.to_string();
     let is_async = function.sig.asyncness.is_some();
     if class == "pure" && (is_async || roles.iter().any(|role| matches!(role, Role::Context { .. }))) {
-        return Err(Error::new_spanned(
-            ident,
-            "a pure operation is a plain function and takes no context",
-        ));
+        return Err(Error::new_spanned(ident, "a pure operation is a plain function and takes no context"));
     }
     let short = ident.to_string().trim_start_matches("r#").to_owned();
     let mut name = format!("{primitive}::{short}");
@@ -228,10 +192,7 @@ fn expand_operation(
             );
         }
         (true, None) => {
-            return Err(Error::new_spanned(
-                ident,
-                "a keyed operation needs `probe = FUNCTION`",
-            ));
+            return Err(Error::new_spanned(ident, "a keyed operation needs `probe = FUNCTION`"));
         }
         (false, Some(_)) => return Err(Error::new_spanned(ident, "only a keyed operation is probed")),
         (false, None) => {}

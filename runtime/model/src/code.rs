@@ -77,10 +77,7 @@ impl Code {
     pub fn parse(text: &str) -> Option<Self> {
         let wanted = text.trim().to_uppercase();
         let wanted = wanted.strip_prefix("HOB-").unwrap_or(&wanted);
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|code| &code.as_str()[4..] == wanted)
+        Self::ALL.iter().copied().find(|code| &code.as_str()[4..] == wanted)
     }
 }
 
@@ -102,21 +99,11 @@ mod tests {
         for code in Code::ALL {
             let page = code.page();
             assert_eq!(page.lines().next(), Some(&*format!("# {code}: {}", code.title())));
-            assert!(
-                PAGE_LINES.contains(&page.lines().count()),
-                "{code}: {} lines",
-                page.lines().count()
-            );
+            assert!(PAGE_LINES.contains(&page.lines().count()), "{code}: {} lines", page.lines().count());
             assert!(page.contains("**Cure:**"), "{code} has no cure");
-            assert!(
-                page.matches("\n```").count().is_multiple_of(2),
-                "{code} has an open block"
-            );
+            assert!(page.matches("\n```").count().is_multiple_of(2), "{code} has an open block");
             for (at, _) in page.match_indices("HOB-") {
-                assert!(
-                    Code::parse(&page[at..at + 8]).is_some(),
-                    "{code} names a code that does not exist"
-                );
+                assert!(Code::parse(&page[at..at + 8]).is_some(), "{code} names a code that does not exist");
             }
         }
     }

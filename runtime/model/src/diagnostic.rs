@@ -40,11 +40,7 @@ impl Span {
     /// One character at `source`.
     #[must_use]
     pub fn point(source: Source) -> Self {
-        Self {
-            source,
-            len: 1,
-            label: String::new(),
-        }
+        Self { source, len: 1, label: String::new() }
     }
 }
 
@@ -82,10 +78,7 @@ impl Diagnostic {
 
     /// A warning.
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            level: Level::Warning,
-            ..Self::error(code, message)
-        }
+        Self { level: Level::Warning, ..Self::error(code, message) }
     }
 
     /// Adds a place.

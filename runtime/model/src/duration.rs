@@ -35,10 +35,7 @@ pub struct DurationError {
 /// # Errors
 /// When a number or a unit is missing or unknown, or the sum passes [`DURATION_DAYS_MAX`].
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let fail = |why| DurationError {
-        text: text.chars().take(40).collect(),
-        why,
-    };
+    let fail = |why| DurationError { text: text.chars().take(40).collect(), why };
     let mut rest = text.trim();
     if rest == "0" {
         return Ok(Duration::ZERO);
@@ -48,17 +45,12 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     }
     let mut micros = 0_f64;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or(fail("a unit is missing"))?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(fail("a unit is missing"))?;
         let number: f64 = rest[..digits].parse().map_err(|_| fail("a number is missing"))?;
         rest = &rest[digits..];
         let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
         let unit = &rest[..letters];
-        let (_, scale) = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or(fail("a unit is unknown"))?;
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(fail("a unit is unknown"))?;
         #[allow(clippy::cast_precision_loss)]
         let scale = *scale as f64;
         micros += number * scale;

@@ -90,9 +90,7 @@ impl OnDoubt {
     /// Reads [`OnDoubt::as_str`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Ask, Self::Retry, Self::Skip, Self::Fail]
-            .into_iter()
-            .find(|v| v.as_str() == text)
+        [Self::Ask, Self::Retry, Self::Skip, Self::Fail].into_iter().find(|v| v.as_str() == text)
     }
 }
 

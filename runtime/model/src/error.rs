@@ -150,10 +150,9 @@ impl OpError {
             Io::AlreadyExists | Io::DirectoryNotEmpty => (ErrorKind::Conflict, None),
             Io::PermissionDenied => (ErrorKind::Denied, Some("hob runs as a user who may not do this")),
             Io::ReadOnlyFilesystem => (ErrorKind::Denied, Some("the file system is mounted read-only")),
-            Io::StorageFull => (
-                ErrorKind::Unavailable,
-                Some("the disk is full: free some space and try again"),
-            ),
+            Io::StorageFull => {
+                (ErrorKind::Unavailable, Some("the disk is full: free some space and try again"))
+            }
             Io::TimedOut => (ErrorKind::Timeout, None),
             Io::ConnectionRefused | Io::ConnectionReset | Io::HostUnreachable | Io::NetworkUnreachable => {
                 (ErrorKind::Unavailable, None)
@@ -210,10 +209,7 @@ impl OpError {
             ("operation", Value::from(operation)),
             ("retryable", Value::from(self.retryable)),
             ("details", self.details.clone()),
-            (
-                "position",
-                Value::from(self.position.as_ref().map(ToString::to_string)),
-            ),
+            ("position", Value::from(self.position.as_ref().map(ToString::to_string))),
         ])
     }
 
@@ -223,10 +219,7 @@ impl OpError {
         let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
         let mut it = Self::new(ErrorKind::parse(&text("kind")?)?, text("message")?);
         it.hint = text("hint");
-        it.operation = match (
-            text("primitive").unwrap_or_default(),
-            text("operation").unwrap_or_default(),
-        ) {
+        it.operation = match (text("primitive").unwrap_or_default(), text("operation").unwrap_or_default()) {
             (primitive, operation) if primitive.is_empty() => operation,
             (primitive, operation) => format!("{primitive}::{operation}"),
         };

@@ -10,12 +10,7 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What stays readable in a label: all that the grammar of positions does not use.
-const LABEL: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b':')
-    .remove(b'@')
-    .remove(b'+');
+const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b':').remove(b'@').remove(b'+');
 
 /// How long the text of a position may be.
 pub const POSITION_BYTES_MAX: usize = 4096;
@@ -87,11 +82,7 @@ impl Position {
     /// The branch (or step) that this position stands in; the root for the root.
     #[must_use]
     pub fn parent(&self) -> Self {
-        Self(
-            self.0
-                .rfind('/')
-                .map_or_else(|| Arc::from(""), |at| Arc::from(&self.0[..at])),
-        )
+        Self(self.0.rfind('/').map_or_else(|| Arc::from(""), |at| Arc::from(&self.0[..at])))
     }
 
     /// The last segment; `None` for the root.
@@ -105,10 +96,7 @@ impl Position {
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
         other.0.is_empty()
-            || self
-                .0
-                .strip_prefix(&*other.0)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            || self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Reads the text form.
@@ -132,12 +120,7 @@ impl Position {
 }
 
 fn parse_segment(segment: &str) -> Option<Leaf> {
-    let decode = |text: &str| {
-        percent_decode_str(text)
-            .decode_utf8()
-            .ok()
-            .map(std::borrow::Cow::into_owned)
-    };
+    let decode = |text: &str| percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
     let number = |text: &str| text.parse().ok().filter(|n| *n > 0);
     if let Some(step) = segment.strip_prefix("step:") {
         return match step.rsplit_once('~') {
@@ -184,9 +167,6 @@ mod tests {
         for text in ["0", "x", "3/", "/3", "3..x/", "step:~0"] {
             assert!(Position::parse(text).is_err(), "{text}");
         }
-        assert_eq!(
-            Position::parse("3.x/step:y~2/1").unwrap().as_str(),
-            "3.x/step:y~2/1"
-        );
+        assert_eq!(Position::parse("3.x/step:y~2/1").unwrap().as_str(), "3.x/step:y~2/1");
     }
 }

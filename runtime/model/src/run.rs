@@ -23,14 +23,11 @@ impl RunId {
     #[must_use]
     pub fn child(&self, position: &Position) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("hob child run id v1");
-        hasher
-            .update(self.0.as_bytes())
-            .update(position.as_str().as_bytes());
+        hasher.update(self.0.as_bytes()).update(position.as_str().as_bytes());
         let mut random = [0; 10];
         random.copy_from_slice(&hasher.finalize().as_bytes()[..10]);
-        let millis = u64::from_be_bytes(std::array::from_fn(|i| {
-            if i < 2 { 0 } else { self.0.as_bytes()[i - 2] }
-        }));
+        let millis =
+            u64::from_be_bytes(std::array::from_fn(|i| if i < 2 { 0 } else { self.0.as_bytes()[i - 2] }));
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
@@ -38,9 +35,7 @@ impl RunId {
     #[must_use]
     pub fn effect_key(&self, position: &Position) -> String {
         let mut hasher = blake3::Hasher::new_derive_key("hob effect key v1");
-        hasher
-            .update(self.0.as_bytes())
-            .update(position.as_str().as_bytes());
+        hasher.update(self.0.as_bytes()).update(position.as_str().as_bytes());
         hasher.finalize().to_hex()[..32].to_owned()
     }
 
@@ -227,10 +222,7 @@ mod tests {
     fn children_are_named_by_time_and_position() {
         let at = Timestamp::from_millisecond(1_800_000_000_123).unwrap();
         let run = RunId::new(at, [7; 10]);
-        let (a, b) = (
-            run.child(&Position::root().effect(1)),
-            run.child(&Position::root().effect(2)),
-        );
+        let (a, b) = (run.child(&Position::root().effect(1)), run.child(&Position::root().effect(2)));
         assert_ne!(a, b);
         assert_eq!(a, run.child(&Position::root().effect(1)));
         assert_eq!(a.0.as_bytes()[..6], run.0.as_bytes()[..6]);

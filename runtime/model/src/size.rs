@@ -22,9 +22,7 @@ const PREFIXES: &str = "KMGTP";
 pub fn parse(text: &str) -> Result<u64, SizeError> {
     let fail = || SizeError(text.chars().take(40).collect());
     let trimmed = text.trim();
-    let digits = trimmed
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(trimmed.len());
+    let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
     let number: f64 = trimmed[..digits].parse().map_err(|_| fail())?;
     let unit = trimmed[digits..].trim().to_uppercase();
     let base: f64 = match unit.as_str() {
@@ -40,16 +38,8 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
         }
     };
     let bytes = number * base;
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss
-    )]
-    if bytes >= i64::MAX as f64 {
-        Err(fail())
-    } else {
-        Ok(bytes.round() as u64)
-    }
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    if bytes >= i64::MAX as f64 { Err(fail()) } else { Ok(bytes.round() as u64) }
 }
 
 /// A size for people, in powers of 1024 with at most one decimal: `"1.5G"`.
@@ -81,14 +71,9 @@ mod tests {
 
     #[test]
     fn what_people_write() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("512M", 512 << 20),
-            ("1.5G", 3 << 29),
-            ("1GiB", 1 << 30),
-            ("1kb", 1000),
-            ("7B", 7),
-        ] {
+        for (text, bytes) in
+            [("0", 0), ("512M", 512 << 20), ("1.5G", 3 << 29), ("1GiB", 1 << 30), ("1kb", 1000), ("7B", 7)]
+        {
             assert_eq!(parse(text).unwrap(), bytes, "{text}");
         }
         for text in ["", "M", "1X", "-1M", "1 2", "99999999P", "é"] {

@@ -76,12 +76,7 @@ impl Value {
             Self::Bool(v) => drop(e.bool(*v).expect(NEVER)),
             Self::Int(v) => drop(e.i64(*v).expect(NEVER)),
             Self::Float(v) => drop(e.f64(*v).expect(NEVER)),
-            Self::Char(v) => drop(
-                e.tag(Tag::new(TAG_CHAR))
-                    .expect(NEVER)
-                    .u32(u32::from(*v))
-                    .expect(NEVER),
-            ),
+            Self::Char(v) => drop(e.tag(Tag::new(TAG_CHAR)).expect(NEVER).u32(u32::from(*v)).expect(NEVER)),
             Self::String(v) => drop(e.str(v).expect(NEVER)),
             Self::Blob(v) => drop(e.bytes(v).expect(NEVER)),
             Self::Array(v) => {
@@ -161,9 +156,7 @@ impl Value {
             Self::Blob(v) => Json::String(base64::engine::general_purpose::STANDARD.encode(v)),
             Self::Array(v) => Json::Array(v.iter().map(Self::to_json).collect::<Result<_, _>>()?),
             Self::Map(v) => Json::Object(
-                v.iter()
-                    .map(|(k, v)| Ok((k.clone(), v.to_json()?)))
-                    .collect::<Result<_, ValueError>>()?,
+                v.iter().map(|(k, v)| Ok((k.clone(), v.to_json()?))).collect::<Result<_, ValueError>>()?,
             ),
         })
     }
@@ -187,11 +180,9 @@ impl Value {
                     (None, None) => return Err(ValueError::Number(n.to_string())),
                 },
                 Json::String(v) => Value::String(v),
-                Json::Array(v) => Value::Array(
-                    v.into_iter()
-                        .map(|v| at(v, depth + 1))
-                        .collect::<Result<_, _>>()?,
-                ),
+                Json::Array(v) => {
+                    Value::Array(v.into_iter().map(|v| at(v, depth + 1)).collect::<Result<_, _>>()?)
+                }
                 Json::Object(v) => Value::Map(
                     v.into_iter()
                         .map(|(k, v)| Ok((k, at(v, depth + 1)?)))
@@ -301,15 +292,7 @@ mod tests {
     #[test]
     fn round_trip() {
         let value = Value::map([
-            (
-                "a",
-                Value::Array(vec![
-                    Value::Unit,
-                    Value::Bool(true),
-                    Value::Int(-7),
-                    Value::Int(i64::MIN),
-                ]),
-            ),
+            ("a", Value::Array(vec![Value::Unit, Value::Bool(true), Value::Int(-7), Value::Int(i64::MIN)])),
             ("b", Value::Float(1.5)),
             ("c", Value::Char('ß')),
             ("d", Value::Blob(vec![0, 255])),

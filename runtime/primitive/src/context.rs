@@ -146,6 +146,8 @@ pub struct CtxParts {
     pub cancel: Cancel,
     /// Takes progress.
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    /// Whether the run may do what shows itself only while the effect goes on.
+    pub permits: Arc<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 /// `path` made absolute against `cwd`, with `.` and `..` taken out, without touching the disk: permissions are checked
@@ -255,6 +257,18 @@ impl Ctx {
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
         &self.0.cancel
+    }
+
+    /// Refuses what the run may not do and what shows itself only while the effect goes on: where a redirect leads.
+    ///
+    /// # Errors
+    /// `denied`, naming the permission.
+    pub fn permit(&self, need: &str) -> Result<(), OpError> {
+        if (self.0.permits)(need) {
+            return Ok(());
+        }
+        let error = OpError::denied(format!("this run may not do `{need}`")).retryable(false);
+        Err(error.hint(format!("grant it with --allow '{need}', or allow: [\"{need}\"] in the declaration")))
     }
 
     /// Tells how far a long effect is.

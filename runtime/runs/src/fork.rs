@@ -68,6 +68,9 @@ impl Runs {
                 _ => None,
             })
             .collect();
+        let first = |place: &Position| {
+            entries.iter().find(|e| e.kind.position().is_some_and(|at| at.is_within(place))).map(|e| e.seq)
+        };
         // A wait is shared with its end, which does not say what was waited for; without one it is the old run's.
         let waited: HashSet<&Position> = entries
             .iter()
@@ -76,13 +79,17 @@ impl Runs {
                 _ => None,
             })
             .collect();
+        // Compensations belong to the end of the old run; the new one has its own end.
+        let undone: Vec<Position> = entries.iter().filter_map(|entry| undo_branch(&entry.kind)).collect();
         let fact = |kind: &EntryKind| match kind {
+            _ if kind.position().is_some_and(|at| undone.iter().any(|undo| at.is_within(undo))) => false,
             EntryKind::Wait { position, .. } => waited.contains(position),
             other => is_fact(other),
         };
         let kept = entries.iter().skip(1).filter(|entry| fact(&entry.kind)).filter(|entry| {
             entry.kind.position().or(log_branch(&entry.kind)).is_some_and(|position| {
-                fork.at.as_ref().is_some_and(|at| precedes(position, at, &ended)) && !overridden(position)
+                fork.at.as_ref().is_some_and(|at| precedes(position, at, &ended, &first))
+                    && !overridden(position)
             })
         });
         let mut kinds: Vec<EntryKind> = vec![EntryKind::Started(started)];
@@ -111,6 +118,17 @@ fn log_branch(kind: &EntryKind) -> Option<&Position> {
     }
 }
 
+/// The branch in which the compensation runs that an entry registers.
+fn undo_branch(kind: &EntryKind) -> Option<Position> {
+    let EntryKind::Compensation { position, .. } = kind else {
+        return None;
+    };
+    match position.leaf() {
+        Some(Leaf::Effect(n)) => Some(position.parent().branch(n, "undo")),
+        _ => None,
+    }
+}
+
 /// Whether an entry tells of the world, rather than of the life of the old run.
 fn is_fact(kind: &EntryKind) -> bool {
     matches!(
@@ -127,9 +145,14 @@ fn is_fact(kind: &EntryKind) -> bool {
     )
 }
 
-/// Whether `position` stands before `at` in the structure of the run. Steps have no number of their own, so a step
-/// before `at` is one that had ended.
-fn precedes(position: &Position, at: &Position, ended: &[&Position]) -> bool {
+/// Whether `position` stands before `at` in the structure of the run. Steps have no number of their own: they stand
+/// where they were first recorded, which `first` tells.
+fn precedes(
+    position: &Position,
+    at: &Position,
+    ended: &[&Position],
+    first: &dyn Fn(&Position) -> Option<u64>,
+) -> bool {
     if position.is_within(at) || at.is_within(position) {
         return false;
     }
@@ -149,9 +172,15 @@ fn precedes(position: &Position, at: &Position, ended: &[&Position]) -> bool {
             let branch = Position::trusted(&ours[..=differs].join("/"));
             ended.iter().any(|ended| **ended == branch)
         }
-        (Some(Leaf::Effect(a)), Some(Leaf::Branch(b, _))) => a < b,
-        // A step and a numbered effect are not ordered by name; what is recorded is kept, since it was reached.
-        _ => true,
+        // A group and its branches: none of it stands when one of them does not.
+        (Some(Leaf::Effect(_)), Some(Leaf::Branch(..))) | (Some(Leaf::Branch(..)), Some(Leaf::Effect(_))) => {
+            false
+        }
+        // A step and a numbered effect are not ordered by name, but by when they were come to.
+        _ => {
+            let place = |segments: &[&str]| first(&Position::trusted(&segments[..=differs].join("/")));
+            place(&ours) < place(&theirs)
+        }
     }
 }
 

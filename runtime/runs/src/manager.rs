@@ -15,7 +15,7 @@ use crate::error::RunError;
 use crate::threads::Spawner;
 
 /// Bundles that stay compiled in memory; the oldest unused are dropped beyond it.
-pub const BUNDLES_CACHED_MAX: usize = 64;
+pub(crate) const BUNDLES_CACHED_MAX: usize = 64;
 
 /// The fact that names the bundle of the adopted homelab.
 pub const ADOPTED_BUNDLE: &str = "homelab/bundle";

@@ -7,12 +7,12 @@ use std::time::Duration;
 use hob_engine::SCRIPT_STACK_BYTES;
 
 /// The most threads that evaluate runs at one time; more runs wait in line.
-pub const SCRIPT_THREADS_MAX: usize = 256;
+pub(crate) const SCRIPT_THREADS_MAX: usize = 256;
 /// A thread without work ends after this time, so that an idle process holds none.
-pub const SCRIPT_THREAD_IDLE: Duration = Duration::from_secs(5);
+pub(crate) const SCRIPT_THREAD_IDLE: Duration = Duration::from_secs(5);
 
 /// A piece of work: one pass over a run.
-pub type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs jobs.
 pub trait Spawner: Send + Sync {

@@ -84,7 +84,7 @@ impl Runs {
         }
         if let Some(active) = state.active.get(&run) {
             if let Some(cx) = &active.cx {
-                cx.deliver(position, operation, result, beside);
+                return cx.deliver(position, operation, result, beside);
             } else {
                 // The pass is about to load its records: what is written now is among them.
                 self.append_outside(run, position, operation, result, beside);
@@ -139,13 +139,14 @@ impl Runs {
                 let row = WaitRow { run, position: position.clone(), wait: wait.clone() };
                 self.compare_with_past(&row);
             }
-            Wait::Run(child) => match self.journal().run(*child) {
-                Ok(Some(row)) => match &row.end {
-                    Some(end) => drop(self.fulfil(run, position, "invoke", result_of(end), vec![])),
-                    None => self.schedule(*child),
-                },
-                _ => {}
-            },
+            Wait::Run(child) => {
+                if let Ok(Some(row)) = self.journal().run(*child) {
+                    match &row.end {
+                        Some(end) => drop(self.fulfil(run, position, "invoke", result_of(end), vec![])),
+                        None => self.schedule(*child),
+                    }
+                }
+            }
         }
         if wait.due().is_some() {
             self.0.listener.timer();

@@ -30,21 +30,13 @@ impl Bars {
     #[must_use]
     pub fn stderr(style: Style, clock: Clock) -> Self {
         let tick = Some(Duration::from_millis(TICK_MILLISECONDS));
-        Self {
-            tick,
-            ..Self::on(ProgressDrawTarget::stderr(), style, clock)
-        }
+        Self { tick, ..Self::on(ProgressDrawTarget::stderr(), style, clock) }
     }
 
     /// Draws to `target` whenever the work reports something, and at no other time.
     #[must_use]
     pub fn on(target: ProgressDrawTarget, style: Style, clock: Clock) -> Self {
-        Self {
-            all: MultiProgress::with_draw_target(target),
-            style,
-            clock,
-            tick: None,
-        }
+        Self { all: MultiProgress::with_draw_target(target), style, clock, tick: None }
     }
 }
 
@@ -62,14 +54,7 @@ fn layout(
     };
     let amount = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         // What cannot be written to a string in memory is not worth an error.
-        let _ = out.write_str(
-            &Count {
-                unit,
-                done: state.pos(),
-                total: state.len(),
-            }
-            .describe(),
-        );
+        let _ = out.write_str(&Count { unit, done: state.pos(), total: state.len() }.describe());
     };
     let estimate = {
         let elapsed = elapsed.clone();
@@ -112,23 +97,13 @@ impl Progress for Bars {
     fn start(&self, label: &str, unit: Unit, total: Option<u64>) -> Box<dyn Task> {
         let started = (self.clock)();
         let label = text::truncate(&text::one_line(label), LABEL_COLUMNS_MAX).into_owned();
-        let bar = self
-            .all
-            .add(ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()));
+        let bar = self.all.add(ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()));
         bar.set_prefix(self.style.paint(Role::Name, &label).to_string());
         if let Some(tick) = self.tick {
             bar.enable_steady_tick(tick);
         }
         let (all, style, clock) = (self.all.clone(), self.style, self.clock.clone());
-        let task = BarTask {
-            all,
-            bar,
-            style,
-            clock,
-            unit,
-            label,
-            started,
-        };
+        let task = BarTask { all, bar, style, clock, unit, label, started };
         task.lay_out(total);
         Box::new(task)
     }
@@ -151,8 +126,7 @@ struct BarTask {
 impl BarTask {
     fn lay_out(&self, total: Option<u64>) {
         let (clock, started) = (self.clock.clone(), self.started);
-        self.bar
-            .set_style(layout(self.unit, total, move || clock().saturating_sub(started)));
+        self.bar.set_style(layout(self.unit, total, move || clock().saturating_sub(started)));
     }
 }
 
@@ -182,10 +156,7 @@ impl Task for BarTask {
             (unit, done) => format!("{} in {elapsed}", unit.amount(done)),
         };
         let facts = self.style.paint(Role::Muted, facts);
-        let (sign, label) = (
-            self.style.paint(role, sign),
-            self.style.paint(Role::Name, &self.label),
-        );
+        let (sign, label) = (self.style.paint(role, sign), self.style.paint(Role::Name, &self.label));
         self.bar.finish_and_clear();
         // A terminal that is gone must not stop the work.
         let _ = self.all.println(format!("{sign} {label}  {facts}"));

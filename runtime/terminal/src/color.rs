@@ -56,10 +56,7 @@ impl FromStr for ColorChoice {
     type Err = ColorChoiceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|choice| choice.as_str() == text)
-            .ok_or(ColorChoiceError)
+        Self::ALL.into_iter().find(|choice| choice.as_str() == text).ok_or(ColorChoiceError)
     }
 }
 
@@ -131,13 +128,6 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
 impl Style {
     /// `text` with the look of `role`, or as it is where there are no colours.
     pub fn paint<T: fmt::Display>(self, role: Role, text: T) -> Painted<T> {
-        Painted {
-            style: if self.color {
-                role.style()
-            } else {
-                anstyle::Style::new()
-            },
-            text,
-        }
+        Painted { style: if self.color { role.style() } else { anstyle::Style::new() }, text }
     }
 }

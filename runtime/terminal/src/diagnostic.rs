@@ -97,16 +97,9 @@ fn pointer(diagnostics: &[Diagnostic], style: Style) -> String {
         1 => "this",
         _ => "these",
     };
-    let commands: Vec<_> = codes
-        .iter()
-        .take(CODES_NAMED_MAX)
-        .map(|code| format!("`hob explain {code}`"))
-        .collect();
-    let end = if codes.len() > CODES_NAMED_MAX {
-        ", …"
-    } else {
-        "."
-    };
+    let commands: Vec<_> =
+        codes.iter().take(CODES_NAMED_MAX).map(|code| format!("`hob explain {code}`")).collect();
+    let end = if codes.len() > CODES_NAMED_MAX { ", …" } else { "." };
     let line = format!("For more about {what}, try {}{end}", commands.join(", "));
     format!("{}\n", style.paint(Role::Muted, line))
 }
@@ -117,24 +110,16 @@ fn report(diagnostic: &Diagnostic, sources: &dyn Sources, renderer: &Renderer) -
         Level::Warning => Title::WARNING,
         Level::Note => Title::NOTE,
     };
-    let title = title
-        .primary_title(&*diagnostic.message)
-        .id(diagnostic.code.as_str());
+    let title = title.primary_title(&*diagnostic.message).id(diagnostic.code.as_str());
     let places = Places::of(&diagnostic.spans, sources);
     let elements = places.elements();
     let notes = places.notes.iter().chain(&diagnostic.notes);
-    let hint = diagnostic
-        .hint
-        .iter()
-        .map(|hint| Group::with_title(Title::HELP.secondary_title(&**hint)));
+    let hint = diagnostic.hint.iter().map(|hint| Group::with_title(Title::HELP.secondary_title(&**hint)));
     if elements.is_empty() {
         // Nothing to draw a frame around: each fact has a line of its own.
         let notes = notes.map(|note| Group::with_title(Title::NOTE.secondary_title(&**note)));
         let facts = std::iter::once(Group::with_title(title)).chain(notes).chain(hint);
-        return facts
-            .map(|fact| renderer.render(&[fact]))
-            .collect::<Vec<_>>()
-            .join("\n");
+        return facts.map(|fact| renderer.render(&[fact])).collect::<Vec<_>>().join("\n");
     }
     let messages = notes.map(|note| Title::NOTE.message(&**note));
     let group = Group::with_title(title).elements(elements).elements(messages);
@@ -166,24 +151,14 @@ struct Places {
 
 impl Places {
     fn of(spans: &[Span], sources: &dyn Sources) -> Self {
-        let mut places = Self {
-            texts: HashMap::new(),
-            snippets: Vec::new(),
-            origin: None,
-            notes: Vec::new(),
-        };
+        let mut places =
+            Self { texts: HashMap::new(), snippets: Vec::new(), origin: None, notes: Vec::new() };
         let spans = folded(spans);
         for (index, (span, times)) in spans.iter().take(PLACES_SHOWN_MAX).enumerate() {
             places.add(span, *times, index == 0, sources);
         }
-        if let Some(hidden) = spans
-            .len()
-            .checked_sub(PLACES_SHOWN_MAX)
-            .filter(|hidden| *hidden > 0)
-        {
-            places
-                .notes
-                .push(format!("{hidden} further places are not shown"));
+        if let Some(hidden) = spans.len().checked_sub(PLACES_SHOWN_MAX).filter(|hidden| *hidden > 0) {
+            places.notes.push(format!("{hidden} further places are not shown"));
         }
         places
     }
@@ -191,19 +166,13 @@ impl Places {
     fn add(&mut self, span: &Span, times: usize, primary: bool, sources: &dyn Sources) {
         let Source { file, line, .. } = &span.source;
         if !self.texts.contains_key(file) && *line > 0 {
-            self.texts
-                .extend(sources.source(file).map(|text| (file.clone(), text)));
+            self.texts.extend(sources.source(file).map(|text| (file.clone(), text)));
         }
         let mut label = span.label.clone();
         if times > 1 {
             label.push_str(&format!(" ({times} times)"));
         }
-        let Some(bytes) = self
-            .texts
-            .get(file)
-            .filter(|_| *line > 0)
-            .map(|text| bytes_of(text, span))
-        else {
+        let Some(bytes) = self.texts.get(file).filter(|_| *line > 0).map(|text| bytes_of(text, span)) else {
             match (primary, file.is_empty()) {
                 (true, false) => self.origin = Some(span.source.clone()),
                 (false, false) => {
@@ -214,19 +183,9 @@ impl Places {
             }
             return;
         };
-        let shown = Shown {
-            file: file.clone(),
-            line: *line,
-            bytes,
-            label,
-            primary,
-        };
+        let shown = Shown { file: file.clone(), line: *line, bytes, label, primary };
         match self.snippets.last_mut() {
-            Some(snippet)
-                if snippet
-                    .last()
-                    .is_some_and(|last| last.file == *file && last.line <= *line) =>
-            {
+            Some(snippet) if snippet.last().is_some_and(|last| last.file == *file && last.line <= *line) => {
                 snippet.push(shown);
             }
             _ => self.snippets.push(vec![shown]),
@@ -236,16 +195,8 @@ impl Places {
     fn elements(&self) -> Vec<Element<'_>> {
         let origin = self.origin.iter().map(|source| {
             let origin = Origin::path(&*source.file);
-            let origin = if source.line > 0 {
-                origin.line(source.line as usize)
-            } else {
-                origin
-            };
-            Element::from(if source.column > 0 {
-                origin.char_column(source.column as usize)
-            } else {
-                origin
-            })
+            let origin = if source.line > 0 { origin.line(source.line as usize) } else { origin };
+            Element::from(if source.column > 0 { origin.char_column(source.column as usize) } else { origin })
         });
         let snippets = self.snippets.iter().filter_map(|places| {
             let file = &places.first()?.file;
@@ -257,11 +208,7 @@ impl Places {
 }
 
 fn annotation(place: &Shown) -> Annotation<'_> {
-    let kind = if place.primary {
-        AnnotationKind::Primary
-    } else {
-        AnnotationKind::Context
-    };
+    let kind = if place.primary { AnnotationKind::Primary } else { AnnotationKind::Context };
     let label = Some(&*place.label).filter(|label| !label.is_empty());
     kind.span(place.bytes.clone()).label(label)
 }
@@ -289,17 +236,11 @@ fn bytes_of(text: &str, span: &Span) -> Range<usize> {
         let start = before + line.len() - line.trim_start().len();
         return start..start + line.trim().len();
     }
-    let start = line
-        .char_indices()
-        .nth(column - 1)
-        .map_or(line.len(), |(at, _)| at);
+    let start = line.char_indices().nth(column - 1).map_or(line.len(), |(at, _)| at);
     let rest = &line[start..];
     let len = match span.len {
         0 | 1 => token::len(rest),
-        chars => rest
-            .char_indices()
-            .nth(chars as usize)
-            .map_or(rest.len(), |(at, _)| at),
+        chars => rest.char_indices().nth(chars as usize).map_or(rest.len(), |(at, _)| at),
     };
     before + start..before + start + len
 }

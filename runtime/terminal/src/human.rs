@@ -35,10 +35,7 @@ pub fn duration(duration: Duration) -> String {
 
 /// `total` seconds in the largest unit that is not zero and those that follow, `parts` units in all.
 pub(crate) fn seconds(total: u64, parts: usize) -> String {
-    let first = UNITS
-        .iter()
-        .position(|(_, length)| total >= *length)
-        .unwrap_or(UNITS.len() - 1);
+    let first = UNITS.iter().position(|(_, length)| total >= *length).unwrap_or(UNITS.len() - 1);
     let mut rest = total;
     let mut words = Vec::new();
     for (unit, length) in UNITS.iter().skip(first).take(parts) {
@@ -84,11 +81,7 @@ pub fn count(number: u64) -> String {
 /// A number with the noun it counts: `1 run`, `12,345 runs`.
 #[must_use]
 pub fn counted(number: u64, singular: &str, plural: &str) -> String {
-    format!(
-        "{} {}",
-        count(number),
-        if number == 1 { singular } else { plural }
-    )
+    format!("{} {}", count(number), if number == 1 { singular } else { plural })
 }
 
 #[cfg(test)]
@@ -134,12 +127,7 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (12_345_678, "12,345,678"),
-        ] {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
             assert_eq!(count(number), text);
         }
         assert_eq!(counted(1, "run", "runs"), "1 run");

@@ -44,18 +44,12 @@ impl Style {
     /// No colours and no width: for files, pipes and logs.
     #[must_use]
     pub const fn plain() -> Self {
-        Self {
-            color: false,
-            width_columns: None,
-        }
+        Self { color: false, width_columns: None }
     }
 
     /// A terminal of `width_columns` columns with colours.
     #[must_use]
     pub const fn terminal(width_columns: u16) -> Self {
-        Self {
-            color: true,
-            width_columns: Some(width_columns),
-        }
+        Self { color: true, width_columns: Some(width_columns) }
     }
 }

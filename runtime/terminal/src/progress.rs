@@ -153,12 +153,7 @@ impl Lines {
     /// Lines to `writer`, with times of `clock`.
     pub fn new(writer: Box<dyn Write + Send>, clock: Clock) -> Self {
         let next = clock() + Duration::from_secs(LINES_INTERVAL_SECONDS);
-        Self {
-            log: Arc::new(Log {
-                clock,
-                state: Mutex::new(LogState { writer, next }),
-            }),
-        }
+        Self { log: Arc::new(Log { clock, state: Mutex::new(LogState { writer, next }) }) }
     }
 }
 
@@ -167,12 +162,7 @@ impl Progress for Lines {
         let label = text::one_line(label).into_owned();
         self.log.write(&format!("{label} …"));
         let count = Mutex::new(Count { unit, done: 0, total });
-        Box::new(LinesTask {
-            started: (self.log.clock)(),
-            log: self.log.clone(),
-            label,
-            count,
-        })
+        Box::new(LinesTask { started: (self.log.clock)(), log: self.log.clone(), label, count })
     }
 
     fn suspend(&self, write: &mut dyn FnMut()) {
@@ -209,12 +199,8 @@ struct LinesTask {
 impl LinesTask {
     fn line(&self, facts: &[&str]) {
         let elapsed = human::duration((self.log.clock)().saturating_sub(self.started));
-        let facts: Vec<&str> = facts
-            .iter()
-            .copied()
-            .filter(|fact| !fact.is_empty())
-            .chain([&*elapsed])
-            .collect();
+        let facts: Vec<&str> =
+            facts.iter().copied().filter(|fact| !fact.is_empty()).chain([&*elapsed]).collect();
         self.log.write(&format!("{}: {}", self.label, facts.join(", ")));
     }
 }
@@ -244,11 +230,7 @@ impl Task for LinesTask {
 
     fn finish(self: Box<Self>, end: End) {
         let count = locked(&self.count).clone();
-        let amount = if count.done > 0 {
-            count.unit.amount(count.done)
-        } else {
-            String::new()
-        };
+        let amount = if count.done > 0 { count.unit.amount(count.done) } else { String::new() };
         self.line(&[end.as_str(), &amount]);
     }
 }

@@ -33,37 +33,20 @@ pub fn render(value: &Value, style: Style) -> String {
 
 /// The table of a list of maps; `None` for other lists, and when there are too many columns for the terminal.
 fn table(items: &[Value], style: Style) -> Option<String> {
-    let keys: BTreeSet<&str> = items
-        .iter()
-        .map(map_keys)
-        .collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect();
+    let keys: BTreeSet<&str> =
+        items.iter().map(map_keys).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
     let room = style.width_columns.map_or(usize::MAX, usize::from);
     if keys.is_empty() || keys.len() * COLUMN_COLUMNS_MIN > room {
         return None;
     }
     let leading = LEADING_KEYS.iter().copied().filter(|key| keys.contains(key));
-    let keys: Vec<&str> = leading
-        .chain(keys.iter().copied().filter(|key| !LEADING_KEYS.contains(key)))
-        .collect();
+    let keys: Vec<&str> =
+        leading.chain(keys.iter().copied().filter(|key| !LEADING_KEYS.contains(key))).collect();
     let mut table = Table::new(keys.iter().map(|key| {
-        let numbers = items
-            .iter()
-            .filter_map(|item| item.get(key))
-            .all(is_number_or_unit);
-        if numbers {
-            Column::number(*key)
-        } else {
-            Column::new(*key)
-        }
+        let numbers = items.iter().filter_map(|item| item.get(key)).all(is_number_or_unit);
+        if numbers { Column::number(*key) } else { Column::new(*key) }
     }));
-    let shown = if style.width_columns.is_some() {
-        ROWS_SHOWN_MAX
-    } else {
-        usize::MAX
-    };
+    let shown = if style.width_columns.is_some() { ROWS_SHOWN_MAX } else { usize::MAX };
     for item in items.iter().take(shown) {
         table.row(keys.iter().map(|key| match item.get(key) {
             None | Some(Value::Unit) => Cell::default(),
@@ -91,13 +74,7 @@ fn further(rows: usize, style: Style) -> String {
     if rows == 0 {
         return String::new();
     }
-    format!(
-        "{}\n",
-        style.paint(
-            Role::Muted,
-            format_args!("… and {} more", human::count(rows as u64))
-        )
-    )
+    format!("{}\n", style.paint(Role::Muted, format_args!("… and {} more", human::count(rows as u64))))
 }
 
 /// The entries of a list or map, each on its line, with what is nested below it.
@@ -114,11 +91,7 @@ fn branches(value: &Value, indent: Option<&str>, style: Style, out: &mut String)
         Value::Map(map) => map.iter().map(|(key, item)| (Some(key.as_str()), item)).collect(),
         _ => return,
     };
-    let shown = if style.width_columns.is_some() {
-        ROWS_SHOWN_MAX.min(entries.len())
-    } else {
-        entries.len()
-    };
+    let shown = if style.width_columns.is_some() { ROWS_SHOWN_MAX.min(entries.len()) } else { entries.len() };
     for (index, (key, item)) in entries.iter().take(shown).enumerate() {
         let last = index + 1 == entries.len();
         let (guide, below) = match (indent, last) {

@@ -25,18 +25,12 @@ pub struct Column {
 impl Column {
     /// A column of texts.
     pub fn new(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            right: false,
-        }
+        Self { title: title.into(), right: false }
     }
 
     /// A column of numbers, aligned at the right.
     pub fn number(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            right: true,
-        }
+        Self { title: title.into(), right: true }
     }
 }
 
@@ -50,19 +44,13 @@ pub struct Cell {
 impl Cell {
     /// A text in the look of `role`.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            role: Some(role),
-        }
+        Self { text: text.into(), role: Some(role) }
     }
 }
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self {
-            text: text.into(),
-            role: None,
-        }
+        Self { text: text.into(), role: None }
     }
 }
 
@@ -89,10 +77,7 @@ pub struct Table {
 impl Table {
     /// A table without rows.
     pub fn new(columns: impl IntoIterator<Item = Column>) -> Self {
-        Self {
-            columns: columns.into_iter().collect(),
-            rows: Vec::new(),
-        }
+        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
     }
 
     /// Adds a row. Cells that are missing stay empty, those without a column are dropped.
@@ -121,22 +106,13 @@ impl Table {
         if self.columns.is_empty() {
             return String::new();
         }
-        let header: Vec<Cell> = self
-            .columns
-            .iter()
-            .map(|column| Cell::new(Role::Muted, column.title.to_uppercase()))
-            .collect();
-        let rows: Vec<&[Cell]> = std::iter::once(&header)
-            .chain(&self.rows)
-            .map(Vec::as_slice)
-            .collect();
+        let header: Vec<Cell> =
+            self.columns.iter().map(|column| Cell::new(Role::Muted, column.title.to_uppercase())).collect();
+        let rows: Vec<&[Cell]> = std::iter::once(&header).chain(&self.rows).map(Vec::as_slice).collect();
         let laid_out = self.laid_out(&rows, style.width_columns);
         let mut out = String::new();
         for (line, row) in laid_out.lines().zip(rows) {
-            let cells = line
-                .split(BOUNDARY)
-                .zip(row)
-                .map(|(text, cell)| painted(text, cell.role, style));
+            let cells = line.split(BOUNDARY).zip(row).map(|(text, cell)| painted(text, cell.role, style));
             out.push_str(cells.collect::<Vec<_>>().join(" ").trim_end());
             out.push('\n');
         }
@@ -147,10 +123,7 @@ impl Table {
     fn laid_out(&self, rows: &[&[Cell]], width_columns: Option<u16>) -> comfy_table::Table {
         let lines = presets::NOTHING.content_lines(ContentLineStyle::none().junction(BOUNDARY));
         let mut table = comfy_table::Table::new();
-        table
-            .load_style(lines)
-            .set_truncation_indicator(ELLIPSIS)
-            .set_delimiter(BOUNDARY);
+        table.load_style(lines).set_truncation_indicator(ELLIPSIS).set_delimiter(BOUNDARY);
         match width_columns {
             // The padding behind the last column is cut off in the end.
             Some(width) => table

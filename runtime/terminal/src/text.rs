@@ -18,11 +18,7 @@ pub fn width_columns(text: &str) -> usize {
 #[must_use]
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| {
-        if matches!(c, '\n' | '\t') {
-            None
-        } else {
-            visible(c)
-        }
+        if matches!(c, '\n' | '\t') { None } else { visible(c) }
     };
     if text.chars().any(|c| harmful(c).is_some()) {
         Cow::Owned(text.chars().map(|c| harmful(c).unwrap_or(c)).collect())
@@ -36,12 +32,7 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
 pub fn one_line(text: &str) -> Cow<'_, str> {
     let text = text.trim_end_matches(['\n', '\r']);
     if text.chars().any(|c| visible(c).is_some()) {
-        Cow::Owned(
-            text.chars()
-                .filter(|c| *c != '\r')
-                .map(|c| visible(c).unwrap_or(c))
-                .collect(),
-        )
+        Cow::Owned(text.chars().filter(|c| *c != '\r').map(|c| visible(c).unwrap_or(c)).collect())
     } else {
         Cow::Borrowed(text)
     }

@@ -19,10 +19,7 @@ pub(crate) fn len(rest: &str) -> usize {
         '#' if rest.trim_start_matches('#').starts_with('"') => raw_text_len(rest),
         c if c.is_ascii_digit() => number_len(rest),
         c if is_name(c) => path_len(rest),
-        c => OPERATORS
-            .iter()
-            .find(|op| rest.starts_with(**op))
-            .map_or(c.len_utf8(), |op| op.len()),
+        c => OPERATORS.iter().find(|op| rest.starts_with(**op)).map_or(c.len_utf8(), |op| op.len()),
     }
 }
 
@@ -36,11 +33,7 @@ fn name_len(rest: &str) -> usize {
 
 fn path_len(rest: &str) -> usize {
     let mut end = name_len(rest);
-    while let Some(next) = rest[end..]
-        .strip_prefix("::")
-        .map(name_len)
-        .filter(|len| *len > 0)
-    {
+    while let Some(next) = rest[end..].strip_prefix("::").map(name_len).filter(|len| *len > 0) {
         end += 2 + next;
     }
     end
@@ -79,9 +72,7 @@ fn raw_text_len(rest: &str) -> usize {
     let hashes = rest.len() - rest.trim_start_matches('#').len();
     let close = format!("\"{}", &rest[..hashes]);
     let body = hashes + 1;
-    rest[body..]
-        .find(&close)
-        .map_or(rest.trim_end().len(), |at| body + at + close.len())
+    rest[body..].find(&close).map_or(rest.trim_end().len(), |at| body + at + close.len())
 }
 
 #[cfg(test)]

@@ -271,6 +271,7 @@ impl Harness {
             progress: Arc::new(move |told| {
                 progress.lock().expect("telling progress does not panic").push(told);
             }),
+            permits: Arc::new(|_| true),
         })
     }
 

@@ -63,6 +63,8 @@ pub(crate) async fn exchange(
             ))
             .hint("raise `redirects`, or look where it leads with `redirects: 0`"));
         }
+        // The script named one host; another one is another permission.
+        cx.permit(&format!("http:{}", next.url.host_str().unwrap_or("*")))?;
         request = next;
     }
 }

@@ -12,7 +12,7 @@ use crate::assemble;
 use crate::context::{Context, Exit, Failure, Outcome};
 
 /// `hob doc [NAME]`
-pub fn doc(context: &Context, name: Option<&str>) -> Outcome {
+pub(crate) fn doc(context: &Context, name: Option<&str>) -> Outcome {
     let registry = assemble::registry();
     let text = match name {
         None => overview(context, &registry),
@@ -90,7 +90,7 @@ fn unknown(registry: &Registry, name: &str) -> Failure {
 }
 
 /// `hob explain [CODE]`
-pub fn explain(context: &Context, code: Option<&str>) -> Outcome {
+pub(crate) fn explain(context: &Context, code: Option<&str>) -> Outcome {
     match code {
         None => {
             let mut table = Table::new([Column::new("CODE"), Column::new("MEANING")]);
@@ -113,7 +113,7 @@ pub fn explain(context: &Context, code: Option<&str>) -> Outcome {
 }
 
 /// `hob completions SHELL`
-pub fn completions(context: &Context, shell: clap_complete::Shell) -> Outcome {
+pub(crate) fn completions(context: &Context, shell: clap_complete::Shell) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "hob", &mut script);
     context.print(&String::from_utf8_lossy(&script));

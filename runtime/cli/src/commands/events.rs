@@ -17,7 +17,7 @@ const TAIL_INTERVAL: Duration = Duration::from_millis(200);
 const EVENTS_AT_ONCE: usize = 1_000;
 
 /// `hob events …`
-pub fn dispatch(context: &Context, command: EventsCommand) -> Outcome {
+pub(crate) fn dispatch(context: &Context, command: EventsCommand) -> Outcome {
     match command {
         EventsCommand::List { pattern, limit } => list(context, pattern.as_deref().unwrap_or("*"), limit),
         EventsCommand::Tail { pattern } => tail(context, pattern.as_deref().unwrap_or("*")),

@@ -29,7 +29,7 @@ use crate::loader::{self, Loaded};
 ///
 /// # Errors
 /// All mistakes at once, with their sources.
-pub fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Failure> {
+pub(crate) fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Failure> {
     let node = super::run::node(Arc::new(MemoryJournal::default()), vec![], Purpose::Look)?;
     let sources = || loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
     match read_homelab(node.runs.host(), &loaded.bundle, directory_of(&loaded.bundle)) {
@@ -44,7 +44,7 @@ pub fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Failure> 
 }
 
 /// `hob plan`
-pub fn plan(context: &Context, args: &PlanArgs) -> Outcome {
+pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Outcome {
     let loaded = loader::load_homelab(&args.path)?;
     let homelab = declared(context, &loaded)?;
     if let Some(key) = &args.why {
@@ -103,7 +103,7 @@ fn show(context: &Context, plan: &Plan) {
 }
 
 /// `hob apply`
-pub fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
+pub(crate) fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
     let loaded = loader::load_homelab(&args.path)?;
     let homelab = declared(context, &loaded)?;
     let plan = make_plan(context, &homelab, Goal::Up)?;
@@ -118,7 +118,7 @@ pub fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
 }
 
 /// `hob down`
-pub fn down(context: &Context, path: &Path) -> Outcome {
+pub(crate) fn down(context: &Context, path: &Path) -> Outcome {
     let loaded = loader::load_homelab(path)?;
     let homelab = declared(context, &loaded)?;
     carry_out(context, homelab, |keeper| keeper.apply(Goal::Down))
@@ -160,7 +160,7 @@ fn confirmed(context: &Context) -> Result<bool, Failure> {
 }
 
 /// `hob up`
-pub fn up(context: &Context, args: &UpArgs) -> Outcome {
+pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     let listen: SocketAddr = args.listen.parse().map_err(|_| {
         Failure::usage(format!("--listen `{}` is no address; write for example 127.0.0.1:4620", args.listen))
     })?;

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 /// Stops listening when it is dropped.
-pub struct Guard(JoinHandle<()>);
+pub(crate) struct Guard(JoinHandle<()>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -15,7 +15,7 @@ impl Drop for Guard {
 }
 
 /// The first Ctrl-C cancels the run, the second ends the effect that is under way, the third the process.
-pub fn cancel_on_signal(node: &Node, run: RunId) -> Guard {
+pub(crate) fn cancel_on_signal(node: &Node, run: RunId) -> Guard {
     let runs = node.runs.clone();
     Guard(node.core.runtime().spawn(async move {
         let (Ok(mut interrupts), Ok(mut terminations)) =

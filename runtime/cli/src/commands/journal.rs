@@ -11,7 +11,7 @@ use crate::args::JournalCommand;
 use crate::context::{Context, Exit, Failure, Outcome};
 
 /// `hob journal …`
-pub fn dispatch(context: &Context, command: JournalCommand) -> Outcome {
+pub(crate) fn dispatch(context: &Context, command: JournalCommand) -> Outcome {
     match command {
         JournalCommand::Check => check(context),
         JournalCommand::Rebuild => {

@@ -15,7 +15,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 const ENTRIES_AT_ONCE: usize = 10_000;
 
 /// The log of a run, or the output of a service.
-pub fn logs(context: &Context, args: &LogsArgs) -> Outcome {
+pub(crate) fn logs(context: &Context, args: &LogsArgs) -> Outcome {
     let journal = context.read()?;
     match super::runs::find(&*journal, &args.target) {
         Ok(run) => run_log(context, &*journal, run, args),
@@ -28,10 +28,10 @@ fn run_log(context: &Context, journal: &dyn Journal, run: RunId, args: &LogsArgs
     let mut lines = read(context, journal, run, &mut from)?;
     lines.drain(..lines.len().saturating_sub(args.lines));
     lines.iter().for_each(|line| context.print_line(line));
-    while args.follow {
-        if journal.run(run)?.is_none_or(|row| row.status.ended()) {
-            break;
-        }
+    if !args.follow {
+        return Ok(Exit::Done);
+    }
+    while journal.run(run)?.is_some_and(|row| !row.status.ended()) {
         std::thread::sleep(FOLLOW_INTERVAL);
         read(context, journal, run, &mut from)?.iter().for_each(|line| context.print_line(line));
     }
@@ -67,9 +67,11 @@ fn service_log(context: &Context, journal: &dyn Journal, args: &LogsArgs) -> Out
         return Err(Failure::usage(format!("there is neither a run nor a service `{}`", args.target)));
     };
     log.last(args.lines)?.iter().for_each(|line| context.print_line(line));
-    while args.follow {
+    if !args.follow {
+        return Ok(Exit::Done);
+    }
+    loop {
         std::thread::sleep(FOLLOW_INTERVAL);
         log.more()?.iter().for_each(|line| context.print_line(line));
     }
-    Ok(Exit::Done)
 }

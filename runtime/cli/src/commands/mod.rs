@@ -1,17 +1,17 @@
 //! One module per group of commands.
 
-pub mod check;
-pub mod doc;
-pub mod events;
-pub mod homelab;
-pub mod interrupt;
-pub mod journal;
-pub mod logs;
-pub mod remote;
-pub mod replay;
-pub mod run;
-pub mod runs;
-pub mod schedule;
-pub mod serve;
-pub mod service;
-pub mod state;
+pub(crate) mod check;
+pub(crate) mod doc;
+pub(crate) mod events;
+pub(crate) mod homelab;
+pub(crate) mod interrupt;
+pub(crate) mod journal;
+pub(crate) mod logs;
+pub(crate) mod remote;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod schedule;
+pub(crate) mod serve;
+pub(crate) mod service;
+pub(crate) mod state;

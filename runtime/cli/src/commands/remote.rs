@@ -21,7 +21,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 const WAITS_LOOKED_AT: usize = 1_000;
 
 /// The process that holds the state directory, reached over its socket.
-pub fn client(context: &Context) -> Client {
+pub(crate) fn client(context: &Context) -> Client {
     Client::new(context.socket())
 }
 
@@ -30,14 +30,14 @@ fn as_json(value: &Value) -> Result<Json, Failure> {
 }
 
 /// Has a playbook started there, and follows it unless `detach`.
-pub fn playbook(context: &Context, playbook: &Playbook, detach: bool) -> Outcome {
+pub(crate) fn playbook(context: &Context, playbook: &Playbook, detach: bool) -> Outcome {
     let client = client(context);
     let started = client.post("/api/v1/runs", &json!({ "playbook": playbook.to_json()? }))?;
     follow(context, &client, &started, detach)
 }
 
 /// Has a workflow started there, and follows it unless `detach`.
-pub fn workflow(context: &Context, name: &str, input: &Value, detach: bool) -> Outcome {
+pub(crate) fn workflow(context: &Context, name: &str, input: &Value, detach: bool) -> Outcome {
     let client = client(context);
     let started = client.post("/api/v1/runs", &json!({ "workflow": name, "input": as_json(input)? }))?;
     follow(context, &client, &started, detach)
@@ -109,7 +109,7 @@ fn conclude(context: &Context, run: RunId, status: RunStatus, detail: &Json) -> 
 }
 
 /// Has a decision about a run carried out there.
-pub fn decide(context: &Context, prefix: &str, decision: &Decision) -> Outcome {
+pub(crate) fn decide(context: &Context, prefix: &str, decision: &Decision) -> Outcome {
     let client = client(context);
     let journal = context.read()?;
     let run = super::runs::find(&*journal, prefix)?;
@@ -155,7 +155,7 @@ pub fn decide(context: &Context, prefix: &str, decision: &Decision) -> Outcome {
 ///
 /// # Errors
 /// When it is refused.
-pub fn migrate(context: &Context, run: RunId, bundle: &Bundle) -> Result<Json, Failure> {
+pub(crate) fn migrate(context: &Context, run: RunId, bundle: &Bundle) -> Result<Json, Failure> {
     let files: serde_json::Map<String, Json> =
         bundle.files().map(|(path, text)| (path.to_owned(), Json::from(&**text))).collect();
     let record = &bundle.record;
@@ -168,13 +168,13 @@ pub fn migrate(context: &Context, run: RunId, bundle: &Bundle) -> Result<Json, F
 ///
 /// # Errors
 /// When it is refused.
-pub fn emit(context: &Context, name: &str, payload: &Value) -> Result<(), Failure> {
+pub(crate) fn emit(context: &Context, name: &str, payload: &Value) -> Result<(), Failure> {
     client(context).post("/api/v1/events", &json!({ "name": name, "payload": as_json(payload)? }))?;
     Ok(())
 }
 
 /// `hob schedule list`
-pub fn schedules(context: &Context) -> Outcome {
+pub(crate) fn schedules(context: &Context) -> Outcome {
     let schedules = client(context).get("/api/v1/schedules")?;
     if context.global.json {
         context.print_json(&schedules);

@@ -11,7 +11,7 @@ use crate::args::ReplayArgs;
 use crate::context::{Context, Exit, Failure, Outcome};
 
 /// Prints the variables of a run as they were when it came to a position. Nothing acts.
-pub fn replay(context: &Context, args: &ReplayArgs) -> Outcome {
+pub(crate) fn replay(context: &Context, args: &ReplayArgs) -> Outcome {
     let journal = context.read()?;
     let run = super::runs::find(&*journal, &args.run)?;
     let node = super::run::node(journal, vec![], Purpose::Look)?;

@@ -24,7 +24,7 @@ use crate::{assemble, input};
 const LEAVE_GRACE: Duration = Duration::from_secs(5);
 
 /// `hob run`
-pub fn run(context: &Context, args: &RunArgs) -> Outcome {
+pub(crate) fn run(context: &Context, args: &RunArgs) -> Outcome {
     let value = input::run_input(args)?;
     let on_doubt = input::on_doubt(&args.on_doubt)?;
     if !is_script(&args.target) {
@@ -39,7 +39,7 @@ pub fn run(context: &Context, args: &RunArgs) -> Outcome {
 }
 
 /// `hob eval`
-pub fn eval(context: &Context, args: &EvalArgs) -> Outcome {
+pub(crate) fn eval(context: &Context, args: &EvalArgs) -> Outcome {
     let mut loaded = loader::check("eval.rhai", &args.expression, &cwd().to_string_lossy())?;
     // The person who typed the expression is the caller.
     loaded.trusted = true;
@@ -104,7 +104,7 @@ fn start(context: &Context, playbook: &Playbook, dry: bool, detach: bool) -> Out
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn node(
+pub(crate) fn node(
     journal: Arc<dyn Journal>,
     listeners: Vec<Arc<dyn Listener>>,
     purpose: Purpose,
@@ -189,7 +189,7 @@ fn conclude(
 
 /// What to do about a run that does not go on by itself.
 #[must_use]
-pub fn parked(id: RunId, status: RunStatus) -> String {
+pub(crate) fn parked(id: RunId, status: RunStatus) -> String {
     let next = match status {
         RunStatus::Waiting => "it waits; `hob runs show` says for what, `hob runs signal|approve` answers",
         RunStatus::InDoubt => "an effect's outcome is unknown; `hob runs resolve` settles it",
@@ -200,7 +200,7 @@ pub fn parked(id: RunId, status: RunStatus) -> String {
 }
 
 /// Prints the value of a run: texts as they are, `()` as nothing, other things as a table or tree.
-pub fn print_value(context: &Context, value: &Value) {
+pub(crate) fn print_value(context: &Context, value: &Value) {
     match value {
         Value::Unit => {}
         Value::String(text) => context.print_line(text),

@@ -14,7 +14,7 @@ use crate::context::{Context, Exit, Failure, Outcome};
 use crate::{input, loader};
 
 /// `hob runs …`
-pub fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
+pub(crate) fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
     match command {
         RunsCommand::List { status, name, limit } => list(context, &status, name, limit),
         RunsCommand::Show { run } => show(context, &run),
@@ -40,7 +40,7 @@ pub fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
 }
 
 /// What a person decides about a run.
-pub enum Decision {
+pub(crate) enum Decision {
     /// Go on.
     Resume,
     /// Continue from the failed effect, or start anew.
@@ -68,7 +68,7 @@ pub enum Decision {
 }
 
 /// The run whose id begins with `prefix`.
-pub fn find(journal: &dyn Journal, prefix: &str) -> Result<RunId, Failure> {
+pub(crate) fn find(journal: &dyn Journal, prefix: &str) -> Result<RunId, Failure> {
     if let Some(run) = RunId::parse(prefix) {
         return match journal.run(run)? {
             Some(row) => Ok(row.run),

@@ -11,7 +11,7 @@ use crate::context::{Context, Exit, Failure, Outcome};
 const COUNT_MAX: usize = 100_000;
 
 /// `hob schedule …`
-pub fn dispatch(context: &Context, command: ScheduleCommand) -> Outcome {
+pub(crate) fn dispatch(context: &Context, command: ScheduleCommand) -> Outcome {
     match command {
         ScheduleCommand::List => super::remote::schedules(context),
         ScheduleCommand::Next { expression, tz, from, count, gap, overlap_hour } => next(

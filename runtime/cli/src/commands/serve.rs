@@ -22,7 +22,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(3);
 const WORTH_SERVING: Duration = Duration::from_millis(100);
 
 /// A served API; it ends when [`Served::end`] is called.
-pub struct Served {
+pub(crate) struct Served {
     core: AsyncCore,
     shutdown: CancellationToken,
     serving: Serving,
@@ -33,7 +33,7 @@ impl Served {
     ///
     /// # Errors
     /// When an address is taken, or the socket cannot be made.
-    pub fn begin(
+    pub(crate) fn begin(
         context: &Context,
         core: &AsyncCore,
         hub: Arc<dyn Hub>,
@@ -48,12 +48,12 @@ impl Served {
 
     /// The bound TCP address.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.serving.address
     }
 
     /// Takes no new connections and lets the open ones end.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.shutdown.cancel();
         let closed = self.serving.closed();
         let _ = self.core.runtime().block_on(async { tokio::time::timeout(CLOSE_GRACE, closed).await });
@@ -98,7 +98,7 @@ impl Hub for Foreground {
 }
 
 /// Serves the socket beside a foreground run, once the run has lasted long enough to be worth it.
-pub struct Beside {
+pub(crate) struct Beside {
     quit: std::sync::mpsc::Sender<()>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -113,7 +113,7 @@ impl Drop for Beside {
 }
 
 /// Starts to serve beside `node`, in the background. `waiters` must be among the node's listeners.
-pub fn beside(context: &Context, node: &Node, waiters: Arc<Waiters>) -> Beside {
+pub(crate) fn beside(context: &Context, node: &Node, waiters: Arc<Waiters>) -> Beside {
     let (quit, over) = std::sync::mpsc::channel::<()>();
     let (hub, core) = (Arc::new(Foreground { runs: node.runs.clone() }), node.core.clone());
     let settings = Settings::in_state(&context.state, None);

@@ -20,7 +20,7 @@ fn role(state: &str) -> Role {
 }
 
 /// `hob status`
-pub fn status(context: &Context) -> Outcome {
+pub(crate) fn status(context: &Context) -> Outcome {
     let status = client(context).get("/api/v1/status")?;
     if context.global.json {
         context.print_json(&status);
@@ -64,12 +64,12 @@ pub fn status(context: &Context) -> Outcome {
 }
 
 /// `hob start|stop|restart|release SERVICE`
-pub fn command(context: &Context, verb: &str, service: &str) -> Outcome {
+pub(crate) fn command(context: &Context, verb: &str, service: &str) -> Outcome {
     send(context, verb, service, &json!({}))
 }
 
 /// `hob hold SERVICE`
-pub fn hold(context: &Context, args: &HoldArgs) -> Outcome {
+pub(crate) fn hold(context: &Context, args: &HoldArgs) -> Outcome {
     if let Some(text) = &args.duration {
         duration::parse(text).map_err(|error| Failure::usage(error.to_string()))?;
     }

@@ -7,7 +7,7 @@ use crate::args::StateCommand;
 use crate::context::{Context, Exit, Outcome, absolute};
 
 /// `hob state …`
-pub fn dispatch(context: &Context, command: StateCommand) -> Outcome {
+pub(crate) fn dispatch(context: &Context, command: StateCommand) -> Outcome {
     match command {
         StateCommand::Backup { to } => {
             SqliteJournal::open_read_only(&context.state)?.backup(&absolute(&to))?;

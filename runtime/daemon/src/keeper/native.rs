@@ -9,7 +9,7 @@ use hob_runs::{RunError, Runs};
 use std::sync::Mutex;
 
 /// A native run that is under way. It may be used from several threads.
-pub struct NativeRun {
+pub(super) struct NativeRun {
     runs: Runs,
     id: RunId,
     /// The number of the next entry; held while one is submitted, so that numbers and order agree.
@@ -29,7 +29,7 @@ impl NativeRun {
     ///
     /// # Errors
     /// When the journal cannot take it.
-    pub fn begin(runs: &Runs, name: &str, trigger: &str) -> Result<Self, RunError> {
+    pub(super) fn begin(runs: &Runs, name: &str, trigger: &str) -> Result<Self, RunError> {
         runs.journal().may_act()?;
         let id = runs.new_id();
         let started = RunStarted {
@@ -69,7 +69,7 @@ impl NativeRun {
 
     /// The key of the effect at a position.
     #[must_use]
-    pub fn key(&self, position: &Position) -> String {
+    pub(super) fn key(&self, position: &Position) -> String {
         self.id.effect_key(position)
     }
 
@@ -78,7 +78,7 @@ impl NativeRun {
     ///
     /// # Errors
     /// What `act` failed with, or that the journal cannot be written; then nothing was done.
-    pub fn effect<T>(
+    pub(super) fn effect<T>(
         &self,
         position: &Position,
         operation: &str,
@@ -115,7 +115,7 @@ impl NativeRun {
     }
 
     /// Ends the run.
-    pub fn end(self, end: RunEnd) {
+    pub(super) fn end(self, end: RunEnd) {
         let entry = EntryKind::Ended { end, failed_at: None, compensated: false };
         if let Err(error) = self.append(vec![entry], vec![]) {
             tracing::error!(run = %self.id, %error, "the end of a native run cannot be recorded");
@@ -128,7 +128,7 @@ impl NativeRun {
 ///
 /// # Errors
 /// When the journal cannot be read or written.
-pub fn settle_previous(runs: &Runs) -> Result<usize, RunError> {
+pub(super) fn settle_previous(runs: &Runs) -> Result<usize, RunError> {
     let filter = RunFilter { status: vec![RunStatus::Queued, RunStatus::Running], ..RunFilter::default() };
     let left: Vec<_> = runs.journal().runs(&filter)?.into_iter().filter(|row| row.bundle.is_none()).collect();
     for row in &left {
@@ -162,7 +162,7 @@ fn open_intents(entries: &[Entry]) -> Vec<Position> {
 
 /// The fact that keeps what is known about a service.
 #[must_use]
-pub fn service_fact(name: &str) -> String {
+pub(super) fn service_fact(name: &str) -> String {
     format!("service/{name}")
 }
 
@@ -170,7 +170,9 @@ pub fn service_fact(name: &str) -> String {
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn service_facts(journal: &dyn Journal) -> Result<Vec<(String, Value)>, hob_journal::JournalError> {
+pub(super) fn service_facts(
+    journal: &dyn Journal,
+) -> Result<Vec<(String, Value)>, hob_journal::JournalError> {
     let facts = journal.facts("service/")?;
     Ok(facts
         .into_iter()

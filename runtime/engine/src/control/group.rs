@@ -26,6 +26,9 @@ pub(super) struct Work {
     pub(super) args: Vec<Dynamic>,
 }
 
+/// The label of a branch, and its value or error.
+pub(super) type Ending = (String, Result<Value, OpError>);
+
 /// When a group is over.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
@@ -95,10 +98,7 @@ impl<'a> Group<'a> {
     }
 
     /// Evaluates the branches; gives the label and the result of each, for a race only the winner's.
-    pub(super) fn run(
-        &self,
-        ctx: &NativeCallContext<'_>,
-    ) -> Result<Vec<(String, Result<Value, OpError>)>, Thrown> {
+    pub(super) fn run(&self, ctx: &NativeCallContext<'_>) -> Result<Vec<Ending>, Thrown> {
         if let (Rule::First, Some(Ok(winner))) = (self.rule, self.control.outcome()) {
             // The race is over: the others are not looked at again.
             let label = winner.as_str().unwrap_or_default().to_owned();
@@ -163,6 +163,37 @@ impl<'a> Group<'a> {
             slots.all[at].state = self.state_of(end);
         }
         slots.queue = queue;
+        drop(slots);
+        self.decide_again();
+    }
+
+    /// The process may have ended between the end of a branch and what followed from it for the others.
+    fn decide_again(&self) {
+        let mut inbox = lock(&self.run_cx().coordination);
+        let mut slots = lock(&self.slots);
+        if let Some(at) = slots.all.iter().position(|slot| self.decides(&slot.state)) {
+            self.decide(&mut slots, at, &mut inbox);
+        }
+    }
+
+    fn decides(&self, state: &State) -> bool {
+        match self.rule {
+            Rule::First => matches!(state, State::Ended(_)),
+            Rule::All { fail_fast } => fail_fast && matches!(state, State::Ended(Err(_))),
+        }
+    }
+
+    /// The end of one branch is the end of the group.
+    fn decide(&self, slots: &mut Slots, at: usize, inbox: &mut Vec<Delivery>) {
+        if self.rule == Rule::First {
+            slots.first = Some(at);
+            let label = slots.all[at].work.label.clone();
+            if self.run_cx().mode != Mode::Verify {
+                self.control.record_outcome(&Ok(Value::String(label)), vec![]);
+            }
+        }
+        slots.over = true;
+        self.cancel_rest(slots, at, inbox);
     }
 
     fn state_of(&self, end: BranchEnd) -> State {
@@ -357,23 +388,11 @@ impl<'a> Group<'a> {
         let mut inbox = lock(&run.coordination);
         let mut slots = lock(&self.slots);
         slots.running -= 1;
-        let decides = match (&state, self.rule) {
-            (State::Ended(_), Rule::First) => slots.first.is_none(),
-            (State::Ended(Err(_)), Rule::All { fail_fast: true }) => true,
-            _ => false,
-        };
-        if decides && matches!(self.rule, Rule::First) {
-            slots.first = Some(at);
-            let label = slots.all[at].work.label.clone();
-            if run.mode != Mode::Verify {
-                self.control.record_outcome(&Ok(Value::String(label)), vec![]);
-            }
-        }
+        let decides = self.decides(&state);
         slots.all[at].state = state;
         slots.all[at].compensates |= compensates;
         if decides && !slots.over {
-            slots.over = true;
-            self.cancel_rest(&mut slots, at, &mut inbox);
+            self.decide(&mut slots, at, &mut inbox);
         }
         // A branch may come to wait, or to its end, after the group was decided without it.
         let late = slots.over && !self.control.branch.must_end();
@@ -395,8 +414,15 @@ impl<'a> Group<'a> {
                 continue;
             }
             slots.all[at].latch.cancel();
-            if matches!(slots.all[at].state, State::Suspended) || unstarted.contains(&at) {
+            if matches!(slots.all[at].state, State::Suspended) {
                 self.cancel_branch(slots, at, inbox);
+            } else if unstarted.contains(&at) {
+                // One with records is evaluated up to their end: its compensations must be found.
+                if lock(&self.run_cx().records).knows(&slots.all[at].position) {
+                    slots.queue.push_back(at);
+                } else {
+                    self.cancel_branch(slots, at, inbox);
+                }
             }
         }
     }
@@ -425,7 +451,7 @@ impl<'a> Group<'a> {
     }
 
     /// What the group comes to: its results, or the end of the branch it stands in.
-    fn conclude(&self) -> Result<Vec<(String, Result<Value, OpError>)>, Thrown> {
+    fn conclude(&self) -> Result<Vec<Ending>, Thrown> {
         let mut slots = lock(&self.slots);
         let branch = &self.control.branch;
         let all = std::mem::take(&mut slots.all);

@@ -38,33 +38,21 @@ fn choices_are_read_back() {
     for choice in ColorChoice::ALL {
         assert_eq!(choice.to_string().parse(), Ok(choice));
     }
-    assert_eq!(
-        "yes".parse::<ColorChoice>().unwrap_err().to_string(),
-        "expected auto, always or never"
-    );
+    assert_eq!("yes".parse::<ColorChoice>().unwrap_err().to_string(), "expected auto, always or never");
 }
 
 #[test]
 fn control_characters_are_shown_and_not_obeyed() {
     assert_eq!(sanitize("a\tb\nc"), "a\tb\nc");
-    assert_eq!(
-        sanitize("\u{1b}]0;title\u{7}\u{9b}2J\u{7f}"),
-        "␛]0;title␇\u{fffd}2J␡"
-    );
+    assert_eq!(sanitize("\u{1b}]0;title\u{7}\u{9b}2J\u{7f}"), "␛]0;title␇\u{fffd}2J␡");
     assert_eq!(sanitize("a\u{202e}b"), "a\u{fffd}b");
     assert_eq!(one_line("a\tb\r\nc\n"), "a b⏎c");
 }
 
 #[test]
 fn text_is_cut_at_columns() {
-    for (max, cut) in [
-        (9, "日本x語äö"),
-        (8, "日本x語…"),
-        (7, "日本x…"),
-        (2, "…"),
-        (1, "…"),
-        (0, ""),
-    ] {
+    for (max, cut) in [(9, "日本x語äö"), (8, "日本x語…"), (7, "日本x…"), (2, "…"), (1, "…"), (0, "")]
+    {
         assert_eq!(truncate("日本x語äö", max), cut, "{max}");
     }
 }

@@ -9,19 +9,11 @@ use hob_terminal::{Style, render, render_all};
 use crate::readable;
 
 fn at(file: &str, line: u32, column: u32) -> Source {
-    Source {
-        file: file.into(),
-        line,
-        column,
-    }
+    Source { file: file.into(), line, column }
 }
 
 fn labelled(source: Source, len: u32, label: &str) -> Span {
-    Span {
-        source,
-        len,
-        label: label.into(),
-    }
+    Span { source, len, label: label.into() }
 }
 
 /// The text of the only file.
@@ -31,16 +23,11 @@ fn check(text: &str, diagnostic: &Diagnostic, expected: Expect) {
 
 fn check_files(files: &[(&str, &str)], diagnostic: &Diagnostic, style: Style, expected: Expect) {
     let sources = |wanted: &str| -> Option<Arc<str>> {
-        files
-            .iter()
-            .find(|(file, _)| *file == wanted)
-            .map(|(_, text)| (*text).into())
+        files.iter().find(|(file, _)| *file == wanted).map(|(_, text)| (*text).into())
     };
     let rendered = readable(&render(diagnostic, &sources, style));
-    let body = rendered.strip_suffix(&format!(
-        "\n\nFor more about this, try `hob explain {}`.\n",
-        diagnostic.code
-    ));
+    let body =
+        rendered.strip_suffix(&format!("\n\nFor more about this, try `hob explain {}`.\n", diagnostic.code));
     expected.assert_eq(body.unwrap_or(&rendered));
 }
 
@@ -82,10 +69,7 @@ fn a_whole_problem() {
         <2>For more about this, try `hob explain HOB-0102`.<0>
     "#]]
     .assert_eq(&readable(&render(&diagnostic, &sources, Style::terminal(80))));
-    let warning = Diagnostic {
-        level: hob_model::Level::Warning,
-        ..diagnostic.clone()
-    };
+    let warning = Diagnostic { level: hob_model::Level::Warning, ..diagnostic.clone() };
     expect![[r#"
         <1><33>warning[HOB-0102]<0><1>: unknown operation `containers::restrat`<0>
          <2>--> <0>a.rhai:3:5
@@ -257,13 +241,22 @@ fn the_end_of_the_file() {
 fn places_without_a_source() {
     check("", &error("m"), expect!["error[HOB-0102]: m"]);
     let facts = error("m").note("one").note("two\nlines").hint("h");
-    check_files(&[], &facts, Style::plain(), expect![[r#"
+    check_files(
+        &[],
+        &facts,
+        Style::plain(),
+        expect![[r#"
         error[HOB-0102]: m
         note: one
         note: two
               lines
-        help: h"#]]);
-    check_files(&[], &facts, Style::terminal(80), expect![[r#"
+        help: h"#]],
+    );
+    check_files(
+        &[],
+        &facts,
+        Style::terminal(80),
+        expect![[r#"
         <1><31>error[HOB-0102]<0><1>: m<0>
         <1>note<0>: one
         <1>note<0>: two
@@ -271,7 +264,8 @@ fn places_without_a_source() {
         <1><36>help<0>: h
 
         <2>For more about this, try `hob explain HOB-0102`.<0>
-    "#]]);
+    "#]],
+    );
     let gone = error("m")
         .at(at("gone.rhai", 4, 2))
         .span(labelled(at("also-gone.rhai", 9, 1), 1, "called from"))
@@ -431,19 +425,12 @@ fn a_recursion_is_counted_and_a_long_trace_cut() {
 
 #[test]
 fn long_lines_and_long_messages() {
-    let long = format!(
-        "let a = [{}]; boom(1); let b = [{}];",
-        "1, ".repeat(200),
-        "2, ".repeat(200)
-    );
+    let long = format!("let a = [{}]; boom(1); let b = [{}];", "1, ".repeat(200), "2, ".repeat(200));
     let column = 1 + u32::try_from(long.find("boom").unwrap()).unwrap();
     check_files(
         &[("a.rhai", &long)],
         &error("m").at(at("a.rhai", 1, column)),
-        Style {
-            color: false,
-            width_columns: Some(60),
-        },
+        Style { color: false, width_columns: Some(60) },
         expect![[r#"
             error[HOB-0102]: m
              --> a.rhai:1:613
@@ -451,10 +438,8 @@ fn long_lines_and_long_messages() {
             1 | ..., 1, 1, 1, 1, 1, 1, ]; boom(1); let b = [2, 2, 2, ...
               |                           ^^^^"#]],
     );
-    let diagnostic = error("the first line\nand the second")
-        .at(at("a.rhai", 1, 1))
-        .note("one\ntwo")
-        .hint("one\ntwo");
+    let diagnostic =
+        error("the first line\nand the second").at(at("a.rhai", 1, 1)).note("one\ntwo").hint("one\ntwo");
     check(
         "x\n",
         &diagnostic,
@@ -500,10 +485,7 @@ fn many_problems_share_the_last_line() {
         For more about these, try `hob explain HOB-0102`, `hob explain HOB-0103`.
     "#]]
     .assert_eq(&render_all(&all, &sources, Style::plain()));
-    let every: Vec<_> = Code::ALL
-        .iter()
-        .map(|code| Diagnostic::error(*code, "m"))
-        .collect();
+    let every: Vec<_> = Code::ALL.iter().map(|code| Diagnostic::error(*code, "m")).collect();
     let text = render_all(&every, &sources, Style::plain());
     expect!["For more about these, try `hob explain HOB-0101`, `hob explain HOB-0102`, `hob explain HOB-0103`, `hob explain HOB-0104`, …"].assert_eq(text.lines().last().unwrap());
 }

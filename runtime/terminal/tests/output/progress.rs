@@ -93,17 +93,8 @@ fn a_terminal_gets_bars() {
     let (terminal, hand) = (InMemoryTerm::new(10, 100), Hand::default());
     let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255);
     let mut seen = String::new();
-    let bars = Bars::on(
-        target,
-        Style {
-            color: false,
-            width_columns: Some(100),
-        },
-        hand.clock(),
-    );
-    work(&bars, &hand, |when| {
-        seen.push_str(&format!("[{when}]\n{}\n", terminal.contents()))
-    });
+    let bars = Bars::on(target, Style { color: false, width_columns: Some(100) }, hand.clock());
+    work(&bars, &hand, |when| seen.push_str(&format!("[{when}]\n{}\n", terminal.contents())));
     expect![[r#"
         [downloading]
         ⠚ download image  ━━━━━━━━━━━━━━━━━━╸─────  60M of 80M (75%), 7.9M/s, 2 s left

@@ -7,12 +7,7 @@ use hob_terminal::{Cell, Column, Role, Style, Table, json, records};
 use crate::readable;
 
 fn runs() -> Table {
-    let columns = [
-        Column::new("run"),
-        Column::new("name"),
-        Column::new("status"),
-        Column::number("effects"),
-    ];
+    let columns = [Column::new("run"), Column::new("name"), Column::new("status"), Column::number("effects")];
     let mut table = Table::new(columns);
     for (run, name, role, status, effects) in [
         ("0196f0a2", "backup", Role::Success, "succeeded", "7"),
@@ -23,20 +18,10 @@ fn runs() -> Table {
             "failed",
             "1,234",
         ),
-        (
-            "0196f0a4",
-            "line\nbreak\tand \u{1b}[31mescape",
-            Role::Warning,
-            "in_doubt",
-            "12",
-        ),
+        ("0196f0a4", "line\nbreak\tand \u{1b}[31mescape", Role::Warning, "in_doubt", "12"),
     ] {
-        let cells = [
-            Cell::from(run),
-            Cell::new(Role::Name, name),
-            Cell::new(role, status),
-            Cell::from(effects),
-        ];
+        let cells =
+            [Cell::from(run), Cell::new(Role::Name, name), Cell::new(role, status), Cell::from(effects)];
         table.row(cells);
     }
     table
@@ -67,28 +52,16 @@ fn a_terminal_gets_what_fits() {
         0196f0a3  日本語 media-ingest…  failed       1,234
         0196f0a4  line⏎break and ␛[31…  in_doubt        12
     "#]]
-    .assert_eq(&runs().render(Style {
-        color: false,
-        width_columns: Some(50),
-    }));
+    .assert_eq(&runs().render(Style { color: false, width_columns: Some(50) }));
     expect![[r#"
         RUN   NAME  ST…  EF…
         019…  bac…  su…    7
         019…  日…   fa…  1,…
         019…  lin…  in…   12
     "#]]
-    .assert_eq(&runs().render(Style {
-        color: false,
-        width_columns: Some(12),
-    }));
+    .assert_eq(&runs().render(Style { color: false, width_columns: Some(12) }));
     for width in 0..120 {
-        for line in runs()
-            .render(Style {
-                color: false,
-                width_columns: Some(width),
-            })
-            .lines()
-        {
+        for line in runs().render(Style { color: false, width_columns: Some(width) }).lines() {
             let used = hob_terminal::text::width_columns(line);
             assert!(used <= usize::from(width.max(24)), "{used} of {width}: {line}");
         }
@@ -122,11 +95,8 @@ fn lists_of_maps_are_tables() {
     let service = |name: &str, port: Value, env: Value| {
         Value::map([("name", name.into()), ("port", port), ("env", env)])
     };
-    let mut gitea = service(
-        "gitea",
-        Value::Int(3000),
-        Value::map([("A", Value::from("b c")), ("N", Value::Int(1))]),
-    );
+    let mut gitea =
+        service("gitea", Value::Int(3000), Value::map([("A", Value::from("b c")), ("N", Value::Int(1))]));
     if let Value::Map(map) = &mut gitea {
         map.insert("public".into(), Value::Bool(true));
     }
@@ -156,23 +126,14 @@ fn lists_of_maps_are_tables() {
         ├─ port: 3000
         └─ public: true
     "#]]
-    .assert_eq(&shown(
-        &list,
-        Style {
-            color: false,
-            width_columns: Some(20),
-        },
-    ));
+    .assert_eq(&shown(&list, Style { color: false, width_columns: Some(20) }));
 }
 
 #[test]
 fn nested_values_are_trees() {
     let value = Value::map([
         ("image", Value::from("docker.io/library/postgres:16")),
-        (
-            "limits",
-            Value::map([("cpus", Value::Float(2.0)), ("memory", Value::from("1G"))]),
-        ),
+        ("limits", Value::map([("cpus", Value::Float(2.0)), ("memory", Value::from("1G"))])),
         ("none", Value::Unit),
         ("empty", Value::Array(vec![])),
         ("text", Value::from("two\nlines")),
@@ -207,10 +168,7 @@ fn nested_values_are_trees() {
         <1>a<0>
         <2>└─ <0><1>b<0>: 1
     "#]]
-    .assert_eq(&shown(
-        &Value::map([("a", Value::map([("b", Value::Int(1))]))]),
-        Style::terminal(80),
-    ));
+    .assert_eq(&shown(&Value::map([("a", Value::map([("b", Value::Int(1))]))]), Style::terminal(80)));
 }
 
 #[test]
@@ -237,19 +195,13 @@ fn a_terminal_is_not_flooded() {
     assert_eq!(terminal.lines().last(), Some("<2>… and 1,500 more<0>"));
     let numbers = Value::Array((0..2500).map(Value::Int).collect());
     assert_eq!(shown(&numbers, Style::plain()).lines().count(), 2500);
-    assert_eq!(
-        shown(&numbers, Style::terminal(80)).lines().last(),
-        Some("<2>… and 1,500 more<0>")
-    );
+    assert_eq!(shown(&numbers, Style::terminal(80)).lines().last(), Some("<2>… and 1,500 more<0>"));
 }
 
 #[test]
 fn values_as_json() {
     let value = Value::map([("b", Value::Array(vec![Value::Unit])), ("a", Value::from("ä\n"))]);
     assert_eq!(json::line(&value).unwrap(), r#"{"a":"ä\n","b":[null]}"#);
-    assert_eq!(
-        json::pretty(&value).unwrap(),
-        "{\n  \"a\": \"ä\\n\",\n  \"b\": [\n    null\n  ]\n}"
-    );
+    assert_eq!(json::pretty(&value).unwrap(), "{\n  \"a\": \"ä\\n\",\n  \"b\": [\n    null\n  ]\n}");
     assert!(json::line(&Value::Float(f64::NAN)).is_err());
 }
