@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hob_journal::JournalError;
 use hob_model::{Diagnostic, OpError, Position, RunEntry, RunStatus, Value};
@@ -17,7 +16,7 @@ use crate::declare::{Declared, Declaring};
 use crate::host::Host;
 use crate::language::{Limits, new_engine};
 use crate::latch::{Halt, Latch, on_fresh_flag, thread_latched};
-use crate::run_cx::{CANCEL_CHECK_OPERATIONS, Difference, Mode, RunCx};
+use crate::run_cx::{CANCEL_CHECK_OPERATIONS, Difference, Mode, RunCx, lock};
 
 /// The stack of a thread that evaluates scripts, in bytes: recursion must meet hob's limit before the guard page.
 pub const SCRIPT_STACK_BYTES: usize = 16 * 1024 * 1024;
@@ -297,7 +296,7 @@ fn failed(error: OpError, _files: &[&str]) -> Evaluated {
 
 fn halted(run: &RunCx, halt: &Halt) -> Evaluated {
     match halt {
-        Halt::Suspended if run.doubts.load(Ordering::SeqCst) > 0 => Evaluated::Suspended(RunStatus::InDoubt),
+        Halt::Suspended if !lock(&run.doubts).is_empty() => Evaluated::Suspended(RunStatus::InDoubt),
         Halt::Suspended => Evaluated::Suspended(RunStatus::Waiting),
         Halt::Cancelled => Evaluated::Cancelled { compensated: false },
         Halt::Paused => Evaluated::Paused(run.difference().unwrap_or_else(|| Difference {

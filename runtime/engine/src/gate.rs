@@ -213,7 +213,7 @@ impl Passage<'_> {
     }
 
     fn park(&self) -> Thrown {
-        self.run().doubts.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        crate::run_cx::lock(&self.run().doubts).push(self.position.clone());
         self.branch.halt(Halt::Suspended)
     }
 

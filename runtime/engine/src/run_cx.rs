@@ -86,7 +86,8 @@ pub struct RunCx {
     target: Mutex<Option<Position>>,
     hit: AtomicBool,
     stopped: Mutex<Option<JournalError>>,
-    pub(crate) doubts: AtomicU64,
+    /// Effects in doubt that this pass came to.
+    pub(crate) doubts: Mutex<Vec<Position>>,
     pub(crate) compensations: Mutex<Vec<Compensation>>,
 }
 
@@ -140,7 +141,7 @@ impl RunCx {
             target: Mutex::default(),
             hit: AtomicBool::new(false),
             stopped: Mutex::default(),
-            doubts: AtomicU64::new(0),
+            doubts: Mutex::default(),
             compensations: Mutex::default(),
         })
     }

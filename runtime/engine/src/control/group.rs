@@ -445,6 +445,7 @@ impl<'a> Group<'a> {
         }
         let mut entries = records.leftovers(&position);
         drop(records);
+        lock(&run.doubts).retain(|doubt| !doubt.is_within(&position));
         let compensates = slots.all[at].compensates;
         entries.push(EntryKind::BranchEnded { position, end: BranchEnd::Cancelled, compensates });
         run.append(entries, vec![]);
