@@ -196,6 +196,9 @@ pub(crate) struct UpArgs {
     /// Where the HTTP API and the webhooks listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4620")]
     pub listen: String,
+    /// How long ended runs and events are kept
+    #[arg(long, value_name = "DURATION", default_value = "90d")]
+    pub retain: String,
     /// What happens to services at the end
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     pub on_exit: OnExit,

@@ -35,6 +35,7 @@ pub struct Core {
     ready: AtomicBool,
     serving: OnceLock<JoinHandle<()>>,
     living: fn(&str) -> Vec<u32>,
+    maintain: Box<dyn Fn() + Send + Sync>,
 }
 
 /// What a core is made of.
@@ -53,6 +54,8 @@ pub struct CoreParts {
     pub state: PathBuf,
     /// Finds living processes by the key of the effect that started them.
     pub living: fn(&str) -> Vec<u32>,
+    /// Looks after the journal: called when serving begins, and every hour from then on.
+    pub maintain: Box<dyn Fn() + Send + Sync>,
 }
 
 /// Hears what happens to runs, and tells the core once there is one.
@@ -106,6 +109,7 @@ impl Core {
             ready: AtomicBool::new(false),
             serving: OnceLock::new(),
             living: parts.living,
+            maintain: parts.maintain,
         });
         let _ = parts.ears.0.set(Arc::downgrade(&core));
         Ok(core)
@@ -123,7 +127,7 @@ impl Core {
         let core = Arc::clone(self);
         let thread = std::thread::Builder::new()
             .name("hob-schedules".into())
-            .spawn(move || serve_schedules(&core.launch, &core.timed, &core.bell))
+            .spawn(move || serve_schedules(&core.launch, &core.timed, &core.bell, &*core.maintain))
             .map_err(|error| {
                 Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
             })?;

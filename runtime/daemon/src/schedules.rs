@@ -17,6 +17,8 @@ use hob_scheduler::{Decision, LiveRun, LiveState, Progress, Schedule};
 
 /// How long it sleeps at most before it looks again: a clock that jumps is noticed by then.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How often the journal is looked after.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
 /// Claimed slots that one look reads of each schedule.
 const SLOTS_READ: usize = 64;
 
@@ -102,11 +104,16 @@ impl Listener for ScheduleBell {
     }
 }
 
-/// Fires schedules until the bell says stop.
-pub fn serve(launch: &Launch, all: &[Timed], bell: &ScheduleBell) {
+/// Fires schedules until the bell says stop; calls `maintain` now and then.
+pub fn serve(launch: &Launch, all: &[Timed], bell: &ScheduleBell, maintain: &dyn Fn()) {
     let mut state: HashMap<String, Look> = HashMap::new();
+    let mut maintained: Option<Timestamp> = None;
     while !bell.stopping.load(Ordering::SeqCst) {
         let now = launch.runs.now();
+        if maintained.is_none_or(|last| now.duration_since(last).unsigned_abs() >= MAINTAIN_EVERY) {
+            maintained = Some(now);
+            maintain();
+        }
         let mut wake: Option<Timestamp> = None;
         for timed in all {
             let look = state.entry(timed.schedule.name.clone()).or_default();

@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hob_daemon::core::{Core, CoreEars, CoreParts, directory_of};
 use hob_daemon::declared::read_homelab;
@@ -12,11 +13,13 @@ use hob_daemon::hub::Hub;
 use hob_daemon::keeper::{self, Keeper};
 use hob_daemon::node::{Node, NodeParts, Purpose};
 use hob_daemon::performer::AsyncCore;
-use hob_journal::{Journal, JournalError, MemoryJournal};
-use hob_model::{Code, Diagnostic};
+use hob_journal::sqlite::PrunePolicy;
+use hob_journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
+use hob_model::{Code, Diagnostic, duration};
 use hob_planner::{Goal, Homelab, Plan};
 use hob_runs::Listener;
 use hob_terminal::Role;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::serve::Served;
@@ -166,7 +169,10 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     })?;
     let loaded = loader::load_homelab(&args.path)?;
     let homelab = declared(context, &loaded)?;
-    let journal: Arc<dyn Journal> = context.open()?;
+    let retain =
+        duration::parse(&args.retain).map_err(|error| Failure::usage(format!("--retain: {error}")))?;
+    let store = context.open()?;
+    let journal: Arc<dyn Journal> = Arc::clone(&store) as Arc<dyn Journal>;
     let (ears, waiters, async_core) =
         (Arc::new(CoreEars::default()), Arc::new(Waiters::default()), AsyncCore::default());
     let node = Node::new(NodeParts {
@@ -187,6 +193,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
         directory,
         state: context.state.clone(),
         living: assemble::living,
+        maintain: Box::new(move || prune(&store, retain)),
     })?;
     let served =
         Served::begin(context, &async_core, Arc::clone(&core) as Arc<dyn Hub>, waiters, Some(listen))?;
@@ -195,12 +202,26 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     }
     core.begin()?;
     context.say("ready; Ctrl-C stops");
+    // Without a service manager there is nobody to tell, which is no error.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
     wait_for_the_end(&async_core);
     let stop = args.on_exit == OnExit::Stop;
     context.say(if stop { "stopping services in reverse order" } else { "leaving; services go on" });
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
     served.end();
     core.end(stop);
     Ok(Exit::Done)
+}
+
+/// Removes ended runs and events that are older than `retain`.
+fn prune(store: &SqliteJournal, retain: Duration) {
+    let before = hob_primitive::Clock::now(&hob_daemon::clock::SystemClock).checked_sub(retain).ok();
+    let policy = PrunePolicy { ended_before: before, events_before: before, ..PrunePolicy::default() };
+    match store.prune(&policy) {
+        Ok(pruned) if pruned.runs + pruned.events > 0 => tracing::info!(?pruned, "the journal was pruned"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the journal cannot be pruned"),
+    }
 }
 
 /// Blocks until Ctrl-C or SIGTERM.
