@@ -46,7 +46,9 @@ fn what_ignores_sigterm_is_killed() {
 #[test]
 fn a_service_gets_one_sigterm() {
     let world = World::new();
-    let spec = shell("once", "trap 'echo term' TERM; sleep 1000 & echo up; wait; sleep 0.1; exit 5");
+    let script =
+        "trap 'echo term; got=1' TERM; echo up; until [ \"$got\" ]; do sleep 0.01; done; sleep 0.1; exit 5";
+    let spec = shell("once", script);
     start_and_read(&world, &spec, "^up$");
     assert_eq!(world.live.stop("once", PATIENCE).unwrap(), Stopped::Terminated(Exit::Code(5)));
     let lines = world.live.read_log("once", LogFrom::Start).unwrap().lines;
