@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hob_model::{BranchEnd, EntryKind, Payload, Position, Value};
+use hob_model::{BranchEnd, Payload, Position, Value};
 use rhai::{Dynamic, Engine, FnPtr, NativeCallContext};
 
 use crate::branch::{BranchCx, BranchHandle, within};
@@ -95,10 +95,7 @@ pub(crate) fn run_all(run: &Arc<RunCx>, engine: &Engine, failed: bool) -> (Compe
                 &format!("the compensation at {position} failed: {error}"),
             );
         }
-        run.append(
-            vec![EntryKind::BranchEnded { position, end: without_blob(end), compensates: false }],
-            vec![],
-        );
+        run.append(vec![run.branch_ended(position, without_blob(end), false)], vec![]);
     }
     (Compensated::Done(count), None)
 }

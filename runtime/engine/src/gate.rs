@@ -405,6 +405,10 @@ impl Passage<'_> {
             if !error.retryable || !safe || failures >= attempts.attempts || self.branch.must_end() {
                 return Err(error);
             }
+            let stopped = self.run().host.journal.may_act();
+            if stopped.is_err_and(|error| !matches!(error, hob_journal::JournalError::Reserve { .. })) {
+                return Err(error);
+            }
             tracing::debug!(%error, failures, "trying again");
             if !performer.pause(ctx, retry_after(&error).unwrap_or_else(|| attempts.pause(failures, key))) {
                 return Err(error);

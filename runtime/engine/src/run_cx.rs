@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use hob_journal::{Commit, JournalError, Ticket, Write};
-use hob_model::{Digest, Entry, EntryKind, OpError, Payload, Position, RunId, RunStarted, Timestamp, Value};
+use hob_model::{BranchEnd, Digest, Entry, EntryKind, OpError, Payload, Position, RunId, RunStarted, Timestamp, Value};
 use hob_primitive::Cancel;
 
 use crate::bundle::Bundle;
@@ -13,7 +13,7 @@ use crate::compensate::Compensation;
 use crate::host::Host;
 use crate::latch::Latch;
 use crate::permission::Permissions;
-use crate::records::Records;
+use crate::records::{EndedBranch, Records};
 
 /// From this many entries on a run is told, once, that `carry` would keep it small.
 pub const RUN_ENTRIES_WARN: u64 = 100_000;
@@ -224,6 +224,13 @@ impl RunCx {
     /// Whether the pass came to the position it was aimed at.
     pub(crate) fn was_hit(&self) -> bool {
         self.hit.load(Ordering::SeqCst)
+    }
+
+    /// The entry that a branch ended, after noting it for another evaluation in this process.
+    pub(crate) fn branch_ended(&self, position: Position, end: BranchEnd, compensates: bool) -> EntryKind {
+        let ended = EndedBranch { end: end.clone(), compensates };
+        lock(&self.records).ended.insert(position.as_str().to_owned(), ended);
+        EntryKind::BranchEnded { position, end, compensates }
     }
 
     /// Registers a compensation, once: a branch may be evaluated several times.

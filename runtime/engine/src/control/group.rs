@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use hob_model::{BranchEnd, EntryKind, OpError, Position, Value};
+use hob_model::{BranchEnd, OpError, Position, Value};
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 
 use super::recorded::{Control, Thrown};
@@ -373,11 +373,7 @@ impl<'a> Group<'a> {
             }
             Err(error) => (BranchEnd::Error(error.clone()), None),
         };
-        let entry = EntryKind::BranchEnded {
-            position: branch.position.clone(),
-            end,
-            compensates: branch.compensates(),
-        };
+        let entry = run.branch_ended(branch.position.clone(), end, branch.compensates());
         run.append(vec![entry], blob.into_iter().collect());
         State::Ended(result)
     }
@@ -447,7 +443,7 @@ impl<'a> Group<'a> {
         drop(records);
         lock(&run.doubts).retain(|doubt| !doubt.is_within(&position));
         let compensates = slots.all[at].compensates;
-        entries.push(EntryKind::BranchEnded { position, end: BranchEnd::Cancelled, compensates });
+        entries.push(run.branch_ended(position, BranchEnd::Cancelled, compensates));
         run.append(entries, vec![]);
     }
 
