@@ -287,10 +287,6 @@ pub struct Workflow {
     pub name: String,
     /// What starts it; a person always may.
     pub triggers: Vec<Trigger>,
-    /// How many of its runs go on at once; any number when absent.
-    pub concurrency: Option<u32>,
-    /// After which a run of it is ended.
-    pub timeout: Option<Duration>,
     /// What its runs may do.
     pub policy: RunPolicy,
     /// Where it was declared.

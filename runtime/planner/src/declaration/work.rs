@@ -10,9 +10,6 @@ use super::{Raw, RunPolicy, ScheduleDeclaration, Surroundings, Workflow, trigger
 /// The options of schedules beside those of the scheduler.
 const POLICY: [&str; 3] = ["on_doubt", "allow", "deny"];
 
-/// The most runs of one workflow that may go on at once.
-const CONCURRENCY_MAX: i64 = 10_000;
-
 /// Reads a schedule. Its times and calendar options are the scheduler's to read.
 pub(super) fn schedule(
     raw: &Raw,
@@ -39,15 +36,11 @@ pub(super) fn workflow(
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Workflow> {
-    let known = [&POLICY[..], &["on", "concurrency", "timeout"]].concat();
+    let known = [&POLICY[..], &["on"]].concat();
     let mut options = Options::open(raw, &known, diagnostics);
     let workflow = Workflow {
         name: raw.name.clone(),
         triggers: trigger::read_all(&mut options, surroundings.zones),
-        concurrency: options.read("concurrency", "a number from 1 to 10000", |value| {
-            value.as_int().filter(|n| (1..=CONCURRENCY_MAX).contains(n)).and_then(|n| u32::try_from(n).ok())
-        }),
-        timeout: options.duration("timeout"),
         policy: policy(&mut options),
         source: raw.source.clone(),
     };

@@ -35,7 +35,7 @@ fn a_whole_homelab_is_read() {
         (
             "workflow",
             "ingest",
-            json!({ "concurrency": 2, "on": [
+            json!({ "on": [
             { "trigger": "webhook", "of": "POST /media/:kind", "options": { "respond": "last", "secret": "s" } },
             { "trigger": "event", "of": "unit.*" }, { "trigger": "cron", "of": "0 3 * * *" } ] }),
         ),
@@ -96,7 +96,7 @@ fn all_mistakes_are_reported_at_once() {
         ("schedule", "s", json!({ "when": "0 25 * * *", "catchup": "last" })),
         ("workflow", "s", json!({})),
         ("workflow", "w", json!({ "on": { "trigger": "webhook", "of": "media" } })),
-        ("workflow", "x", json!({ "on": { "trigger": "watch", "of": "/tmp/*" }, "concurrency": 0 })),
+        ("workflow", "x", json!({ "on": { "trigger": "watch", "of": "/tmp/*" } })),
         ("alert", "y", json!({})),
     ]));
     expect![[r#"
@@ -150,7 +150,6 @@ fn all_mistakes_are_reported_at_once() {
           13: first declared here
         error[HOB-0105]: workflow `w`: `on: webhook`: expected a method and a path such as "POST /media/:kind", found "media" (homelab.rhai:15:1)
         error[HOB-0501]: workflow `x`: `on`: watch(…) is not supported by this version of hob (homelab.rhai:16:1)
-        error[HOB-0105]: workflow `x`: `concurrency`: expected a number from 1 to 10000, found 0 (homelab.rhai:16:1)
         error[HOB-0501]: `alert` is not supported by this version of hob (homelab.rhai:17:1)
     "#]]
     .assert_eq(&shown(&diagnostics));
