@@ -8,7 +8,7 @@ use hob_model::{OpError, Timestamp, Value};
 use hob_primitive::{Cancel, Clock, Ctx, CtxParts, Handler, Operation, Ports, Primitive, Probe, Progress};
 
 /// Threads of the async core, as many as the binary has.
-const WORKER_THREADS: usize = 2;
+pub(crate) const WORKER_THREADS: usize = 2;
 
 /// A clock that stands still until it is moved; it starts at 2026-01-02T03:04:05Z.
 #[derive(Debug)]

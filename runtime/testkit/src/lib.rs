@@ -1,5 +1,7 @@
 //! What tests of several crates share.
 
 pub mod call;
+pub mod scripts;
 
 pub use call::{Harness, TestClock};
+pub use scripts::{Scripts, on_script_stack};
