@@ -39,7 +39,8 @@ pub enum Write {
         /// To.
         to: RunId,
     },
-    /// A fact for the event bus. The journal numbers events in order of submission.
+    /// A fact for the event bus. The journal numbers events in order of submission, and never gives a number twice; a
+    /// claim that was refused may leave a gap.
     Event {
         /// Its name: `unit.failed`.
         name: String,

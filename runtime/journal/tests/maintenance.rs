@@ -213,6 +213,30 @@ fn prune_keeps_events_that_a_wait_may_look_at() {
 }
 
 #[test]
+fn events_go_on_being_numbered_after_a_refused_claim_a_prune_and_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let event = || Write::Event { name: "e".into(), payload: Value::Unit, origin: "cli".into(), at: at(1) };
+    let slot = || Slot { schedule: "s".into(), nominal: at(1), run: run(1) };
+    let ids = |journal: &SqliteJournal| {
+        let ids: Vec<u64> = journal.events(0, 9).unwrap().iter().map(|it| it.id).collect();
+        assert_eq!(journal.last_event().unwrap(), *ids.last().unwrap());
+        ids
+    };
+    {
+        let journal = SqliteJournal::open(dir.path()).unwrap();
+        assert!(journal.claim(slot(), Commit::one(event())).unwrap());
+        assert!(!journal.claim(slot(), Commit::one(event())).unwrap());
+        journal.submit(Commit::from_iter([event(), event()]));
+        assert_eq!(ids(&journal), [1, 3, 4], "what the refused claim held is not there, nor its number");
+        let none = PrunePolicy { events_max: Some(0), ..PrunePolicy::default() };
+        journal.prune(&none).unwrap();
+    }
+    let journal = SqliteJournal::open(dir.path()).unwrap();
+    journal.submit(Commit::one(event()));
+    assert_eq!(ids(&journal), [4, 5]);
+}
+
+#[test]
 fn prune_keeps_what_facts_and_bundles_name() {
     let Sqlite(journal, _dir) = Sqlite::fresh();
     let bundle = |text: &'static str| {

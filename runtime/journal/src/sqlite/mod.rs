@@ -121,9 +121,10 @@ impl SqliteJournal {
         let path = dir.join(files::DATABASE);
         files::create_file(&path)?;
         let conn = schema::open_writer(&path, options.synchronous).map_err(|e| e.at(&path))?;
+        let last_event = reader::last_event_ever(&conn).map_err(|e| e.at(&path))?;
         let writer = Writer::new(conn, options.synchronous);
-        let shared =
-            Arc::new(Shared::for_writing(path, Space::new(dir, options.reserve_bytes), writer, hold));
+        let space = Space::new(dir, options.reserve_bytes);
+        let shared = Arc::new(Shared::for_writing(path, space, writer, hold, last_event));
         let flusher = {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name("hob-journal".into());
@@ -149,6 +150,11 @@ impl SqliteJournal {
         let shared = match open(false) {
             // Where nothing can be created beside the database, it is read without.
             Err(JournalError::Unusable { .. }) if files::is_immutable(dir) => open(true)?,
+            // A process that was killed while it made the journal leaves one that only a writer can finish.
+            Err(error @ (JournalError::Unusable { .. } | JournalError::Corrupt(_))) => {
+                Self::open(dir).map_err(|_| error)?;
+                open(false)?
+            }
             opened => opened?,
         };
         Ok(Self { shared: Arc::new(shared), flusher: None })
@@ -255,7 +261,7 @@ impl Journal for SqliteJournal {
     }
 
     fn last_event(&self) -> Result<u64, JournalError> {
-        self.shared.read(reader::last_event)
+        self.shared.last_event()
     }
 
     fn slots(&self, schedule: &str, limit: usize) -> Result<Vec<Slot>, JournalError> {

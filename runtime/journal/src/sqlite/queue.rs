@@ -10,6 +10,8 @@ pub(super) const QUEUE_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) ticket: Ticket,
+    /// The number of the event before its first one.
+    pub(super) events_after: u64,
     pub(super) slot: Option<Slot>,
     pub(super) commit: Commit,
     /// The encoded parts of the writes, in order, each behind its length (four bytes, little-endian).
@@ -58,7 +60,7 @@ impl Job {
             }
         }
         bytes += bodies.len() * 2 + size_of::<Self>();
-        Self { ticket: Ticket::default(), slot, commit, bodies, refused, bytes }
+        Self { ticket: Ticket::default(), events_after: 0, slot, commit, bodies, refused, bytes }
     }
 
     /// The encoded parts, in the order of the writes that have one.
@@ -81,6 +83,9 @@ pub(super) struct Queue {
     bytes: usize,
     /// The last ticket that was given.
     pub(super) given: Ticket,
+    /// The last number that an event was given. Numbers are given here and not by the database, so that asking for the
+    /// last one, which each effect does, neither writes nor reads. A claim that is refused leaves a gap.
+    pub(super) last_event: u64,
     /// Somebody writes for all that wait.
     pub(super) leads: bool,
     /// The flusher sleeps until something is submitted.
@@ -90,9 +95,17 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// An empty queue, where `last_event` is the number of the newest event.
+    pub(super) fn after(last_event: u64) -> Self {
+        Self { last_event, ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, mut job: Job) -> Ticket {
         self.given = Ticket(self.given.0 + 1);
         job.ticket = self.given;
+        job.events_after = self.last_event;
+        let is_event = |write: &&Write| matches!(write, Write::Event { .. });
+        self.last_event += job.commit.writes.iter().filter(is_event).count() as u64;
         self.bytes += job.bytes;
         self.jobs.push(job);
         self.given

@@ -284,6 +284,14 @@ pub(super) fn last_event(conn: &Connection) -> Outcome<u64> {
     Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
 }
 
+/// The highest number that an event ever had, also when it was pruned since.
+pub(super) fn last_event_ever(conn: &Connection) -> Outcome<u64> {
+    let found = conn
+        .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'events'", [], |row| row.get::<_, i64>(0))
+        .optional()?;
+    Ok(found.unwrap_or(0).cast_unsigned())
+}
+
 pub(super) fn slots(conn: &Connection, schedule: &str, count: usize) -> Outcome<Vec<Slot>> {
     let mut query = conn.prepare_cached(
         "SELECT nominal, run FROM slots WHERE schedule = ?1 ORDER BY nominal DESC LIMIT ?2",

@@ -11,7 +11,7 @@ use super::files::Hold;
 use super::queue::{Job, Queue};
 use super::space::Space;
 use super::writer::{Level, Writer};
-use super::{FLUSH_INTERVAL, schema};
+use super::{FLUSH_INTERVAL, reader, schema};
 use crate::journal::{Commit, JournalError, Slot, Ticket};
 
 /// How many idle connections for reading are kept.
@@ -65,8 +65,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// Of the process that writes.
-    pub(super) fn for_writing(path: PathBuf, space: Space, writer: Writer, hold: Hold) -> Self {
-        Self { writer: Some(Mutex::new(writer)), _hold: Some(hold), ..Self::new(path, space) }
+    pub(super) fn for_writing(
+        path: PathBuf,
+        space: Space,
+        writer: Writer,
+        hold: Hold,
+        last_event: u64,
+    ) -> Self {
+        let queue = Mutex::new(Queue::after(last_event));
+        Self { writer: Some(Mutex::new(writer)), _hold: Some(hold), queue, ..Self::new(path, space) }
     }
 
     /// Of one that only reads. Every write fails, from the first.
@@ -99,6 +106,14 @@ impl Shared {
 
     fn failure(&self) -> Option<Failure> {
         lock(&self.failure).clone()
+    }
+
+    /// The number of the newest event; as the database has it where somebody else writes.
+    pub(super) fn last_event(&self) -> Result<u64, JournalError> {
+        if self.writer.is_some() && self.failure().is_none() {
+            return Ok(lock(&self.queue).last_event);
+        }
+        self.read(reader::last_event)
     }
 
     fn given(&self) -> Ticket {

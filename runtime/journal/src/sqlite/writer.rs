@@ -8,7 +8,7 @@ use super::error::{Fault, Outcome};
 use super::projector::{self, Projector};
 use super::queue::Job;
 use super::{Synchronous, int};
-use crate::journal::{Commit, JournalError, Slot, Write};
+use crate::journal::{JournalError, Slot, Write};
 use crate::project::{check_commit, to_micros};
 use crate::row::BundleRecord;
 
@@ -147,7 +147,7 @@ impl Writer {
         {
             return Ok(false);
         }
-        self.apply_commit(&job.commit, job.bodies())?;
+        self.apply_commit(job)?;
         Ok(true)
     }
 
@@ -169,15 +169,13 @@ impl Writer {
         Ok(added == 1)
     }
 
-    fn apply_commit<'a>(
-        &mut self,
-        commit: &Commit,
-        mut bodies: impl Iterator<Item = &'a [u8]>,
-    ) -> Outcome<()> {
+    fn apply_commit(&mut self, job: &Job) -> Outcome<()> {
+        let mut bodies = job.bodies();
         let mut body =
             || bodies.next().expect("each write that has a body was encoded when it was submitted");
+        let mut event = job.events_after;
         let conn = &self.conn;
-        for write in &commit.writes {
+        for write in &job.commit.writes {
             match write {
                 Write::Entry(run, entry) => {
                     let body = body();
@@ -203,10 +201,17 @@ impl Writer {
                         .execute(params![from.0.as_bytes(), to.0.as_bytes()])?;
                 }
                 Write::Event { name, origin, at, .. } => {
+                    event += 1;
                     conn.prepare_cached(
-                        "INSERT INTO events (name, payload, origin, at) VALUES (?1, ?2, ?3, ?4)",
+                        "INSERT INTO events (id, name, payload, origin, at) VALUES (?1, ?2, ?3, ?4, ?5)",
                     )?
-                    .execute(params![name, body(), origin, to_micros(*at)])?;
+                    .execute(params![
+                        int(event),
+                        name,
+                        body(),
+                        origin,
+                        to_micros(*at)
+                    ])?;
                 }
                 Write::Fact { key, value: Some(_) } => {
                     conn.prepare_cached("INSERT OR REPLACE INTO facts (key, value) VALUES (?1, ?2)")?
