@@ -2,7 +2,7 @@
 
 use hob_engine::Records;
 use hob_engine::records::Record;
-use hob_journal::{Commit, Write};
+use hob_journal::{Commit, Ticket, Write};
 use hob_model::{Entry, EntryKind, Payload, Position, Resolution, RunId, RunStatus, Value};
 
 use crate::error::RunError;
@@ -20,14 +20,18 @@ pub enum RunChoice {
 }
 
 impl Runs {
-    /// Appends entries to a run that is not evaluated now, durably.
-    fn append(&self, run: RunId, kinds: Vec<EntryKind>, beside: Vec<Write>) -> Result<(), RunError> {
+    /// Appends entries to a run that is not evaluated now, durable when the ticket is.
+    fn submit_outside(
+        &self,
+        run: RunId,
+        kinds: Vec<EntryKind>,
+        beside: Vec<Write>,
+    ) -> Result<Ticket, RunError> {
         let row = self.row(run)?;
         let at = self.now();
         let entries =
             (row.entries..).zip(kinds).map(|(seq, kind)| Write::Entry(run, Entry { seq, at, kind }));
-        let ticket = self.journal().submit(beside.into_iter().chain(entries).collect::<Commit>());
-        Ok(self.journal().wait(ticket)?)
+        Ok(self.journal().submit(beside.into_iter().chain(entries).collect::<Commit>()))
     }
 
     /// Appends entries to a run, whether it is evaluated now or not.
@@ -37,16 +41,18 @@ impl Runs {
         kinds: Vec<EntryKind>,
         beside: Vec<Write>,
     ) -> Result<(), RunError> {
-        let state = self.state();
-        let cx = state.active.get(&run).and_then(|active| active.cx.clone());
-        match cx {
-            Some(cx) => {
-                let ticket = cx.append_life(kinds, beside);
-                drop(state);
-                Ok(self.journal().wait(ticket)?)
+        let mut state = self.state();
+        let active = state.active.get_mut(&run);
+        let ticket = match active.as_ref().and_then(|active| active.cx.as_ref()) {
+            Some(cx) => cx.append_life(kinds, beside),
+            None => {
+                // A pass that loads its records now loads them once more.
+                active.into_iter().for_each(|active| active.outside += 1);
+                self.submit_outside(run, kinds, beside)?
             }
-            None => self.append(run, kinds, beside),
-        }
+        };
+        drop(state);
+        Ok(self.journal().wait(ticket)?)
     }
 
     /// Asks a run to end: its compensations run. A second cancel ends the effect that is under way, too.
@@ -94,7 +100,8 @@ impl Runs {
             };
             return Err(RunError::State { run, status: row.status, why });
         }
-        self.append(run, vec![EntryKind::Resumed], vec![])?;
+        // A wait of the run may end just now: the two entries must not take the same number.
+        self.append_anyhow(run, vec![EntryKind::Resumed], vec![])?;
         if held {
             let ticket = self.journal().submit(hob_journal::Commit::one(hob_journal::release(run)));
             self.journal().wait(ticket)?;
@@ -129,7 +136,7 @@ impl Runs {
             );
         };
         let attempt = row.attempt + 1;
-        self.append(run, vec![EntryKind::Reopened { position, attempt }], vec![])?;
+        self.append_anyhow(run, vec![EntryKind::Reopened { position, attempt }], vec![])?;
         self.schedule(run);
         Ok(attempt)
     }
@@ -188,6 +195,7 @@ impl Runs {
         comment: &str,
     ) -> Result<(), RunError> {
         self.row(run)?;
+        self.adopt(run);
         let open = self.journal().waits(Some("approval"), Some(run), 100)?;
         let mut fitting = open.iter().filter(|row| position.is_none_or(|position| row.position == *position));
         let missing = |wanted| RunError::Position {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use hob_engine::{Evaluated, Mode, Records, RunCx, evaluate};
+use hob_engine::{Bundle, Evaluated, Mode, Records, RunCx, evaluate};
 use hob_journal::{RunRow, Write};
 use hob_model::{Diagnostic, Entry, EntryKind, OpError, RunEnd, RunId, RunStarted, RunStatus, Value};
 
 use crate::error::RunError;
-use crate::manager::Runs;
+use crate::manager::{Listener, Runs};
 
 /// Entries that are read from the journal at one time.
 const ENTRIES_AT_ONCE: usize = 10_000;
@@ -20,8 +20,8 @@ enum Next {
 
 impl Runs {
     /// Evaluates a run until nothing is left to do for now. Runs on a script thread.
-    pub(crate) fn drive(&self, run: RunId) {
-        let guard = Departure { runs: self, run };
+    pub(crate) fn drive(&self, run: RunId, number: u64) {
+        let guard = Departure { runs: self, run, number };
         loop {
             match self.pass(run) {
                 Ok(Next::Again) => {}
@@ -61,28 +61,49 @@ impl Runs {
     }
 
     fn pass(&self, run: RunId) -> Result<Next, RunError> {
-        let row = self.row(run)?;
-        if row.status.ended() || row.bundle.is_none() {
-            return Ok(self.depart(run, None, |_| ()));
-        }
-        let cx = self.context(&row, if self.0.dry { Mode::Dry } else { Mode::Live })?;
-        {
+        let cx = loop {
+            let (outside, fresh) = self.begin_loading(run);
+            let mode = if self.0.dry { Mode::Dry } else { Mode::Live };
+            let cx = match fresh {
+                Some((records, bundle)) => {
+                    RunCx::new(Arc::clone(self.host()), run, Some(bundle), records, mode)
+                }
+                None => {
+                    let row = self.row(run)?;
+                    if row.status.ended() || row.bundle.is_none() {
+                        return Ok(self.depart(run));
+                    }
+                    self.context(&row, mode)?
+                }
+            };
             let mut state = self.state();
             if state.closing {
                 return Ok(Next::Nothing);
             }
-            if let Some(active) = state.active.get_mut(&run) {
-                active.again = false;
-                active.cx = Some(Arc::clone(&cx));
-                if active.cancels > 1 {
-                    cx.kill();
-                }
+            let Some(active) = state.active.get_mut(&run) else { break cx };
+            if active.outside != outside {
+                // Somebody appended while the records were loaded: they may lack it, and its number would be doubled.
+                continue;
             }
-        }
+            active.again = false;
+            active.cx = Some(Arc::clone(&cx));
+            if active.cancels > 1 {
+                cx.kill();
+            }
+            break cx;
+        };
         self.0.listener.changed(run, RunStatus::Running, None);
         let evaluated = evaluate(&cx);
         tracing::debug!(%run, ?evaluated, "pass");
         self.finish(&cx, evaluated)
+    }
+
+    /// How often others appended to the run so far, and what is known of it without reading.
+    fn begin_loading(&self, run: RunId) -> (u64, Option<(Records, Arc<Bundle>)>) {
+        match self.state().active.get_mut(&run) {
+            Some(active) => (active.outside, active.fresh.take().filter(|_| active.outside == 0)),
+            None => (0, None),
+        }
     }
 
     /// Records what the pass came to.
@@ -90,28 +111,21 @@ impl Runs {
         let run = cx.id;
         let end = match evaluated {
             Evaluated::Suspended(status) => {
-                return Ok(self.depart(run, Some(cx), |cx| {
-                    let events = if status == RunStatus::InDoubt {
-                        vec![self.event(cx, "run.in_doubt")]
-                    } else {
-                        vec![]
-                    };
-                    let ticket = cx.append_life(vec![EntryKind::Suspended { status }], events);
-                    let _ = self.journal().wait(ticket);
-                    self.0.listener.changed(run, status, None);
-                }));
+                let in_doubt = status == RunStatus::InDoubt;
+                let events = if in_doubt { vec![self.event(cx, "run.in_doubt")] } else { vec![] };
+                return self.rest(cx, EntryKind::Suspended { status }, events, |listener| {
+                    listener.changed(run, status, None);
+                });
             }
             Evaluated::Paused(difference) if !cx.is_cancelled() => {
-                return Ok(self.depart(run, Some(cx), |cx| {
-                    let entry = EntryKind::Paused {
-                        position: difference.position.clone(),
-                        message: difference.message.clone(),
-                    };
-                    let ticket = cx.append_life(vec![entry], vec![self.event(cx, "run.paused")]);
-                    let _ = self.journal().wait(ticket);
-                    self.0.listener.failed(run, &paused_diagnostic(&difference));
-                    self.0.listener.changed(run, RunStatus::Paused, None);
-                }));
+                let entry = EntryKind::Paused {
+                    position: difference.position.clone(),
+                    message: difference.message.clone(),
+                };
+                return self.rest(cx, entry, vec![self.event(cx, "run.paused")], |listener| {
+                    listener.failed(run, &paused_diagnostic(&difference));
+                    listener.changed(run, RunStatus::Paused, None);
+                });
             }
             Evaluated::Stopped(error) => return Err(error.into()),
             Evaluated::Left | Evaluated::Verified => return Ok(Next::Nothing),
@@ -148,7 +162,7 @@ impl Runs {
         let ticket = cx.append_life(vec![entry], beside);
         self.journal().wait(ticket)?;
         self.tell_parent(&cx.started, &end);
-        let next = self.depart(run, None, |_| ());
+        let next = self.depart(run);
         self.0.listener.changed(run, end.status(), Some(&end));
         self.events_changed();
         Ok(next)
@@ -198,22 +212,38 @@ impl Runs {
         self.fulfil(*parent, position, "invoke", result_of(end), vec![]);
     }
 
-    /// Lets the run go, unless something came meanwhile that needs another pass. `last` is what is recorded then.
-    fn depart(&self, run: RunId, cx: Option<&Arc<RunCx>>, last: impl FnOnce(&Arc<RunCx>)) -> Next {
-        let mut state = self.state();
-        let again = state.active.get(&run).is_some_and(|active| active.again);
-        if let Some(cx) = cx {
-            if again || cx.has_deliveries() {
-                if let Some(active) = state.active.get_mut(&run) {
-                    active.cx = None;
-                }
-                return Next::Again;
-            }
-            // The entry must be in the journal before anybody else may append to the run.
-            last(cx);
-        }
-        state.active.remove(&run);
+    /// Lets a run go that has ended.
+    fn depart(&self, run: RunId) -> Next {
+        self.state().active.remove(&run);
         Next::Nothing
+    }
+
+    /// Lets a run go that waits for something, with `last` as its last entry, unless something came meanwhile that
+    /// needs another pass. `tell` says so, once it is durable.
+    fn rest(
+        &self,
+        cx: &Arc<RunCx>,
+        last: EntryKind,
+        beside: Vec<Write>,
+        tell: impl FnOnce(&dyn Listener),
+    ) -> Result<Next, RunError> {
+        let ticket = {
+            let mut state = self.state();
+            if let Some(active) = state.active.get_mut(&cx.id)
+                && (active.again || cx.has_deliveries())
+            {
+                active.cx = None;
+                return Ok(Next::Again);
+            }
+            // The entry must be submitted before anybody else may append to the run. The disk is waited for afterwards,
+            // or all runs would wait in line for it.
+            let ticket = cx.append_life(vec![last], beside);
+            state.active.remove(&cx.id);
+            ticket
+        };
+        self.journal().wait(ticket)?;
+        tell(&*self.0.listener);
+        Ok(Next::Nothing)
     }
 }
 
@@ -239,10 +269,15 @@ fn paused_diagnostic(difference: &hob_engine::run_cx::Difference) -> Diagnostic 
 struct Departure<'a> {
     runs: &'a Runs,
     run: RunId,
+    number: u64,
 }
 
 impl Drop for Departure<'_> {
     fn drop(&mut self) {
-        self.runs.state().active.remove(&self.run);
+        // It may have departed and come back, on another thread.
+        let mut state = self.runs.state();
+        if state.active.get(&self.run).is_some_and(|active| active.number == self.number) {
+            state.active.remove(&self.run);
+        }
     }
 }

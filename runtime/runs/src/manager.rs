@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use hob_engine::{Bundle, Host, Observer, Performer, RunCx, Turns};
+use hob_engine::{Bundle, Host, Observer, Performer, Records, RunCx, Turns};
 use hob_journal::{Commit, Journal, RunRow, Slot, Ticket, Write};
 use hob_model::{
     Digest, Entry, EntryKind, OpError, Position, RunEnd, RunEntry, RunId, RunStarted, RunStatus, Timestamp,
@@ -16,6 +16,9 @@ use crate::threads::Spawner;
 
 /// Bundles that stay compiled in memory; the oldest unused are dropped beyond it.
 pub(crate) const BUNDLES_CACHED_MAX: usize = 64;
+
+/// Runs that were just started and whose beginning is kept in memory for their first pass; more read it again.
+const FRESH_RUNS_MAX: usize = 1_024;
 
 /// The fact that names the bundle of the adopted homelab.
 pub const ADOPTED_BUNDLE: &str = "homelab/bundle";
@@ -55,22 +58,37 @@ pub struct NewRun {
 }
 
 pub(crate) struct Active {
+    /// Tells this stay among the active runs from an earlier one of the same run.
+    pub(crate) number: u64,
     /// None until the pass has loaded its records.
     pub(crate) cx: Option<Arc<RunCx>>,
+    /// What a run that was just started was started with, so that its first pass need not read what was just written.
+    pub(crate) fresh: Option<(Records, Arc<Bundle>)>,
+    /// How often others appended to the run while it had no `cx`: a pass that loaded its records before loads again.
+    pub(crate) outside: u64,
     /// Asked for while the pass was under way: one more pass follows.
     pub(crate) again: bool,
     pub(crate) cancels: u32,
 }
+
+/// Whether work that one thread does for all is to be done once more after this time.
+pub(crate) type Again = bool;
 
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) active: HashMap<RunId, Active>,
     /// Runs that must not go on: restored and not released.
     pub(crate) held: std::collections::HashSet<RunId>,
+    /// The runs that this process serves; `None` when it serves all, as a daemon does.
+    pub(crate) own: Option<std::collections::HashSet<RunId>>,
     /// The newest event that waits were compared with.
     pub(crate) event_cursor: u64,
     /// Nothing new begins.
     pub(crate) closing: bool,
+    /// Somebody compares new events with waits now; whoever comes meanwhile has it done once more.
+    pub(crate) comparing: Option<Again>,
+    /// The number of the last [`Active`].
+    numbered: u64,
     bundles: Vec<Arc<Bundle>>,
 }
 
@@ -195,10 +213,13 @@ impl Runs {
         RunId::new(self.now(), (self.0.entropy)())
     }
 
-    fn first_writes(&self, new: &NewRun) -> Vec<Write> {
+    fn first_entry(&self, new: &NewRun) -> Entry {
         let mut started = new.started.clone();
         started.bundle = Some(new.bundle.digest());
-        let entry = Entry { seq: 0, at: self.now(), kind: EntryKind::Started(started) };
+        Entry { seq: 0, at: self.now(), kind: EntryKind::Started(started) }
+    }
+
+    fn first_writes(&self, new: &NewRun, entry: Entry) -> Vec<Write> {
         let mut writes = if self.knows(&new.bundle) { vec![] } else { new.bundle.writes() };
         writes.push(Write::Entry(new.id, entry));
         writes
@@ -233,9 +254,10 @@ impl Runs {
     /// When the journal has stopped or its disk has no room for new work.
     pub fn start(&self, new: NewRun) -> Result<Ticket, RunError> {
         self.journal().may_act()?;
-        let ticket = self.journal().submit(Commit { writes: self.first_writes(&new) });
+        let entry = self.first_entry(&new);
+        let ticket = self.journal().submit(Commit { writes: self.first_writes(&new, entry.clone()) });
         self.0.listener.changed(new.id, RunStatus::Queued, None);
-        self.schedule(new.id);
+        self.admit(new.id, Some((Records::of(vec![entry]), new.bundle)));
         Ok(ticket)
     }
 
@@ -245,7 +267,7 @@ impl Runs {
     /// As [`Runs::start`].
     pub fn record(&self, new: &NewRun) -> Result<(), RunError> {
         self.journal().may_act()?;
-        let ticket = self.journal().submit(Commit { writes: self.first_writes(new) });
+        let ticket = self.journal().submit(Commit { writes: self.first_writes(new, self.first_entry(new)) });
         Ok(self.journal().wait(ticket)?)
     }
 
@@ -256,7 +278,8 @@ impl Runs {
     pub fn start_slot(&self, schedule: &str, nominal: Timestamp, new: NewRun) -> Result<bool, RunError> {
         self.journal().may_act()?;
         let slot = Slot { schedule: schedule.to_owned(), nominal, run: new.id };
-        let claimed = self.journal().claim(slot, Commit { writes: self.first_writes(&new) })?;
+        let claimed =
+            self.journal().claim(slot, Commit { writes: self.first_writes(&new, self.first_entry(&new)) })?;
         if claimed {
             self.0.listener.changed(new.id, RunStatus::Queued, None);
             self.schedule(new.id);
@@ -266,18 +289,42 @@ impl Runs {
 
     /// Has the run evaluated, on a thread of its own; a run that is being evaluated is evaluated once more after it.
     pub(crate) fn schedule(&self, run: RunId) {
+        self.admit(run, None);
+    }
+
+    /// As [`Runs::schedule`]; `fresh` is all that the journal has of the run.
+    fn admit(&self, run: RunId, fresh: Option<(Records, Arc<Bundle>)>) {
         let mut state = self.state();
         if state.closing || state.held.contains(&run) {
             return;
+        }
+        if let Some(own) = &mut state.own {
+            own.insert(run);
         }
         if let Some(active) = state.active.get_mut(&run) {
             active.again = true;
             return;
         }
-        state.active.insert(run, Active { cx: None, again: false, cancels: 0 });
+        state.numbered += 1;
+        let number = state.numbered;
+        let fresh = fresh.filter(|_| state.active.len() < FRESH_RUNS_MAX);
+        state.active.insert(run, Active { number, cx: None, fresh, outside: 0, again: false, cancels: 0 });
         drop(state);
         let runs = self.clone();
-        self.0.spawner.spawn(Box::new(move || runs.drive(run)));
+        self.0.spawner.spawn(Box::new(move || runs.drive(run, number)));
+    }
+
+    /// Makes a run one that this process serves: somebody asked for it here.
+    pub(crate) fn adopt(&self, run: RunId) {
+        if let Some(own) = &mut self.state().own {
+            own.insert(run);
+        }
+    }
+
+    /// Whether this process goes on with the run when something wakes it. What wakes a run that nobody serves is
+    /// recorded, and the run is left to the process that will.
+    pub(crate) fn serves(&self, run: RunId) -> bool {
+        self.state().own.as_ref().is_none_or(|own| own.contains(&run))
     }
 
     /// How the workflow `name` starts as a child of `parent`: from the same bundle.

@@ -21,14 +21,23 @@ pub struct Recovered {
 const HELD_PREFIX: &str = "restored/held/";
 
 impl Runs {
-    /// Takes over what the previous process left: runs of the daemon go on (when `take_over`), foreground runs become
-    /// `interrupted`, restored ones are held. Sleeping runs cost nothing here: their wake-ups are in an index.
+    /// Takes over what the previous process left: runs of the daemon go on (when `take_over`), foreground runs that
+    /// worked or slept become `interrupted`, restored ones are held. Sleeping runs of the daemon cost nothing here:
+    /// their wake-ups are in an index. Without `take_over` this process serves only the runs that it is asked about:
+    /// it may end soon, and what it began for others would be cut off.
     ///
     /// # Errors
     /// When the journal cannot be read or written.
     pub fn recover(&self, take_over: bool) -> Result<Recovered, RunError> {
         let mut recovered = Recovered::default();
-        self.state().event_cursor = self.journal().last_event()?;
+        let last_event = self.journal().last_event()?;
+        {
+            let mut state = self.state();
+            state.event_cursor = last_event;
+            if !take_over {
+                state.own.get_or_insert_default();
+            }
+        }
         for (key, value) in self.journal().facts(HELD_PREFIX)? {
             let run = key.strip_prefix(HELD_PREFIX).and_then(hob_model::RunId::parse);
             if let (Some(run), Value::Bool(true)) = (run, value) {
@@ -36,14 +45,18 @@ impl Runs {
                 recovered.held += 1;
             }
         }
-        let working =
-            RunFilter { status: vec![RunStatus::Queued, RunStatus::Running], ..RunFilter::default() };
-        for row in self.journal().runs(&working)? {
+        let status = vec![RunStatus::Queued, RunStatus::Running, RunStatus::Waiting];
+        for row in self.journal().runs(&RunFilter { status, ..RunFilter::default() })? {
+            let waiting = row.status == RunStatus::Waiting;
             if row.owner == RunOwner::Foreground {
+                // The process stays while a clock wakes its run, and leaves when only others can: then nobody is gone.
+                if waiting && !self.wakes_by_clock(row.run)? {
+                    continue;
+                }
                 let entry = Entry { seq: row.entries, at: self.now(), kind: EntryKind::Interrupted };
                 self.journal().submit(Commit::one(Write::Entry(row.run, entry)));
                 recovered.interrupted += 1;
-            } else if take_over && row.bundle.is_some() {
+            } else if take_over && !waiting && row.bundle.is_some() {
                 recovered.resumed += 1;
                 self.schedule(row.run);
             }

@@ -1,16 +1,19 @@
 //! Waking: times that come, signals, approvals, events, ends of other runs.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+
 use hob_engine::permission::wildcard;
 use hob_engine::wait_outcome;
-use hob_journal::{Commit, EventRow, WaitRow, Write};
-use hob_model::{Entry, OpError, Position, RunId, Timestamp, Value, Wait};
+use hob_journal::{Commit, EventRow, RunRow, WaitRow, Write};
+use hob_model::{Entry, EntryKind, OpError, Position, RunId, RunStatus, Timestamp, Value, Wait};
 
 use crate::drive::result_of;
 use crate::error::RunError;
 use crate::manager::Runs;
 
-/// Waits that are ended by one look at the clock.
-const DUE_AT_ONCE: usize = 1_000;
+/// Waits that are ended at one time: nothing starts meanwhile, for a millisecond or two.
+const DUE_AT_ONCE: usize = 100;
 /// Events and waits that are compared at one time.
 const EVENTS_AT_ONCE: usize = 1_000;
 const WAITS_AT_ONCE: usize = 100_000;
@@ -50,21 +53,53 @@ impl Runs {
     pub fn fire_due(&self) -> Result<usize, RunError> {
         let mut fired = 0;
         loop {
-            let due = self.journal().due(self.now(), DUE_AT_ONCE)?;
-            for row in &due {
-                let result = match &row.wait {
-                    Wait::Until(_) | Wait::Run(_) => Ok(Value::Unit),
-                    Wait::Signal { name, .. } => Err(gave_up(&format!("no signal `{name}` came"))),
-                    Wait::Event { pattern, .. } => Err(gave_up(&format!("no event `{pattern}` came"))),
-                    Wait::Approval { prompt, .. } => Err(gave_up(&format!("nobody answered `{prompt}`"))),
-                };
-                fired +=
-                    usize::from(self.fulfil(row.run, &row.position, operation_of(&row.wait), result, vec![]));
-            }
-            if due.len() < DUE_AT_ONCE {
+            let (found, ended) = self.fire_some()?;
+            fired += ended;
+            if found < DUE_AT_ONCE {
                 return Ok(fired);
             }
         }
+    }
+
+    /// Ends some of the waits whose time has come, those of runs at rest in one commit; how many were found and ended.
+    fn fire_some(&self) -> Result<(usize, usize), RunError> {
+        let state = self.state();
+        // Read under the lock, as in `fulfil`: each of these waits is open, and stays so until this is over.
+        let due = self.journal().due(self.now(), DUE_AT_ONCE)?;
+        let mut writes = Vec::with_capacity(due.len());
+        let mut woken: HashMap<RunId, RunRow> = HashMap::new();
+        let mut busy = Vec::new();
+        for row in &due {
+            if state.active.contains_key(&row.run) {
+                busy.push(row);
+                continue;
+            }
+            let known = match woken.entry(row.run) {
+                Occupied(known) => known.into_mut(),
+                Vacant(place) => match self.journal().run(row.run)? {
+                    Some(run) => place.insert(run),
+                    None => continue,
+                },
+            };
+            let outcome = outside_outcome(&row.position, operation_of(&row.wait), time_came(&row.wait));
+            writes.extend(outcome.1);
+            writes.push(Write::Entry(row.run, Entry { seq: known.entries, at: self.now(), kind: outcome.0 }));
+            known.entries += 1;
+        }
+        if !writes.is_empty() {
+            self.journal().submit(Commit { writes });
+        }
+        drop(state);
+        let mut ended = due.len() - busy.len();
+        for row in busy {
+            let (operation, result) = (operation_of(&row.wait), time_came(&row.wait));
+            ended += usize::from(self.fulfil(row.run, &row.position, operation, result, vec![]));
+        }
+        woken
+            .values()
+            .filter(|row| goes_on(row) && self.serves(row.run))
+            .for_each(|row| self.schedule(row.run));
+        Ok((due.len(), ended))
     }
 
     /// Ends the wait at a position, once: `false` when there is none open any more.
@@ -77,16 +112,17 @@ impl Runs {
         beside: Vec<Write>,
     ) -> bool {
         // The lock makes "is it open?" and "it is over" one step, and keeps a pass from departing in between.
-        let state = self.state();
+        let mut state = self.state();
         let open = self.journal().wait_at(run, position);
         if !matches!(open, Ok(Some(_))) {
             return false;
         }
-        if let Some(active) = state.active.get(&run) {
+        if let Some(active) = state.active.get_mut(&run) {
             if let Some(cx) = &active.cx {
                 return cx.deliver(position, operation, result, beside);
             } else {
-                // The pass is about to load its records: what is written now is among them.
+                // The pass loads its records, or loads them once more when it has.
+                active.outside += 1;
                 self.append_outside(run, position, operation, result, beside);
             }
             return true;
@@ -105,12 +141,7 @@ impl Runs {
         result: Result<Value, OpError>,
         beside: Vec<Write>,
     ) {
-        let result = result.map_err(|mut error| {
-            operation.clone_into(&mut error.operation);
-            error.position = Some(position.clone());
-            error
-        });
-        let (kind, _, blob) = wait_outcome(position, operation, result);
+        let (kind, blob) = outside_outcome(position, operation, result);
         let Ok(Some(row)) = self.journal().run(run) else {
             return;
         };
@@ -121,11 +152,8 @@ impl Runs {
 
     /// Has a run evaluated unless it is parked by a person's business.
     fn wake(&self, run: RunId) {
-        use hob_model::RunStatus::{Interrupted, Paused};
         match self.journal().run(run) {
-            Ok(Some(row)) if !matches!(row.status, Interrupted | Paused) && !row.status.ended() => {
-                self.schedule(run)
-            }
+            Ok(Some(row)) if goes_on(&row) && self.serves(run) => self.schedule(run),
             _ => {}
         }
     }
@@ -177,6 +205,7 @@ impl Runs {
                 why: "a run that has ended takes no signals",
             });
         }
+        self.adopt(run);
         let at = self.now();
         let ticket =
             self.journal().submit(Commit::one(Write::Signal { run, name: name.to_owned(), payload, at }));
@@ -203,8 +232,23 @@ impl Runs {
         Ok(())
     }
 
-    /// Compares new events with the waits for events.
+    /// Has new events compared with the waits for events. One thread at a time does so, for all that came meanwhile:
+    /// each end of a run is an event.
     pub(crate) fn events_changed(&self) {
+        {
+            let mut state = self.state();
+            if let Some(again) = &mut state.comparing {
+                *again = true;
+                return;
+            }
+            state.comparing = Some(false);
+        }
+        let turn = Comparing(self);
+        self.compare_events();
+        drop(turn);
+    }
+
+    fn compare_events(&self) {
         let after = self.state().event_cursor;
         let Ok(events) = self.journal().events(after, EVENTS_AT_ONCE) else {
             return;
@@ -226,7 +270,7 @@ impl Runs {
             }
         }
         if events.len() == EVENTS_AT_ONCE {
-            self.events_changed();
+            self.compare_events();
         }
     }
 
@@ -246,6 +290,19 @@ impl Runs {
     }
 }
 
+/// The turn of the one who compares events; also given up in a panic.
+struct Comparing<'a>(&'a Runs);
+
+impl Drop for Comparing<'_> {
+    fn drop(&mut self) {
+        if self.0.state().comparing.take() == Some(true) {
+            // On another thread: whoever raised an event is not to serve those of all others.
+            let runs = self.0.clone();
+            self.0.0.spawner.spawn(Box::new(move || runs.events_changed()));
+        }
+    }
+}
+
 /// The control that made a wait.
 pub(crate) fn operation_of(wait: &Wait) -> &'static str {
     match wait {
@@ -254,6 +311,36 @@ pub(crate) fn operation_of(wait: &Wait) -> &'static str {
         Wait::Event { .. } => "wait_for",
         Wait::Approval { .. } => "approve",
         Wait::Run(_) => "invoke",
+    }
+}
+
+/// Whether the end of a wait has the run evaluated: it is not parked by a person's business.
+fn goes_on(row: &RunRow) -> bool {
+    !matches!(row.status, RunStatus::Interrupted | RunStatus::Paused) && !row.status.ended()
+}
+
+/// The entry that ends the wait of a run which is not evaluated now, and the blob beside it.
+fn outside_outcome(
+    position: &Position,
+    operation: &str,
+    result: Result<Value, OpError>,
+) -> (EntryKind, Option<Write>) {
+    let result = result.map_err(|mut error| {
+        operation.clone_into(&mut error.operation);
+        error.position = Some(position.clone());
+        error
+    });
+    let (kind, _, blob) = wait_outcome(position, operation, result);
+    (kind, blob)
+}
+
+/// What a wait comes to when its time has come.
+fn time_came(wait: &Wait) -> Result<Value, OpError> {
+    match wait {
+        Wait::Until(_) | Wait::Run(_) => Ok(Value::Unit),
+        Wait::Signal { name, .. } => Err(gave_up(&format!("no signal `{name}` came"))),
+        Wait::Event { pattern, .. } => Err(gave_up(&format!("no event `{pattern}` came"))),
+        Wait::Approval { prompt, .. } => Err(gave_up(&format!("nobody answered `{prompt}`"))),
     }
 }
 

@@ -351,3 +351,29 @@ fn permissions_are_checked_at_the_gate() {
     assert!(error.hint.unwrap().contains("--allow 'world.fire'"));
     assert_eq!(world.ledger.done(), ["look a"]);
 }
+
+#[test]
+fn time_travel_shows_variables_and_acts_on_nothing() {
+    let world = World::default();
+    let run = world.run(
+        r#"fn f(n) { let inner = n * 2; world::look("x"); inner }
+        let total = f(1) + f(2);
+        let names = parallel(["a"], |x| { let y = x + "!"; world::look(y); y });
+        wait_signal("go")"#,
+    );
+    let done = world.ledger.done();
+    let look = |at_position: Option<&str>| {
+        let row = world.runs.row(run).unwrap();
+        let bundle = world.runs.bundle(row.bundle.unwrap()).unwrap();
+        let position = at_position.map(at);
+        let records = world.runs.records(run).unwrap();
+        let snapshot =
+            hob_engine::inspect::inspect(world.runs.host(), run, &bundle, &records, position.as_ref());
+        let variables = snapshot.unwrap().variables.into_iter();
+        variables.filter_map(|v| Some((v.name, v.value.ok()?))).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!(look(Some("2"))["inner"], Value::Int(4));
+    assert_eq!(look(Some("3.0/1"))["y"], Value::from("a!"));
+    assert_eq!(look(None)["total"], Value::Int(6));
+    assert_eq!(world.ledger.done(), done);
+}
