@@ -73,7 +73,7 @@ impl CoreEars {
 impl Listener for CoreEars {
     fn changed(&self, _: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
         if status.ended() {
-            self.with(|core| core.bell.ring());
+            self.with(|core| core.bell.run_ended());
         }
     }
 
@@ -121,7 +121,7 @@ impl Core {
     /// When the journal cannot be read, or there is no thread to be had. A service that fails is no error here: it is
     /// told in the status, and the rest goes on.
     pub fn begin(self: &Arc<Self>) -> Result<(), Diagnostic> {
-        let recovered = self.node.runs.recover(true).map_err(|error| error.diagnostic())?;
+        let recovered = self.node.recover(true).map_err(|error| error.diagnostic())?;
         tracing::info!(?recovered, "runs of the previous process");
         self.keeper.begin()?;
         let core = Arc::clone(self);
@@ -132,6 +132,7 @@ impl Core {
                 Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
             })?;
         let _ = self.serving.set(thread);
+        triggers::begin_events(&self.launch, &self.homelab).map_err(|error| error.diagnostic())?;
         self.serve_events();
         self.ready.store(true, Ordering::SeqCst);
         Ok(())

@@ -78,6 +78,8 @@ pub struct ScheduleBell {
     stale: Mutex<bool>,
     changed: Condvar,
     stopping: AtomicBool,
+    /// A slot waits for the end of a run, or may come to as all are looked at now.
+    awaits_ends: AtomicBool,
 }
 
 impl ScheduleBell {
@@ -87,6 +89,13 @@ impl ScheduleBell {
             *stale = true;
         }
         self.changed.notify_all();
+    }
+
+    /// A run ended. All schedules are looked at again if one waits for that, and not at each end of any run.
+    pub fn run_ended(&self) {
+        if self.awaits_ends.load(Ordering::SeqCst) {
+            self.ring();
+        }
     }
 
     /// The thread ends.
@@ -99,7 +108,7 @@ impl ScheduleBell {
 impl Listener for ScheduleBell {
     fn changed(&self, _: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
         if status.ended() {
-            self.ring();
+            self.run_ended();
         }
     }
 }
@@ -115,15 +124,22 @@ pub fn serve(launch: &Launch, all: &[Timed], bell: &ScheduleBell, maintain: &dyn
             maintain();
         }
         let mut wake: Option<Timestamp> = None;
+        // Before anything is read: an end that comes after the reading rings.
+        bell.awaits_ends.store(true, Ordering::SeqCst);
+        let mut awaits_ends = false;
         for timed in all {
             let look = state.entry(timed.schedule.name.clone()).or_default();
-            match look_at(launch, all, timed, look, now) {
+            look.awaits_ends = false;
+            let next = look_at(launch, all, timed, look, now);
+            awaits_ends |= look.awaits_ends;
+            match next {
                 Ok(next) => wake = [wake, next].into_iter().flatten().min(),
                 Err(error) => {
                     tracing::error!(schedule = timed.schedule.name, %error, "the schedule cannot be served now")
                 }
             }
         }
+        bell.awaits_ends.store(awaits_ends, Ordering::SeqCst);
         let pause = wake.map_or(LOOK_AGAIN, |at| {
             Duration::try_from(at.duration_since(launch.runs.now())).unwrap_or_default()
         });
@@ -142,6 +158,8 @@ pub fn serve(launch: &Launch, all: &[Timed], bell: &ScheduleBell, maintain: &dyn
 struct Look {
     looked: Option<Timestamp>,
     skipped_in_row: u32,
+    /// A slot is due and waits for the end of a run.
+    awaits_ends: bool,
 }
 
 fn look_at(
@@ -176,10 +194,14 @@ fn look_at(
                     // It may have ended meanwhile; then the slot starts at the next look.
                     let _ = launch.runs.cancel(run, "overlap: cancel_other");
                 }
+                look.awaits_ends = true;
                 break;
             }
             // Not claimed, so it is due again when the run it waits for has ended.
-            Decision::Queue { .. } => break,
+            Decision::Queue { .. } => {
+                look.awaits_ends = true;
+                break;
+            }
         }
     }
     Ok([due.wake, limit, deadline].into_iter().flatten().min())

@@ -110,6 +110,31 @@ pub fn start(
     launch.runs.start(new).map_err(|error| error.diagnostic())
 }
 
+/// The workflows that wait for events, with their patterns.
+fn waiting_for_events(homelab: &Homelab) -> Vec<(&Workflow, &str)> {
+    let triggers =
+        homelab.workflows.iter().flat_map(|it| it.triggers.iter().map(move |trigger| (it, trigger)));
+    let patterns = triggers.filter_map(|(workflow, trigger)| match trigger {
+        Trigger::Event { pattern } => Some((workflow, pattern.as_str())),
+        _ => None,
+    });
+    patterns.collect()
+}
+
+/// Where no workflow waits for events, forgets how far they were looked at: whoever declares one later begins with what
+/// happens from then on, and nothing is recorded at each event until then.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn begin_events(launch: &Launch, homelab: &Homelab) -> Result<(), RunError> {
+    let journal = launch.runs.journal();
+    if waiting_for_events(homelab).is_empty() && journal.fact(CURSOR)?.is_some() {
+        let forget = hob_journal::Write::Fact { key: CURSOR.to_owned(), value: None };
+        journal.submit(hob_journal::Commit::one(forget));
+    }
+    Ok(())
+}
+
 /// Starts the workflows that wait for events that came since the last look: at least once the event is looked at, at
 /// most once it starts each of them.
 ///
@@ -117,16 +142,10 @@ pub fn start(
 /// When the journal cannot be read or written.
 pub fn serve_events(launch: &Launch, homelab: &Homelab) -> Result<(), RunError> {
     let journal = launch.runs.journal();
-    let waiting: Vec<(&Workflow, &str)> = homelab
-        .workflows
-        .iter()
-        .flat_map(|workflow| {
-            workflow.triggers.iter().filter_map(move |trigger| match trigger {
-                Trigger::Event { pattern } => Some((workflow, pattern.as_str())),
-                _ => None,
-            })
-        })
-        .collect();
+    let waiting = waiting_for_events(homelab);
+    if waiting.is_empty() {
+        return Ok(());
+    }
     let mut cursor = match journal.fact(CURSOR)? {
         Some(fact) => fact.as_int().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
         // A homelab that is served for the first time begins with what happens from now on.
