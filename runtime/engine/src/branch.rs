@@ -196,6 +196,9 @@ impl BranchCx {
 
     /// Sets the latch and gives the error that ends the evaluation.
     pub(crate) fn halt(&self, halt: Halt) -> Box<EvalAltResult> {
+        if halt == Halt::EndOfRecord {
+            crate::inspect::mark();
+        }
         self.latch.set(halt);
         terminated()
     }

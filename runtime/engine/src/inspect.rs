@@ -49,6 +49,8 @@ pub enum NoSnapshot {
 #[derive(Default)]
 struct Tape {
     events: u64,
+    /// How many there were when the pass came to its end; leaving functions makes further ones.
+    marked: Option<u64>,
     /// In the second pass: the event to look around at.
     stop_at: Option<u64>,
     snapshot: Option<Snapshot>,
@@ -56,6 +58,11 @@ struct Tape {
 
 thread_local! {
     static TAPE: RefCell<Tape> = RefCell::new(Tape::default());
+}
+
+/// The pass of this thread has come to where it ends.
+pub(crate) fn mark() {
+    TAPE.with_borrow_mut(|tape| tape.marked = tape.marked.or(Some(tape.events)));
 }
 
 /// The variables as they were when the run came to `at`, or to the end of its record.
@@ -83,7 +90,7 @@ pub fn inspect(
     if at.is_some() && !hit {
         return Err(NoSnapshot::NotReached);
     }
-    let (tape, ..) = pass(Some(counted.events));
+    let (tape, ..) = pass(Some(counted.marked.unwrap_or(counted.events)));
     tape.snapshot.ok_or(NoSnapshot::NotReached)
 }
 

@@ -221,6 +221,11 @@ impl RunCx {
         hits
     }
 
+    /// Whether the pass is aimed at something inside of `branch`.
+    pub(crate) fn aims_into(&self, branch: &Position) -> bool {
+        lock(&self.target).as_ref().is_some_and(|target| target.is_within(branch))
+    }
+
     /// Whether the pass came to the position it was aimed at.
     pub(crate) fn was_hit(&self) -> bool {
         self.hit.load(Ordering::SeqCst)

@@ -154,7 +154,9 @@ impl<'a> Group<'a> {
                 if ended.compensates && ended.end == BranchEnd::Cancelled {
                     slots.all[*at].latch.cancel();
                 }
-                (!ended.compensates).then(|| (*at, ended.end.clone()))
+                // Time travel into the branch has to evaluate it.
+                let looked_into = self.run_cx().aims_into(&slots.all[*at].position);
+                (!ended.compensates && !looked_into).then(|| (*at, ended.end.clone()))
             })
             .collect();
         drop(records);
