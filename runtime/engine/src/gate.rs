@@ -383,6 +383,9 @@ impl Passage<'_> {
         let span = tracing::debug_span!("effect", operation = self.operation.name, run = %run.id, position = %self.position);
         let result = span.in_scope(|| self.attempt(request, &ctx, &attempts, key));
         run.landed(flight);
+        let outcome = result.as_ref().map_or_else(|error| error.kind.as_str(), |_| "succeeded");
+        metrics::counter!("hob_effects_total", "operation" => self.operation.name, "outcome" => outcome)
+            .increment(1);
         result
     }
 

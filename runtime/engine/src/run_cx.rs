@@ -5,7 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use hob_journal::{Commit, JournalError, Ticket, Write};
-use hob_model::{BranchEnd, Digest, Entry, EntryKind, OpError, Payload, Position, RunId, RunStarted, Timestamp, Value};
+use hob_model::{
+    BranchEnd, Digest, Entry, EntryKind, OpError, Payload, Position, RunId, RunStarted, Timestamp, Value,
+};
 use hob_primitive::Cancel;
 
 use crate::bundle::Bundle;

@@ -96,7 +96,7 @@ fn emit(context: &Context, name: &str, payload: &str) -> Outcome {
     match context.open() {
         Ok(journal) => {
             let node = super::run::node(journal, vec![], Purpose::Act)?;
-            node.runs.recover(false)?;
+            node.recover(false)?;
             node.runs.emit(name, payload, "cli")?;
             node.close(Duration::ZERO);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hob_daemon::core::{Core, CoreEars, CoreParts, directory_of};
 use hob_daemon::declared::read_homelab;
-use hob_daemon::http::Waiters;
+use hob_daemon::http::{Waiters, metrics::RunMeter};
 use hob_daemon::hub::Hub;
 use hob_daemon::keeper::{self, Keeper};
 use hob_daemon::node::{Node, NodeParts, Purpose};
@@ -142,7 +142,7 @@ fn carry_out(
         Err(error) => return Err(error.into()),
     };
     let node = super::run::node(journal, vec![], Purpose::Act)?;
-    node.runs.recover(false)?;
+    node.recover(false)?;
     let keeper = Keeper::new(node.runs.clone(), homelab, &context.state)?;
     work(&keeper)?;
     keeper.end(false);
@@ -180,7 +180,11 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
         registry: assemble::registry(),
         ports: assemble::ports(),
         core: async_core.clone(),
-        listeners: vec![Arc::clone(&ears) as Arc<dyn Listener>, Arc::clone(&waiters) as Arc<dyn Listener>],
+        listeners: vec![
+            Arc::clone(&ears) as Arc<dyn Listener>,
+            Arc::clone(&waiters) as Arc<dyn Listener>,
+            Arc::new(RunMeter),
+        ],
         purpose: Purpose::Act,
     })
     .map_err(|error| Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}")))?;

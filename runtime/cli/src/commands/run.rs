@@ -130,7 +130,7 @@ fn here(context: &Context, playbook: &Playbook, journal: Arc<dyn Journal>, purpo
     let waiters = Arc::new(Waiters::default());
     let listeners = vec![Arc::clone(&watch) as Arc<dyn Listener>, Arc::clone(&waiters) as Arc<dyn Listener>];
     let node = node(journal, listeners, purpose)?;
-    node.runs.recover(false)?;
+    node.recover(false)?;
     let guard = super::interrupt::cancel_on_signal(&node, id);
     let served = (purpose == Purpose::Act).then(|| super::serve::beside(context, &node, waiters));
     playbook.start(&node.runs, id)?;

@@ -225,7 +225,7 @@ fn decide(context: &Context, prefix: &str, decision: &Decision) -> Outcome {
         Err(error) => return Err(error.into()),
     };
     let node = super::run::node(journal, vec![], Purpose::Act)?;
-    node.runs.recover(false)?;
+    node.recover(false)?;
     let run = node.runs.find(prefix)?;
     let followed = apply(&node.runs, run, decision)?;
     if followed != run {
@@ -293,7 +293,7 @@ fn migrate(context: &Context, prefix: &str, to: &Path) -> Outcome {
         Err(error) => return Err(error.into()),
     };
     let node = super::run::node(journal, vec![], Purpose::Act)?;
-    node.runs.recover(false)?;
+    node.recover(false)?;
     match node.runs.migrate(run, &loaded.bundle)? {
         Migration::Fits => {
             context.say(&format!("run {run} goes on with the sources in {}", to.display()));
