@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hob_journal::Journal;
 use hob_model::{Diagnostic, RunEnd, RunId, RunStatus};
 use hob_primitive::{Ports, Progress, Registry};
-use hob_runs::{Listener, Parts, RunError, Runs, ScriptThreads};
+use hob_runs::{Listener, Parts, Recovered, RunError, Runs, ScriptThreads};
 
 use crate::clock::{SystemClock, entropy};
 use crate::performer::{AsyncCore, LivePerformer};
@@ -46,12 +46,13 @@ pub struct Node {
     /// The async core.
     pub core: AsyncCore,
     settled: Arc<Settled>,
+    bell: TimerBell,
     // Dropped before the runs they wake.
     _timers: Option<Timers>,
 }
 
 impl Node {
-    /// A node over `journal`, with the live adapters in `ports`.
+    /// A node over `journal`, with the live adapters in `ports`. No clock wakes a run before [`Node::recover`].
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -74,9 +75,20 @@ impl Node {
         });
         let timers = match parts.purpose {
             Purpose::Look => None,
-            Purpose::Act | Purpose::Rehearse => Some(Timers::start(runs.clone(), bell)?),
+            Purpose::Act | Purpose::Rehearse => Some(Timers::start(runs.clone(), bell.clone())?),
         };
-        Ok(Self { runs, core: parts.core, settled, _timers: timers })
+        Ok(Self { runs, core: parts.core, settled, bell, _timers: timers })
+    }
+
+    /// Takes over what the previous process left, as [`Runs::recover`], and has clocks wake runs from then on: one
+    /// that was woken before would be evaluated while it is still told what has become of it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or written.
+    pub fn recover(&self, take_over: bool) -> Result<Recovered, RunError> {
+        let recovered = self.runs.recover(take_over)?;
+        self.bell.begin();
+        Ok(recovered)
     }
 
     /// Blocks until the run has ended, or until only something other than a clock can wake it; its status then.

@@ -17,6 +17,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// Nothing is woken before.
+    begun: bool,
     /// A wake-up was added since the last look.
     stale: bool,
     stopping: bool,
@@ -27,6 +29,14 @@ struct State {
 pub struct TimerBell(Arc<Shared>);
 
 impl TimerBell {
+    /// Wake-ups may begin.
+    pub fn begin(&self) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.begun = true;
+        }
+        self.0.changed.notify_all();
+    }
+
     /// There may be an earlier wake-up.
     pub fn ring(&self) {
         if let Ok(mut state) = self.0.state.lock() {
@@ -50,7 +60,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Starts the thread.
+    /// Starts the thread, which waits for [`TimerBell::begin`].
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -72,6 +82,13 @@ impl Drop for Timers {
 }
 
 fn serve(runs: &Runs, bell: &TimerBell) {
+    {
+        let Ok(state) = bell.0.state.lock() else { return };
+        let waited = bell.0.changed.wait_while(state, |state| !state.begun && !state.stopping);
+        if waited.map_or(true, |state| state.stopping) {
+            return;
+        }
+    }
     loop {
         if let Err(error) = runs.fire_due() {
             tracing::error!(%error, "waits cannot be ended");
