@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods)] // tests look at the real world
 
+mod kill;
 mod quickstart;
 
 use hob_tests::home::Home;
