@@ -1,7 +1,7 @@
 //! Waking: times that come, signals, approvals, events, ends of other runs.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
 
 use hob_engine::permission::wildcard;
 use hob_engine::wait_outcome;
@@ -67,7 +67,8 @@ impl Runs {
         // Read under the lock, as in `fulfil`: each of these waits is open, and stays so until this is over.
         let due = self.journal().due(self.now(), DUE_AT_ONCE)?;
         let mut writes = Vec::with_capacity(due.len());
-        let mut woken: HashMap<RunId, RunRow> = HashMap::new();
+        // Ordered, so that the same journal wakes its runs in the same order.
+        let mut woken: BTreeMap<RunId, RunRow> = BTreeMap::new();
         let mut busy = Vec::new();
         for row in &due {
             if state.active.contains_key(&row.run) {
