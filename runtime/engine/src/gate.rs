@@ -9,6 +9,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use hob_journal::JournalError;
 use hob_model::{
     EffectClass, EntryKind, ErrorKind, OnDoubt, OpError, Payload, Position, Resolution, Source, Value,
 };
@@ -315,7 +316,7 @@ impl Passage<'_> {
         }
         if let Err(error) = run.host.journal.may_act() {
             return match error {
-                hob_journal::JournalError::Reserve { .. } => {
+                JournalError::Reserve { .. } => {
                     let error = OpError::unavailable(error.to_string()).nothing_happened();
                     Ok(Err(error.hint("free some space on that disk; the run goes on with `hob runs retry`")))
                 }
@@ -408,12 +409,14 @@ impl Passage<'_> {
             if !error.retryable || !safe || failures >= attempts.attempts || self.branch.must_end() {
                 return Err(error);
             }
-            let stopped = self.run().host.journal.may_act();
-            if stopped.is_err_and(|error| !matches!(error, hob_journal::JournalError::Reserve { .. })) {
-                return Err(error);
-            }
             tracing::debug!(%error, failures, "trying again");
             if !performer.pause(ctx, retry_after(&error).unwrap_or_else(|| attempts.pause(failures, key))) {
+                return Err(error);
+            }
+            // Much may have happened meanwhile.
+            let may_act = self.run().host.journal.may_act();
+            let stopped = matches!(&may_act, Err(why) if !matches!(why, JournalError::Reserve { .. }));
+            if stopped || self.branch.must_end() {
                 return Err(error);
             }
             if request.class == EffectClass::Keyed && !error.nothing_happened {

@@ -39,6 +39,14 @@ pub struct Record {
     pub reopened: u32,
 }
 
+impl Record {
+    /// Whether it was begun and nobody knows, or said, what came of it.
+    fn is_unknown(&self) -> bool {
+        let settled = self.resolution.as_ref().is_some_and(|it| *it != Resolution::Retry);
+        self.intent.is_some() && self.outcome.is_none() && !self.abandoned && !settled && self.reopened == 0
+    }
+}
+
 /// The records of one branch.
 #[derive(Clone, Debug, Default)]
 pub struct BranchLog {
@@ -257,7 +265,7 @@ impl Records {
                 let position = inner.effect(n);
                 if record.wait.is_some() {
                     entries.push(EntryKind::Withdrawn { position });
-                } else if record.intent.is_some() && !record.abandoned {
+                } else if record.is_unknown() {
                     entries.push(EntryKind::Abandoned { position });
                 }
             }
