@@ -34,7 +34,10 @@ pub fn recorder() -> &'static PrometheusHandle {
         metrics::describe_gauge!(READY, "Whether the homelab was applied and triggers are served");
         metrics::describe_gauge!(BUILD_INFO, "Which hob this is");
         metrics::describe_counter!(HTTP_REQUESTS_TOTAL, "Answers over HTTP");
-        metrics::describe_counter!("hob_effects_total", "Effects that were carried out, by operation and outcome");
+        metrics::describe_counter!(
+            "hob_effects_total",
+            "Effects that were carried out, by operation and outcome"
+        );
         metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         handle
     })

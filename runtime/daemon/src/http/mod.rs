@@ -2,12 +2,12 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`access`] | who may ask |
-//! | [`listen`], [`socket`] | connections and their limits |
-//! | [`webhook`] | `/hooks/…` |
-//! | [`route`] | what a route of the API is: from one declaration come its checks and its documentation |
-//! | [`api`] | the routes |
-//! | [`waiters`] | waiting for runs in async code |
+//! | `access` | who may ask |
+//! | `listen`, `socket` | connections and their limits |
+//! | `webhook` | `/hooks/…` |
+//! | `route` | what a route of the API is: from one declaration come its checks and its documentation |
+//! | `api` | the routes |
+//! | `waiters` | waiting for runs in async code |
 //! | [`metrics`] | numbers for Prometheus |
 
 mod access;
