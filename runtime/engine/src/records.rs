@@ -253,19 +253,22 @@ impl Records {
         }
     }
 
-    /// What a cancelled branch leaves behind: its open waits are withdrawn, effects without an outcome abandoned.
-    pub(crate) fn leftovers(&self, branch: &Position) -> Vec<EntryKind> {
+    /// What a cancelled branch leaves behind, given up once: its open waits are withdrawn, effects without an outcome
+    /// abandoned.
+    pub(crate) fn give_up(&mut self, branch: &Position) -> Vec<EntryKind> {
         let mut entries = Vec::new();
-        for (text, log) in &self.branches {
+        for (text, log) in &mut self.branches {
             let inner = Position::trusted(text);
             if !inner.is_within(branch) {
                 continue;
             }
-            for (n, record) in log.iter().filter(|(_, record)| record.outcome.is_none()) {
+            for (n, record) in (1_u32..).zip(&mut log.effects) {
+                let Some(record) = record.as_mut().filter(|record| record.outcome.is_none()) else { continue };
                 let position = inner.effect(n);
-                if record.wait.is_some() {
+                if record.wait.take().is_some() {
                     entries.push(EntryKind::Withdrawn { position });
                 } else if record.is_unknown() {
+                    record.abandoned = true;
                     entries.push(EntryKind::Abandoned { position });
                 }
             }

@@ -441,7 +441,7 @@ impl<'a> Group<'a> {
         if records.ended.contains_key(position.as_str()) {
             return;
         }
-        let mut entries = records.leftovers(&position);
+        let mut entries = records.give_up(&position);
         drop(records);
         lock(&run.doubts).retain(|doubt| !doubt.is_within(&position));
         let compensates = slots.all[at].compensates;
