@@ -14,7 +14,20 @@ const ASYNC_THREADS: usize = 2;
 
 /// The async core, started when the first part needs it, so that a script without such effects does not pay for it.
 #[derive(Clone, Default)]
-pub struct AsyncCore(Arc<OnceLock<Runtime>>);
+pub struct AsyncCore(Arc<Lazy>);
+
+/// A runtime that may be dropped anywhere. The last owner may be a task of the runtime itself, such as one that listens
+/// to signals, and a thread of a runtime must not wait for that runtime's end.
+#[derive(Default)]
+struct Lazy(OnceLock<Runtime>);
+
+impl Drop for Lazy {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
 
 impl AsyncCore {
     /// The runtime.
@@ -23,7 +36,7 @@ impl AsyncCore {
     /// When the system gives no threads at all.
     #[must_use]
     pub fn runtime(&self) -> &Runtime {
-        self.0.get_or_init(|| {
+        self.0.0.get_or_init(|| {
             let mut builder = Builder::new_multi_thread();
             builder.worker_threads(ASYNC_THREADS).thread_name("hob-async").enable_all();
             builder.build().expect("the system gives two threads and an event queue")
@@ -103,4 +116,25 @@ async fn expired(timeout: Option<Duration>) -> Duration {
 fn too_slow(limit: Duration) -> OpError {
     OpError::timeout(format!("it took longer than {}", hob_model::duration::format(limit)))
         .hint("allow more with timeout: \"…\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_owner_may_be_a_task_of_the_core() {
+        let core = AsyncCore::default();
+        let (ended, end) = std::sync::mpsc::channel();
+        let owner = core.clone();
+        let (go, gone) = oneshot::channel::<()>();
+        core.runtime().spawn(async move {
+            let _ = gone.await;
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(owner)));
+            let _ = ended.send(outcome.is_ok());
+        });
+        drop(core);
+        let _ = go.send(());
+        assert_eq!(end.recv(), Ok(true));
+    }
 }
