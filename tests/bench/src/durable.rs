@@ -8,6 +8,7 @@ use hob_model::Value;
 
 use crate::floor;
 use crate::lab::Lab;
+use crate::machine::cpu_time;
 use crate::sample::{Sample, signed_micros, text};
 use crate::server::CountingServer;
 
@@ -80,8 +81,8 @@ pub(crate) fn measure(root: &Path, options: &Options) {
             println!("\n{title}");
             let floor = floor::print(root);
             let input = (variant.input)(steps, &server);
-            let (alone, rate) = repeat(&lab, variant.workflow, &input, 1, lasts);
-            println!("alone     {}  {rate:.0} runs/s ({} runs)", alone.text(), alone.len());
+            let (alone, rates) = repeat(&lab, variant.workflow, &input, 1, lasts);
+            println!("alone     {}  {rates}", alone.text());
             let least = (variant.syncs)(steps) as f64 * floor.p50().as_secs_f64();
             let over = (alone.p50().as_secs_f64() - least) / steps as f64 * 1e6;
             println!(
@@ -91,13 +92,8 @@ pub(crate) fn measure(root: &Path, options: &Options) {
                 signed_micros(over),
                 alone.p50().as_secs_f64() / least
             );
-            let (many, rate) = repeat(&lab, variant.workflow, &input, options.at_once, lasts);
-            println!(
-                "{:<9} {}  {rate:.0} runs/s ({} runs)",
-                format!("{} at once", options.at_once),
-                many.text(),
-                many.len()
-            );
+            let (many, rates) = repeat(&lab, variant.workflow, &input, options.at_once, lasts);
+            println!("{:<9} {}  {rates}", format!("{} at once", options.at_once), many.text());
         }
     }
     println!(
@@ -107,8 +103,9 @@ pub(crate) fn measure(root: &Path, options: &Options) {
     );
 }
 
-/// Starts runs on `clients` threads, each waiting for the end of its own, for a while.
-fn repeat(lab: &Lab, workflow: &str, input: &Value, clients: usize, lasts: Duration) -> (Sample, f64) {
+/// Starts runs on `clients` threads, each waiting for the end of its own, for a while. Gives how long they took, and how
+/// many there were for people.
+fn repeat(lab: &Lab, workflow: &str, input: &Value, clients: usize, lasts: Duration) -> (Sample, String) {
     let once = || {
         let from = Instant::now();
         let rest = lab.run(workflow, input.clone());
@@ -119,7 +116,7 @@ fn repeat(lab: &Lab, workflow: &str, input: &Value, clients: usize, lasts: Durat
         once();
     });
     let over = AtomicBool::new(false);
-    let begun = Instant::now();
+    let (begun, used) = (Instant::now(), cpu_time("self"));
     let rounds = std::thread::scope(|scope| {
         let client = || {
             let mut rounds = Vec::new();
@@ -134,5 +131,6 @@ fn repeat(lab: &Lab, workflow: &str, input: &Value, clients: usize, lasts: Durat
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
     let rate = rounds.len() as f64 / begun.elapsed().as_secs_f64();
-    (Sample::of(rounds), rate)
+    let cpu = (cpu_time("self") - used).as_secs_f64() * 1e6 / rounds.len() as f64;
+    (Sample::of(rounds), format!("{rate:.0} runs/s, {cpu:.0} µs of processor time each"))
 }

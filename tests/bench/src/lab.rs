@@ -157,15 +157,10 @@ impl Lab {
             entropy: Box::new(entropy),
             dry: false,
         });
+        let timers = Timers::start(runs.clone(), ears.bell.clone()).unwrap();
+        ears.bell.begin();
         let bundle = Bundle::of_text("homelab.rhai", HOMELAB, "/bench", "bench");
-        Self {
-            _timers: Timers::start(runs.clone(), ears.bell.clone()).unwrap(),
-            runs,
-            ears,
-            acts,
-            clock,
-            bundle: Arc::new(bundle),
-        }
+        Self { runs, ears, acts, clock, bundle: Arc::new(bundle), _timers: timers }
     }
 
     /// Looks at the clock again: it was set.

@@ -13,11 +13,6 @@ impl Sample {
         Self(rounds)
     }
 
-    /// How many rounds there were.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The duration that the fraction `q` of the rounds did not exceed; zero when there were none.
     pub(crate) fn quantile(&self, q: f64) -> Duration {
         let last = self.0.len().saturating_sub(1);

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::floor;
-use crate::machine::{mib, status_kib};
+use crate::machine::{cpu_time, mib, status_kib};
 use crate::sample::text;
 use crate::server::CountingServer;
 
@@ -123,7 +123,7 @@ pub(crate) fn measure(root: &Path, options: &Options) {
     let get = root.join("get.lua");
     std::fs::write(&get, WRK_SCRIPT.replace("POST", "GET")).unwrap();
     println!("\n/healthz: HTTP alone");
-    wrk(&get, &format!("http://{}/healthz", up.address), 1, options.seconds);
+    wrk(&up, &get, "/healthz", 1, options.seconds);
     for (path, title) in [
         ("noop3", "3 no-op steps"),
         ("noop40", "40 no-op steps"),
@@ -133,7 +133,7 @@ pub(crate) fn measure(root: &Path, options: &Options) {
         println!("\n{title}");
         floor::print(root);
         for connections in &options.connections {
-            wrk(&script, &format!("http://{}/hooks/{path}", up.address), *connections, options.seconds);
+            wrk(&up, &script, &format!("/hooks/{path}"), *connections, options.seconds);
         }
     }
     println!("\neffects   {} at the server", server.count());
@@ -153,7 +153,9 @@ function done(summary, latency, requests)
 end
 "#;
 
-fn wrk(script: &Path, url: &str, connections: u32, seconds: u32) {
+fn wrk(up: &Up, script: &Path, path: &str, connections: u32, seconds: u32) {
+    let (pid, url) = (up.child.id().to_string(), format!("http://{}{path}", up.address));
+    let used = cpu_time(&pid);
     let output = Command::new("wrk")
         .args(["-t", if connections > 1 { "2" } else { "1" }])
         .args(["-c", &connections.to_string(), "-d", &format!("{seconds}s"), "-s"])
@@ -165,8 +167,9 @@ fn wrk(script: &Path, url: &str, connections: u32, seconds: u32) {
     let result = output.lines().find_map(|line| line.strip_prefix("RESULT ")).expect("wrk tells its result");
     let numbers: Vec<u64> = result.split(' ').map(|number| number.parse().unwrap()).collect();
     let [requests, micros, p50, p99, refused, broken] = numbers[..] else { panic!("wrk said {result}") };
+    let cpu = (cpu_time(&pid) - used).as_secs_f64() * 1e6 / requests.max(1) as f64;
     println!(
-        "{connections:>3} connections  p50 {:>9}  p99 {:>9}  {:>7.0} requests/s{}",
+        "{connections:>3} connections  p50 {:>9}  p99 {:>9}  {:>7.0} requests/s, {cpu:.0} µs of hob's processor time each{}",
         text(Duration::from_micros(p50)),
         text(Duration::from_micros(p99)),
         requests as f64 / (micros as f64 / 1e6),
