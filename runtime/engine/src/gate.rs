@@ -117,6 +117,10 @@ impl Passage<'_> {
     /// What is recorded at this position; a record of another call ends the evaluation.
     fn find(&self, payload: &Payload) -> Result<Found, Thrown> {
         let Some(record) = self.branch.record(self.n) else {
+            if crate::run_cx::lock(&self.run().records).is_group(&self.position) {
+                let group = Record { operation: "parallel or race".to_owned(), ..Record::default() };
+                return Err(self.differ(&group, payload));
+            }
             return Ok(Found::Nothing);
         };
         self.seq.set(record.seq);

@@ -2,13 +2,22 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hob_model::OpError;
 use hob_primitive::{Args, Handler, Operation, Registry};
 use rhai::{Dynamic, Engine, FuncRegistration, Module, NativeCallContext, RhaiFunc, Shared};
 
 use crate::convert::{RhaiResult, to_dynamic, to_rhai_error, to_value};
+
+/// The controls and declarations: the same for every registry.
+static GLOBAL: LazyLock<Shared<Module>> = LazyLock::new(|| {
+    crate::language::init();
+    let mut global = Module::new();
+    crate::control::install(&mut global);
+    crate::declare::install(&mut global);
+    global.into()
+});
 
 /// The shared modules.
 pub(crate) struct Library {
@@ -33,10 +42,7 @@ impl Library {
         let mut namespaces: Vec<(String, Shared<Module>)> =
             modules.into_iter().map(|(name, m)| (name.to_owned(), m.into())).collect();
         namespaces.push(("log".to_owned(), crate::control::log_module().into()));
-        let mut global = Module::new();
-        crate::control::install(&mut global);
-        crate::declare::install(&mut global);
-        Self { namespaces, global: global.into() }
+        Self { namespaces, global: Shared::clone(&GLOBAL) }
     }
 
     /// Adds the modules to an engine.

@@ -1,6 +1,6 @@
 //! What the journal knows about a run, arranged by branch so that a replay finds each record at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use hob_model::position::Leaf;
 use hob_model::{
@@ -100,6 +100,8 @@ pub struct Records {
     pub started: Option<RunStarted>,
     /// By the text of the branch's position.
     branches: HashMap<String, BranchLog>,
+    /// Where groups of branches were opened: they leave no record of their own until they end.
+    groups: HashSet<String>,
     /// Ended branches, by the text of their position.
     pub ended: HashMap<String, EndedBranch>,
     /// Ended steps, by the text of their position.
@@ -166,8 +168,31 @@ impl Records {
         Some(record)
     }
 
+    /// Whether the call at `position` opened branches when it was recorded.
+    #[must_use]
+    pub fn is_group(&self, position: &Position) -> bool {
+        self.groups.contains(position.as_str())
+    }
+
+    /// Notes the groups around a position.
+    fn note_groups(&mut self, position: &Position) {
+        let mut around = position.clone();
+        while !around.as_str().is_empty() {
+            if let Some(Leaf::Branch(n, label)) = around.leaf()
+                && label != "undo"
+                && !self.groups.insert(around.parent().effect(n).as_str().to_owned())
+            {
+                return;
+            }
+            around = around.parent();
+        }
+    }
+
     /// Adds what one entry says.
     pub fn apply(&mut self, seq: u64, kind: EntryKind) {
+        if let Some(position) = kind.position().filter(|position| position.as_str().contains('.')) {
+            self.note_groups(position);
+        }
         match kind {
             EntryKind::Started(started) => self.started = Some(started),
             EntryKind::CancelRequested { .. } => self.cancelled = true,
@@ -263,7 +288,9 @@ impl Records {
                 continue;
             }
             for (n, record) in (1_u32..).zip(&mut log.effects) {
-                let Some(record) = record.as_mut().filter(|record| record.outcome.is_none()) else { continue };
+                let Some(record) = record.as_mut().filter(|record| record.outcome.is_none()) else {
+                    continue;
+                };
                 let position = inner.effect(n);
                 if record.wait.take().is_some() {
                     entries.push(EntryKind::Withdrawn { position });

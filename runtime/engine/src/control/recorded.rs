@@ -45,6 +45,12 @@ impl Control {
         let record = branch.record(n);
         let (payload, blob) = RunCx::payload(&args);
         let it = Self { branch, name, n, position, source, args: payload, blob, record };
+        let opens = matches!(name, "parallel" | "race");
+        if it.record.is_none() && !opens && crate::run_cx::lock(&it.branch.run.records).is_group(&it.position)
+        {
+            let group = Record { operation: "parallel or race".to_owned(), ..Record::default() };
+            return Err(it.differ(&group, &args));
+        }
         match &it.record {
             Some(record) if !record.operation.is_empty() && record.operation != name => {
                 Err(it.differ(record, &args))
