@@ -144,3 +144,38 @@ fn pages_of_codes_hold() {
         }
     });
 }
+
+/// The text of the doc comments of a source, with their markers and everything else left out; lines keep their numbers.
+fn doc_comments(source: &str) -> String {
+    let comment = |line: &str| {
+        let line = line.trim_start();
+        let rest = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+        rest.map(|rest| rest.strip_prefix(' ').unwrap_or(rest).to_owned()).unwrap_or_default()
+    };
+    source.lines().map(|line| comment(line) + "\n").collect()
+}
+
+#[test]
+fn examples_in_doc_comments_of_the_engine_hold() {
+    on_script_stack(|| {
+        let evaluator = evaluator();
+        let (mut count, mut wrong) = (0, Vec::new());
+        for file in pages::files("rs").into_iter().filter(|file| file.starts_with("runtime/engine/src")) {
+            // A file about Markdown may hold half of a block in a text.
+            if file.ends_with("tests.rs") {
+                continue;
+            }
+            let name = file.to_string_lossy().into_owned();
+            let blocks = markdown::parts(&doc_comments(&pages::read(&file))).blocks;
+            for block in blocks.into_iter().filter(|block| block.is("rhai")) {
+                count += 1;
+                let sources = Sources::of(&name, &block.text);
+                if let Err(problem) = check(&evaluator, &name, &sources, Depth::Run) {
+                    wrong.push(format!("{name}:{}: {problem}", block.line));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        assert!(count > 10, "only {count} examples were found");
+    });
+}
