@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hob_journal::Write;
 use hob_model::{EffectClass, OnDoubt, OpError, Payload, Value};
-use hob_primitive::{Args, FromValue, Operation, OptionMap, Param, resolve};
+use hob_primitive::{Args, FromValue, OPTION_DETAIL, Operation, OptionMap, Param, resolve};
 use rhai::{Dynamic, FnPtr, Map};
 
 use crate::convert::to_value;
@@ -60,7 +60,8 @@ impl Attempts {
                 return Err(OpError::invalid(format!(
                     "option `retry`: expected int or map, got {}",
                     other.type_name()
-                )));
+                ))
+                .detail(OPTION_DETAIL, "retry"));
             }
         }
         if it.attempts == 0 || it.attempts > ATTEMPTS_MAX {
@@ -107,7 +108,9 @@ impl Request {
             let mut map = args.pop().and_then(|last| last.try_cast::<Map>()).unwrap_or_default();
             if let Some(closure) = map.remove("undo") {
                 undo = Some(closure.try_cast::<FnPtr>().ok_or_else(|| {
-                    OpError::invalid("option `undo`: expected a closure").hint("write undo: |result| …")
+                    OpError::invalid("option `undo`: expected a closure")
+                        .hint("write undo: |result| …")
+                        .detail(OPTION_DETAIL, "undo")
                 })?);
             }
             for (key, value) in &map {
@@ -157,6 +160,7 @@ impl Request {
             let parsed = OnDoubt::parse(&text);
             self.on_doubt = Some(parsed.ok_or_else(|| {
                 OpError::invalid(format!("option `on_doubt`: \"{text}\" is none of ask, retry, skip, fail"))
+                    .detail(OPTION_DETAIL, "on_doubt")
             })?);
         }
         if take("idempotent") == Some(Value::Bool(true)) && self.class == EffectClass::Once {
@@ -166,7 +170,8 @@ impl Request {
             self.class = chosen_class(operation, &read_as::<String>(value, "class")?)?;
         }
         if self.undo.is_some() && !self.class.acts() {
-            return Err(OpError::invalid(format!("option `undo`: {} does not act", operation.name)));
+            return Err(OpError::invalid(format!("option `undo`: {} does not act", operation.name))
+                .detail(OPTION_DETAIL, "undo"));
         }
         Ok(())
     }
@@ -296,19 +301,22 @@ fn chosen_class(operation: &Operation, text: &str) -> Result<EffectClass, OpErro
     let class = EffectClass::parse(text).filter(|class| *class != EffectClass::Pure);
     let class = class.ok_or_else(|| {
         OpError::invalid(format!("option `class`: \"{text}\" is none of observe, ensure, once"))
+            .detail(OPTION_DETAIL, "class")
     })?;
     if class == EffectClass::Keyed && operation.keyed.is_none() {
         return Err(OpError::invalid(format!(
             "option `class`: {} cannot be probed, so it cannot be keyed",
             operation.name
-        )));
+        ))
+        .detail(OPTION_DETAIL, "class"));
     }
     if class < operation.class {
         return Err(OpError::invalid(format!(
             "option `class`: {} is {}, which is stricter",
             operation.name, operation.class
         ))
-        .hint("say idempotent: true if doing it twice is harmless"));
+        .hint("say idempotent: true if doing it twice is harmless")
+        .detail(OPTION_DETAIL, "class"));
     }
     Ok(class)
 }

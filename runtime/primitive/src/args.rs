@@ -6,6 +6,11 @@ use std::time::Duration;
 use hob_model::names::nearest;
 use hob_model::{OpError, Value, duration, size};
 
+/// The detail of an error that names the option at fault.
+pub const OPTION_DETAIL: &str = "option";
+/// The detail of an error that names the argument at fault.
+pub const ARGUMENT_DETAIL: &str = "argument";
+
 /// Why a value does not fit where it was given; the caller adds the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
@@ -334,7 +339,8 @@ impl OptionMap {
     /// When its value does not fit.
     pub fn take<T: FromValue>(&mut self, key: &str) -> Result<T, OpError> {
         let value = self.0.remove(key).unwrap_or_default();
-        T::from_value(value).map_err(|m| misfit(format!("option `{key}`: {}", m.message), m.hint))
+        T::from_value(value)
+            .map_err(|m| misfit(format!("option `{key}`: {}", m.message), m.hint).detail(OPTION_DETAIL, key))
     }
 
     /// Takes `key`, which must be there.
@@ -345,7 +351,8 @@ impl OptionMap {
         if self.0.contains_key(key) {
             self.take(key)
         } else {
-            Err(OpError::invalid(format!("option `{key}` is missing")).hint(format!("it is a {}", T::KIND)))
+            let error = OpError::invalid(format!("option `{key}` is missing"));
+            Err(error.hint(format!("it is a {}", T::KIND)).detail(OPTION_DETAIL, key))
         }
     }
 
@@ -369,7 +376,7 @@ pub(crate) fn unknown_option(key: &str, known: &[&str]) -> OpError {
         (Some(near), _) => format!("did you mean `{near}`? Known are: {}", known.join(", ")),
         (None, _) => format!("known are: {}", known.join(", ")),
     };
-    OpError::invalid(format!("unknown option `{key}`")).hint(hint)
+    OpError::invalid(format!("unknown option `{key}`")).hint(hint).detail(OPTION_DETAIL, key)
 }
 
 fn misfit(message: String, hint: Option<String>) -> OpError {
@@ -401,7 +408,9 @@ impl Args {
         self.count += 1;
         let value = self.positional.next().unwrap_or_default();
         let at = self.count;
-        T::from_value(value).map_err(|m| misfit(format!("argument {at} (`{name}`): {}", m.message), m.hint))
+        T::from_value(value).map_err(|m| {
+            misfit(format!("argument {at} (`{name}`): {}", m.message), m.hint).detail(ARGUMENT_DETAIL, name)
+        })
     }
 
     /// The options.

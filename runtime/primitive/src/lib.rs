@@ -38,8 +38,8 @@ mod registry;
 mod text;
 
 pub use args::{
-    Args, Content, FromOptions, FromValue, Mismatch, Mode, NameOrId, NoOptions, OptionMap, OptionSpec,
-    PathText, Size,
+    ARGUMENT_DETAIL, Args, Content, FromOptions, FromValue, Mismatch, Mode, NameOrId, NoOptions,
+    OPTION_DETAIL, OptionMap, OptionSpec, PathText, Size,
 };
 pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress, resolve};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};

@@ -1,6 +1,7 @@
 //! What an error means, without the places: the common half of diagnostics and of error values.
 
 use hob_model::{Code, ErrorKind, OpError, Value};
+use hob_primitive::{ARGUMENT_DETAIL, OPTION_DETAIL};
 use rhai::{Dynamic, EvalAltResult, Position};
 
 use super::words::{restyle, type_name, with_article};
@@ -116,6 +117,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Details that the message has said already: they choose the code.
+const MARKS: [&str; 3] = ["not_here", OPTION_DETAIL, ARGUMENT_DETAIL];
+
 /// The error that a script threw, or that an operation answered.
 fn explain_thrown(thrown: &Dynamic) -> Explained {
     let error = super::caught_value(thrown);
@@ -123,13 +127,17 @@ fn explain_thrown(thrown: &Dynamic) -> Explained {
     let code = match operation_failed {
         _ if error.details.get("not_here").is_some() => Code::NotHere,
         true if error.details.get("permission").is_some() => Code::Denied,
+        true if error.details.get(OPTION_DETAIL).is_some() => Code::UnknownOption,
+        true if error.details.get(ARGUMENT_DETAIL).is_some() => Code::WrongArguments,
         true => Code::OperationFailed,
         false => Code::ScriptFailed,
     };
     let mut explained = Explained::new(code, error.kind, error.to_string());
     explained.hint = error.hint;
     if let (true, Value::Map(details)) = (operation_failed, &error.details) {
-        let shown = details.iter().filter_map(|(key, value)| Some(format!("{key}: {}", scalar(value)?)));
+        let told = |key: &String| MARKS.contains(&key.as_str());
+        let shown = details.iter().filter(|(key, _)| !told(key));
+        let shown = shown.filter_map(|(key, value)| Some(format!("{key}: {}", scalar(value)?)));
         explained.notes = shown.take(DETAIL_NOTES_MAX).collect();
     }
     explained.word = error.operation;
