@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use hob_journal::{EventRow, RunRow};
-use hob_model::{Code, Diagnostic, Digest, Entry, EntryKind, Level, OpError, RunEnd, Source, Span, Value};
+use hob_model::{
+    Code, Diagnostic, Digest, Entry, EntryKind, EntryStatus, Level, OpError, RunEnd, Source, Span, Value,
+};
 use serde_json::{Value as Json, json};
 
 mod fold;
@@ -67,6 +69,16 @@ pub fn run_detail(row: &RunRow, entries: &[Entry], mut blob: impl FnMut(Digest) 
     view["entries"] = effects(entries).iter().map(|effect| effect.json(&mut blob)).collect();
     view["logs"] = entries.iter().filter_map(log_view).collect();
     view
+}
+
+/// Adds `living` to each effect in doubt of [`run_detail`]: the ids of processes that it started and that live.
+/// `living` finds them by the effect's key.
+pub fn name_living(detail: &mut Json, living: impl Fn(&str) -> Vec<u32>) {
+    for entry in detail["entries"].as_array_mut().into_iter().flatten() {
+        if entry["status"] == EntryStatus::InDoubt.as_str() {
+            entry["living"] = entry["key"].as_str().map(&living).unwrap_or_default().into();
+        }
+    }
 }
 
 /// A line of a run's log: `seq at level message branch source`; `None` for entries that are no line.

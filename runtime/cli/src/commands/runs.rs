@@ -170,7 +170,8 @@ fn show(context: &Context, prefix: &str) -> Outcome {
     let run = find(&*journal, prefix)?;
     let row = journal.run(run)?.ok_or_else(|| Failure::from(RunError::NotFound(prefix.to_owned())))?;
     let entries = journal.entries(run, 0, usize::MAX)?;
-    let detail = view::run_detail(&row, &entries, |digest| journal.blob(digest).ok().flatten());
+    let mut detail = view::run_detail(&row, &entries, |digest| journal.blob(digest).ok().flatten());
+    view::name_living(&mut detail, crate::assemble::living);
     if context.global.json {
         context.print_json(&detail);
         return Ok(Exit::Done);
@@ -192,10 +193,7 @@ fn show(context: &Context, prefix: &str) -> Outcome {
             primitive if primitive.is_empty() => text("operation"),
             primitive => format!("{primitive}::{}", text("operation")),
         };
-        let result = if entry["error"].is_null() { &entry["result"] } else { &entry["error"]["message"] };
-        let result = result
-            .as_str()
-            .map_or_else(|| if result.is_null() { String::new() } else { result.to_string() }, str::to_owned);
+        let result = result_of(entry);
         table.row([
             entry["seq"].to_string(),
             text("position"),
@@ -215,6 +213,23 @@ fn show(context: &Context, prefix: &str) -> Outcome {
         }
     }
     Ok(Exit::Done)
+}
+
+/// What an entry came to, what it waits for, or what is known while its outcome is not.
+fn result_of(entry: &serde_json::Value) -> String {
+    let living = entry["living"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !living.is_empty() {
+        let pids: Vec<String> = living.iter().map(ToString::to_string).collect();
+        return format!("still running: process {}", pids.join(", "));
+    }
+    if let (Some(kind), Some(what)) = (entry["wait"]["for"].as_str(), entry["wait"]["what"].as_str()) {
+        return format!("waits for {kind} {what}").trim_end().to_owned();
+    }
+    match if entry["error"].is_null() { &entry["result"] } else { &entry["error"]["message"] } {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Carries out a decision: here, following the run until it is settled, or by the process that holds the state.

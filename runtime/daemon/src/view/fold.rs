@@ -33,6 +33,8 @@ pub struct EffectView {
     pub error: Option<OpError>,
     /// What it waits for.
     pub wait: Option<Wait>,
+    /// Its idempotency key; empty where there is none.
+    pub key: String,
     /// The line of the script.
     pub source: Source,
     /// When its first entry was recorded.
@@ -42,8 +44,8 @@ pub struct EffectView {
 }
 
 impl EffectView {
-    /// `seq position primitive operation class status result error source`, and `args begun updated`; `wait` while it
-    /// waits. `blob` fetches large values.
+    /// `seq position primitive operation class status result error source`, and `args begun updated`; `key` where it
+    /// has one; `wait` while it waits. `blob` fetches large values.
     pub(super) fn json(&self, blob: &mut impl FnMut(Digest) -> Option<Bytes>) -> Json {
         let (primitive, operation) = hob_model::effect::split_operation(&self.operation);
         let mut payload = |payload: &Option<Payload>| match payload {
@@ -68,6 +70,9 @@ impl EffectView {
             "begun": self.begun.to_string(),
             "updated": self.updated.to_string(),
         });
+        if !self.key.is_empty() {
+            view["key"] = Json::String(self.key.clone());
+        }
         if let (EntryStatus::Pending, Some(wait)) = (self.status, &self.wait) {
             let due = wait.due().map(|due| due.to_string());
             let what = match wait {
@@ -131,6 +136,7 @@ impl Fold {
                 result: None,
                 error: None,
                 wait: None,
+                key: String::new(),
                 source: Source::default(),
                 begun: entry.at,
                 updated: entry.at,
@@ -146,11 +152,12 @@ impl Fold {
             EntryKind::Reopened { .. } => self.reopen(position),
             // It tells of the run's life; what was recorded at the position stands.
             EntryKind::Paused { .. } => {}
-            EntryKind::Intent { operation, class, args, source, .. } => {
+            EntryKind::Intent { operation, class, args, key, source, .. } => {
                 let view = self.at(entry, position).settle(EntryStatus::Pending);
                 view.operation.clone_from(operation);
                 view.class = *class;
                 view.args = Some(args.clone());
+                view.key.clone_from(key);
                 view.source = source.clone();
             }
             EntryKind::Wait { operation, args, wait, source, .. } => {

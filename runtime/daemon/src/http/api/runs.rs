@@ -16,7 +16,7 @@ use crate::http::reply::{Refusal, json_reply};
 use crate::http::route::{Call, ok};
 use crate::http::stream::{self, Gone, Sink};
 use crate::http::waiters::News;
-use crate::view::{log_view, problem_json, run_detail, run_summary, run_view};
+use crate::view::{log_view, name_living, problem_json, run_detail, run_summary, run_view};
 
 type Reply = Result<Response, Refusal>;
 
@@ -66,7 +66,9 @@ pub(super) async fn show(call: Call) -> Reply {
         let journal = hub.runs().journal();
         let row = row_now(hub.runs(), run)?;
         let entries = entries(&**journal, run, 0)?;
-        Ok(run_detail(&row, &entries, |digest| journal.blob(digest).ok().flatten()))
+        let mut detail = run_detail(&row, &entries, |digest| journal.blob(digest).ok().flatten());
+        name_living(&mut detail, |key| hub.living(key));
+        Ok(detail)
     });
     Ok(ok(&detail.await?))
 }
