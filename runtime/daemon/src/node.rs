@@ -104,6 +104,7 @@ impl Node {
                 RunStatus::Waiting => !self.runs.wakes_by_clock(run)?,
                 status => status.ended(),
             };
+            let parked = parked || self.runs.is_held(run);
             if parked && !self.runs.is_active(run) {
                 return Ok(row.status);
             }

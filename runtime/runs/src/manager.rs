@@ -384,6 +384,12 @@ impl Runs {
         self.state().active.contains_key(&run)
     }
 
+    /// Whether the run was restored from a backup and not released since: nothing goes on with it.
+    #[must_use]
+    pub fn is_held(&self, run: RunId) -> bool {
+        self.state().held.contains(&run)
+    }
+
     /// How many runs are evaluated, or about to be.
     #[must_use]
     pub fn active(&self) -> usize {

@@ -15,7 +15,7 @@ use http::StatusCode;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a peer that is refused may take to read why.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// How much of a refused peer's request is read before the answer: enough for the whole of what hob itself sends.
+const FAREWELL_READ_BYTES: usize = 4 * 1024;
 /// The pause after a failed accept: what the system lacks (file descriptors) comes back when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -173,6 +175,8 @@ async fn pause_after(error: &std::io::Error) {
 
 /// Tells another user's process why it is not answered.
 async fn farewell(mut stream: tokio::net::UnixStream, owner: u32) -> std::io::Result<()> {
+    // A client that is answered while it still writes may take that for a broken connection.
+    let _ = stream.read(&mut [0; FAREWELL_READ_BYTES]).await?;
     let text = format!("this socket answers the user with id {owner} and root only");
     let body = crate::view::problem_json(&Diagnostic::error(Code::Unauthorized, text)).to_string();
     let head = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close";

@@ -140,8 +140,13 @@ impl SqliteJournal {
     /// As [`SqliteJournal::open`], but for the lock; also when there is no journal.
     pub fn open_read_only(dir: &Path) -> Result<Self, JournalError> {
         let path = dir.join(files::DATABASE);
-        if let Err(error) = std::fs::metadata(&path) {
-            return Err(error::from_io(&error, &path));
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let cause = "there is no journal yet; the first `hob run` or `hob up` makes one".to_owned();
+                return Err(JournalError::Unusable { path: dir.display().to_string(), cause });
+            }
+            Err(error) => return Err(error::from_io(&error, &path)),
+            Ok(_) => {}
         }
         let open = |immutable| {
             let shared = Shared::for_reading(path.clone(), Space::new(dir, 0), immutable);
