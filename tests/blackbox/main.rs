@@ -5,12 +5,53 @@
 
 #![allow(clippy::disallowed_methods)] // tests look at the real world
 
+mod access;
+mod beside;
+mod cases;
 mod kill;
 mod quickstart;
+mod sources;
+mod state;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 
 use hob_tests::home::Home;
+use hob_tests::process::{Background, Ran};
 
 /// A place of its own, for the binary of this build.
 fn home() -> Home {
     Home::new(env!("CARGO_BIN_EXE_hob"))
+}
+
+/// The uid and gid of `nobody` and `nogroup`.
+const NOBODY: u32 = 65_534;
+
+/// Whether this is root, who alone can try what another user may do. On a machine for tests nobody else may run them.
+fn is_root(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    assert!(root || std::env::var("CI").is_err(), "only root can {what}");
+    if !root {
+        eprintln!("skipped: only root can {what}");
+    }
+    root
+}
+
+fn set_mode(path: impl AsRef<Path>, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Runs a command as another user, with a copy of the binary that everybody reaches.
+fn as_nobody(home: &Home, args: &[&str]) -> Ran {
+    let copy = home.path("hob-for-all");
+    if !copy.exists() {
+        set_mode(home.dir(), 0o755);
+        std::fs::copy(env!("CARGO_BIN_EXE_hob"), &copy).unwrap();
+        set_mode(&copy, 0o755);
+    }
+    let mut command = Command::new(copy);
+    command.env_clear().arg("--state").arg(home.state()).args(args).current_dir(home.dir());
+    Background::start(command.uid(NOBODY).gid(NOBODY), None).end()
 }

@@ -27,7 +27,10 @@ fn an_effect_is_not_tried_again_while_its_children_live() {
         (&detail["status"], &detail["entries"][0]["status"]),
         (&"in_doubt".into(), &"in_doubt".into())
     );
+    assert_eq!(detail["entries"][0]["living"], serde_json::json!([child.pid]));
     let pid = child.pid.to_string();
+    let shown = home.hob(&["runs", "show", &run]).exits(0);
+    assert!(shown.stdout.contains(&format!("still running: process {pid}")), "{shown:#?}");
     let _ = home.hob(&["runs", "resolve", &run, "1", "--retry"]).exits(1).saying("HOB-0304").saying(&pid);
     assert_eq!(home.json(&["runs", "show", &run])["status"], "in_doubt");
     assert_eq!(home.lines("log"), ["begun"], "nothing was done");

@@ -1,0 +1,162 @@
+//! State directories that are full, read-only, damaged, or from the future.
+
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use hob_tests::home::Home;
+
+use crate::{as_nobody, home, is_root, set_mode};
+
+/// The byte of the database's header where the format number of its owner begins (big endian, 4 bytes).
+/// Source: <https://www.sqlite.org/fileformat.html#the_database_header>
+const USER_VERSION_AT: u64 = 60;
+/// The size of the small file system. hob demands that 32 MiB stay free.
+const SMALL_MIB: usize = 48;
+
+/// A state with runs in it: one ended, one waits.
+fn lived_in() -> Home {
+    let home = home();
+    home.write("script.rhai", r#"files::write("a", "b"); wait_signal("go"); "went""#);
+    let _ = home.hob(&["eval", "1"]).exits(0);
+    let _ = home.hob(&["run", "script.rhai"]).exits(3);
+    home
+}
+
+fn database(home: &Home) -> PathBuf {
+    home.state().join("journal.db")
+}
+
+fn waiting_run(home: &Home) -> String {
+    home.json(&["runs", "list", "--status", "waiting"])[0]["run"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn garbage_in_place_of_the_journal() {
+    let home = lived_in();
+    // Without the write-ahead log, which may hold whole pages that stand in for the damaged ones.
+    for log in ["journal.db-wal", "journal.db-shm"] {
+        std::fs::remove_file(home.state().join(log)).ok();
+    }
+    std::fs::write(database(&home), "This is no database, and long enough to be one. ".repeat(1000)).unwrap();
+    for args in [&["eval", "1"][..], &["runs", "list"], &["journal", "check"], &["state", "backup", "copy"]] {
+        let _ = home.hob(args).exits(1).saying("HOB-0403");
+    }
+    assert!(home.read("state/journal.db").starts_with("This is no database"), "it is left as it is");
+}
+
+#[test]
+fn flipped_bytes_are_found_and_nothing_acts_on_them() {
+    let home = lived_in();
+    // In the text that the run wrote: the page is whole for the database, but not for the journal.
+    let path = database(&home);
+    let bytes = std::fs::read(&path).unwrap();
+    let script = b"files::write(\"a\", \"b\")";
+    let places: Vec<usize> = bytes
+        .windows(script.len())
+        .enumerate()
+        .filter(|(_, window)| window == script)
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!places.is_empty(), "the sources are in the journal");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for at in places {
+        file.write_all_at(b"F", at as u64).unwrap();
+    }
+    let _ = home.hob(&["journal", "check"]).exits(1).saying("HOB-0403");
+    let run = waiting_run(&home);
+    let signalled = home.hob(&["runs", "signal", &run, "go"]);
+    assert!(signalled.code != Some(0) || home.json(&["runs", "show", &run])["status"] != "succeeded");
+}
+
+#[test]
+fn a_journal_from_the_future_is_refused() {
+    let home = lived_in();
+    let file = std::fs::OpenOptions::new().write(true).open(database(&home)).unwrap();
+    file.write_all_at(&9_999_u32.to_be_bytes(), USER_VERSION_AT).unwrap();
+    for args in [&["eval", "1"][..], &["runs", "list"], &["journal", "check"]] {
+        let _ = home.hob(args).exits(1).saying("HOB-0404");
+    }
+}
+
+#[test]
+fn a_first_start_that_was_killed_leaves_nothing_in_the_way() {
+    let home = home();
+    home.write("state/journal.db", "");
+    let _ = home.hob(&["runs", "list"]).exits(0).saying("no runs");
+    assert_eq!(home.hob(&["eval", "1"]).exits(0).out(), "1");
+}
+
+#[test]
+fn a_read_only_state_is_read_and_not_written() {
+    if !is_root("prepare what another user may not write") {
+        return;
+    }
+    let home = lived_in();
+    set_mode(home.state(), 0o755);
+    for entry in std::fs::read_dir(home.state()).unwrap().flatten() {
+        set_mode(entry.path(), 0o644);
+    }
+    let _ = as_nobody(&home, &["eval", "1"]).exits(1).saying("HOB-0402");
+    let list = as_nobody(&home, &["runs", "list", "--json"]).exits(0);
+    assert_eq!(list.json().as_array().unwrap().len(), 2);
+}
+
+/// A small file system that is unmounted when this is dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: PathBuf) -> Self {
+        std::fs::create_dir_all(&at).unwrap();
+        let size = format!("size={SMALL_MIB}m,mode=0700");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).status();
+        assert!(mounted.unwrap().success(), "a tmpfs can be mounted");
+        Self(at)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_acting_and_loses_nothing() {
+    if !is_root("mount a small file system") {
+        return;
+    }
+    let home = home();
+    let small = Small::mount(home.path("small"));
+    let home = home.with_state(&small.0.join("state"));
+    home.write(
+        "script.rhai",
+        r#"files::append("log", "one\n");
+           wait_signal("go");
+           files::append("log", "two\n");
+           "done""#,
+    );
+    let _ = home.hob(&["run", "script.rhai"]).exits(3);
+    let run = waiting_run(&home);
+
+    let fill = small.0.join("fill");
+    std::fs::write(&fill, vec![b'x'; (SMALL_MIB - 8) << 20]).unwrap();
+    let _ = home.hob(&["run", "script.rhai"]).exits(1).saying("HOB-0405");
+    let _ = home.hob(&["runs", "signal", &run, "go"]);
+    assert_eq!(home.lines("log"), ["one"], "nothing acts");
+    assert_eq!(home.json(&["runs", "list"]).as_array().unwrap().len(), 1, "reading goes on");
+
+    // Also when there is no room at all.
+    let _ = std::fs::write(small.0.join("rest"), vec![b'x'; 16 << 20]);
+    let ran = home.hob(&["run", "script.rhai"]);
+    assert!(ran.code == Some(1) && (ran.says("HOB-0405") || ran.says("HOB-0402")), "{ran:#?}");
+
+    std::fs::remove_file(small.0.join("rest")).unwrap();
+    std::fs::remove_file(fill).unwrap();
+    // The signal had arrived; the effect after it was refused, and that failed the run.
+    assert_eq!(home.json(&["runs", "show", &run])["status"], "failed");
+    let _ = home.hob(&["runs", "retry", &run]).exits(0);
+    assert_eq!(home.json(&["runs", "show", &run])["output"], "done");
+    assert_eq!(home.lines("log"), ["one", "two"]);
+    let _ = home.hob(&["journal", "check"]).exits(0);
+}
