@@ -94,22 +94,22 @@ impl Node {
     /// Blocks until the run has ended, or until only something other than a clock can wake it; its status then.
     ///
     /// # Errors
-    /// When the journal cannot be read.
-    pub fn follow(&self, run: RunId) -> Result<RunStatus, RunError> {
+    /// When the journal cannot be read, or has stopped the run: the problem that the run met.
+    pub fn follow(&self, run: RunId) -> Result<RunStatus, Diagnostic> {
         let mut seen = self.settled.count();
         loop {
-            let row = self.runs.row(run)?;
+            let row = self.runs.row(run).map_err(|error| error.diagnostic())?;
             let parked = match row.status {
                 RunStatus::InDoubt | RunStatus::Paused | RunStatus::Interrupted => true,
-                RunStatus::Waiting => !self.runs.wakes_by_clock(run)?,
+                RunStatus::Waiting => !self.runs.wakes_by_clock(run).map_err(|error| error.diagnostic())?,
                 status => status.ended(),
             };
             let parked = parked || self.runs.is_held(run);
             if parked && !self.runs.is_active(run) {
                 return Ok(row.status);
             }
-            if let Some(error) = self.settled.stopped(run) {
-                return Err(RunError::Refused(error));
+            if let Some(problem) = self.settled.stopped(run) {
+                return Err(problem);
             }
             seen = self.settled.wait(seen);
         }
@@ -132,7 +132,7 @@ impl Node {
 struct Settled {
     changes: Mutex<u64>,
     changed: Condvar,
-    stopped: Mutex<Vec<(RunId, String)>>,
+    stopped: Mutex<Vec<(RunId, Diagnostic)>>,
 }
 
 /// How long a follower sleeps at most: a change that was heard before it began to listen is seen by then.
@@ -151,9 +151,9 @@ impl Settled {
         self.changed.wait_timeout(count, FOLLOW_AGAIN).map_or(seen, |(count, _)| *count)
     }
 
-    fn stopped(&self, run: RunId) -> Option<String> {
+    fn stopped(&self, run: RunId) -> Option<Diagnostic> {
         let stopped = self.stopped.lock().ok()?;
-        stopped.iter().find(|(stopped, _)| *stopped == run).map(|(_, error)| error.clone())
+        stopped.iter().find(|(stopped, _)| *stopped == run).map(|(_, problem)| problem.clone())
     }
 }
 
@@ -170,7 +170,7 @@ impl Listener for Settled {
         if matches!(diagnostic.code, DiskFull | JournalCorrupt | JournalStopped)
             && let Ok(mut stopped) = self.stopped.lock()
         {
-            stopped.push((run, diagnostic.message.clone()));
+            stopped.push((run, diagnostic.clone()));
         }
     }
 }
