@@ -97,6 +97,29 @@ fn the_second_ctrl_c_ends_the_effect_that_is_under_way() {
 }
 
 #[test]
+fn a_signal_that_comes_before_the_wait_is_kept() {
+    let home = home();
+    home.write(
+        "lab/homelab.rhai",
+        r#"homelab(#{ name: "one" });
+           workflow("waits", #{ on: manual() }, |x| {
+               wait_signal("begin");
+               [wait_signal("go"), wait_signal("go")]
+           });"#,
+    );
+    let mut up = home.up("lab", &[]);
+    let run = home.hob(&["run", "waits", "--detach"]).exits(0).out().to_owned();
+    for (name, payload) in [("go", "1"), ("go", "2"), ("begin", "null")] {
+        let _ = home.hob(&["runs", "signal", &run, name, payload]).exits(0);
+    }
+    until("both signals are taken", || {
+        (home.json(&["runs", "show", &run])["output"] == json!([1, 2])).then_some(())
+    });
+    let _ = home.hob(&["runs", "signal", &run, "go"]).exits(1).saying("HOB-0304");
+    let _ = up.stop().exits(0);
+}
+
+#[test]
 fn a_daemon_stops_while_runs_wait_and_sleep() {
     let home = home();
     home.write(

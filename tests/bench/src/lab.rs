@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hob_daemon::clock::{SystemClock, entropy};
 use hob_daemon::performer::{AsyncCore, LivePerformer};
 use hob_daemon::timers::{TimerBell, Timers};
 use hob_engine::Bundle;
-use hob_journal::{Journal, SqliteJournal};
+use hob_journal::{Journal, JournalError, SqliteJournal};
 use hob_model::{OnDoubt, RunEnd, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Timestamp, Value};
 use hob_primitive::{Clock, Registry};
 use hob_runs::{Listener, NewRun, Parts, Runs, ScriptThreads};
@@ -125,6 +125,20 @@ impl Listener for Ears {
     }
 }
 
+/// How long the process that held a state directory before may take to let it go.
+const RELEASED_WITHIN: Duration = Duration::from_secs(10);
+
+fn open(state: &Path) -> Arc<dyn Journal> {
+    let begun = Instant::now();
+    loop {
+        match SqliteJournal::open(state) {
+            // The last script thread of an earlier lab may be about to end.
+            Err(JournalError::Locked { .. }) if begun.elapsed() < RELEASED_WITHIN => std::thread::yield_now(),
+            opened => return Arc::new(opened.unwrap()),
+        }
+    }
+}
+
 /// The real engine, runs and journal in this process.
 pub(crate) struct Lab {
     pub(crate) runs: Runs,
@@ -146,7 +160,7 @@ impl Lab {
             (Arc::<Acts>::default(), Arc::<Ears>::default(), Arc::<ShiftedClock>::default());
         ports.insert(Arc::clone(&acts));
         let runs = Runs::new(Parts {
-            journal: Arc::new(SqliteJournal::open(state).unwrap()) as Arc<dyn Journal>,
+            journal: open(state),
             registry: Arc::clone(&registry),
             ports: Arc::new(ports),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,

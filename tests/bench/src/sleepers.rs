@@ -94,6 +94,7 @@ fn make(state: &Path, options: &Options, first: Timestamp, second: Timestamp) {
 /// Opens the state in a fresh process and lets the runs wake.
 pub(crate) fn child(options: &ChildOptions) {
     let before = status_kib("self", "VmRSS");
+    drop(Lab::open(&options.state));
     let begun = Instant::now();
     let lab = Lab::open(&options.state);
     lab.runs.recover(true).unwrap();
