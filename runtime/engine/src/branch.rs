@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use hob_model::{OpError, Position, Source};
+use hob_model::{EntryKind, OpError, Position, Source};
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
 use crate::latch::{Halt, Latch};
@@ -133,6 +133,28 @@ impl BranchCx {
         if self.retain {
             change(lock(&self.counters).log.effect_mut(n));
         }
+    }
+
+    /// Records that a cancelled branch gives up its n-th effect: withdrawn when it waits, abandoned when its outcome
+    /// is unknown.
+    pub(crate) fn give_up(&self, n: u32, entry: EntryKind) {
+        if self.run.mode == Mode::Verify {
+            return;
+        }
+        // Ends of waits are delivered under this lock; what was delivered is not withdrawn.
+        let inbox = lock(&self.run.coordination);
+        let position = self.position.effect(n);
+        if matches!(entry, EntryKind::Withdrawn { .. })
+            && !matches!(self.run.host.journal.wait_at(self.run.id, &position), Ok(Some(_)))
+        {
+            return;
+        }
+        self.keep(n, |record| {
+            record.wait = None;
+            record.abandoned |= record.intent.is_some();
+        });
+        self.run.append(vec![entry], vec![]);
+        drop(inbox);
     }
 
     /// As [`BranchCx::keep`], for log lines.

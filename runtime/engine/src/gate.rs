@@ -169,7 +169,12 @@ impl Passage<'_> {
             Some(Resolution::Retry) => return self.act(request, undoes, Some(record)),
             None => {}
         }
-        self.check_end()?;
+        if let Some(halt) = self.branch.barrier() {
+            if halt == Halt::Cancelled && record.is_unknown() {
+                self.branch.give_up(self.n, EntryKind::Abandoned { position: self.position.clone() });
+            }
+            return Err(self.branch.halt(halt));
+        }
         if record.doubt {
             return Err(self.park());
         }
@@ -296,8 +301,7 @@ impl Passage<'_> {
             matches!(&result, Err(error) if error.kind == ErrorKind::Cancelled && !error.nothing_happened);
         if lost && request.class.needs_intent() && self.branch.must_end() {
             // Its branch was cancelled under it: what it did is unknown, and nobody waits for it any more.
-            self.branch.keep(self.n, |record| record.abandoned = true);
-            run.append(vec![EntryKind::Abandoned { position: self.position.clone() }], vec![]);
+            self.branch.give_up(self.n, EntryKind::Abandoned { position: self.position.clone() });
             return Err(self.branch.halt(Halt::Cancelled));
         }
         let args = (!request.class.needs_intent()).then(|| request.payload.clone());

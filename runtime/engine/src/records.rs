@@ -41,7 +41,7 @@ pub struct Record {
 
 impl Record {
     /// Whether it was begun and nobody knows, or said, what came of it.
-    fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         let settled = self.resolution.as_ref().is_some_and(|it| *it != Resolution::Retry);
         self.intent.is_some() && self.outcome.is_none() && !self.abandoned && !settled && self.reopened == 0
     }
@@ -116,15 +116,22 @@ pub struct Records {
     pub next_seq: u64,
 }
 
+/// With the entries that follow, in order.
+impl Extend<Entry> for Records {
+    fn extend<T: IntoIterator<Item = Entry>>(&mut self, entries: T) {
+        for entry in entries {
+            self.next_seq = entry.seq + 1;
+            self.apply(entry.seq, entry.kind);
+        }
+    }
+}
+
 impl Records {
     /// The records that `entries`, in order, leave.
     #[must_use]
     pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut records = Self { attempt: 1, ..Self::default() };
-        for entry in entries {
-            records.next_seq = entry.seq + 1;
-            records.apply(entry.seq, entry.kind);
-        }
+        records.extend(entries);
         records
     }
 

@@ -449,6 +449,26 @@ impl<'a> Group<'a> {
         run.append(entries, vec![]);
     }
 
+    /// The run was cancelled: what its waiting branches wait for must not be fulfilled while compensations run.
+    fn withdraw<'s>(&self, waiting: impl Iterator<Item = &'s Slot>) {
+        let run = self.run_cx();
+        if run.mode == Mode::Verify {
+            return;
+        }
+        let mut inbox = lock(&run.coordination);
+        for slot in waiting {
+            let mut records = lock(&run.records);
+            for delivery in inbox.extract_if(.., |delivery| delivery.position.is_within(&slot.position)) {
+                records.fulfil(&delivery.position, delivery.result);
+            }
+            let entries = records.give_up(&slot.position);
+            drop(records);
+            if !entries.is_empty() {
+                run.append(entries, vec![]);
+            }
+        }
+    }
+
     /// What the group comes to: its results, or the end of the branch it stands in.
     fn conclude(&self) -> Result<Vec<Ending>, Thrown> {
         let mut slots = lock(&self.slots);
@@ -459,6 +479,9 @@ impl<'a> Group<'a> {
             State::Halted(halt) => Some(halt.clone()),
             _ => None,
         }) {
+            if halt == Halt::Cancelled {
+                self.withdraw(all.iter().filter(|slot| matches!(slot.state, State::Suspended)));
+            }
             return Err(branch.halt(halt));
         }
         if self.rule == Rule::First {

@@ -132,8 +132,15 @@ impl Control {
             self.branch.mark_event();
             return self.finish(ctx, outcome);
         }
-        self.check_end()?;
-        if self.record.as_ref().is_some_and(|record| record.wait.is_some()) {
+        let waits = self.record.as_ref().is_some_and(|record| record.wait.is_some());
+        if let Some(halt) = self.branch.barrier() {
+            if waits && halt == Halt::Cancelled {
+                // Were it fulfilled after compensations began, a later replay would go on past the cancel.
+                self.branch.give_up(self.n, EntryKind::Withdrawn { position: self.position.clone() });
+            }
+            return Err(self.branch.halt(halt));
+        }
+        if waits {
             return Err(self.branch.halt(Halt::Suspended));
         }
         let (wait, beside) = match make() {
