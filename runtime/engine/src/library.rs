@@ -39,9 +39,9 @@ impl Library {
                 register(module, name, arity, operation);
             }
         }
-        let mut namespaces: Vec<(String, Shared<Module>)> =
-            modules.into_iter().map(|(name, m)| (name.to_owned(), m.into())).collect();
-        namespaces.push(("log".to_owned(), crate::control::log_module().into()));
+        modules.insert("log", crate::control::log_module());
+        let namespaces = modules.into_iter().map(|(name, module)| (name.to_owned(), shared(name, module)));
+        let namespaces = namespaces.collect();
         Self { namespaces, global: Shared::clone(&GLOBAL) }
     }
 
@@ -52,6 +52,13 @@ impl Library {
             engine.register_static_module(name, Shared::clone(module));
         }
     }
+}
+
+/// The module as engines share it. One without index or id would be copied for each engine that it is added to.
+fn shared(name: &str, mut module: Module) -> Shared<Module> {
+    module.build_index();
+    module.set_id(name);
+    module.into()
 }
 
 /// Registers one arity of an operation. All parameters are dynamic, so that a wrong type is refused by the

@@ -41,17 +41,17 @@ impl Runs {
     /// # Errors
     /// When it cannot be read.
     pub fn records(&self, run: RunId) -> Result<Records, RunError> {
-        let mut entries = Vec::new();
+        let mut records = Records::of([]);
         loop {
-            let from = entries.last().map_or(0, |entry: &Entry| entry.seq + 1);
-            let more = self.journal().entries(run, from, ENTRIES_AT_ONCE)?;
+            // A part at a time: a long run's entries and its records need not be in memory together.
+            let more = self.journal().entries(run, records.next_seq, ENTRIES_AT_ONCE)?;
             let done = more.len() < ENTRIES_AT_ONCE;
-            entries.extend(more);
+            records.extend(more);
             if done {
                 break;
             }
         }
-        if entries.is_empty() { Err(RunError::NotFound(run.to_string())) } else { Ok(Records::of(entries)) }
+        if records.started.is_none() { Err(RunError::NotFound(run.to_string())) } else { Ok(records) }
     }
 
     /// The context for one pass.

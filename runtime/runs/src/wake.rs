@@ -250,28 +250,32 @@ impl Runs {
     }
 
     fn compare_events(&self) {
-        let after = self.state().event_cursor;
-        let Ok(events) = self.journal().events(after, EVENTS_AT_ONCE) else {
-            return;
-        };
-        let Some(last) = events.last().map(|event| event.id) else {
-            return;
-        };
-        {
-            let mut state = self.state();
-            state.event_cursor = state.event_cursor.max(last);
-        }
-        self.0.listener.emitted();
-        let Ok(waits) = self.journal().waits(Some("event"), None, WAITS_AT_ONCE) else {
-            return;
-        };
-        for row in waits {
-            if let Some(event) = events.iter().find(|event| matches(&row.wait, event)) {
-                self.fulfil(row.run, &row.position, "wait_for", Ok(event_value(event)), vec![]);
+        loop {
+            let after = self.state().event_cursor;
+            let Ok(newest) = self.journal().last_event() else { return };
+            let Ok(waits) = self.journal().waits(Some("event"), None, WAITS_AT_ONCE) else { return };
+            // A wait that comes later looks back by itself, so where there is none nothing is read.
+            let nobody = waits.is_empty();
+            let events = if nobody { Ok(vec![]) } else { self.journal().events(after, EVENTS_AT_ONCE) };
+            let Ok(events) = events else { return };
+            let more = events.len() == EVENTS_AT_ONCE;
+            let seen = events.last().filter(|_| more).map_or(newest, |event| event.id);
+            {
+                let mut state = self.state();
+                if seen <= state.event_cursor {
+                    return;
+                }
+                state.event_cursor = seen;
             }
-        }
-        if events.len() == EVENTS_AT_ONCE {
-            self.compare_events();
+            self.0.listener.emitted();
+            for row in waits {
+                if let Some(event) = events.iter().find(|event| matches(&row.wait, event)) {
+                    self.fulfil(row.run, &row.position, "wait_for", Ok(event_value(event)), vec![]);
+                }
+            }
+            if !more {
+                return;
+            }
         }
     }
 
