@@ -351,9 +351,10 @@ impl<'a> Group<'a> {
 
     /// Whether the branch was cancelled by its group, and not with the whole run.
     fn is_over(&self, branch: &BranchCx) -> bool {
+        // One whose cancel is recorded stands behind the call that the cancel of the run ends at.
         let recorded = lock(&self.run_cx().records).ended.contains_key(branch.position.as_str());
-        let over = recorded || lock(&self.slots).over;
-        over && !self.control.branch.must_end() && branch.latch.is_cancelled()
+        let over = recorded || lock(&self.slots).over && !self.control.branch.must_end();
+        over && branch.latch.is_cancelled()
     }
 
     /// Records the end of a branch that came to it.
