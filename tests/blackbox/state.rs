@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use hob_tests::home::Home;
+use hob_tests::until;
 
 use crate::{as_nobody, home, is_root, set_mode};
 
@@ -18,8 +19,14 @@ const SMALL_MIB: usize = 48;
 fn lived_in() -> Home {
     let home = home();
     home.write("script.rhai", r#"files::write("a", "b"); wait_signal("go"); "went""#);
-    let _ = home.hob(&["eval", "1"]).exits(0);
     let _ = home.hob(&["run", "script.rhai"]).exits(3);
+    // A process that leaves in haste may leave the write-ahead log behind, and whole pages in it that would stand in
+    // for the damaged ones.
+    let log = home.state().join("journal.db-wal");
+    until("all is in the database", || {
+        let _ = home.hob(&["eval", "1"]).exits(0);
+        (!log.exists()).then_some(())
+    });
     home
 }
 
@@ -34,10 +41,6 @@ fn waiting_run(home: &Home) -> String {
 #[test]
 fn garbage_in_place_of_the_journal() {
     let home = lived_in();
-    // Without the write-ahead log, which may hold whole pages that stand in for the damaged ones.
-    for log in ["journal.db-wal", "journal.db-shm"] {
-        std::fs::remove_file(home.state().join(log)).ok();
-    }
     std::fs::write(database(&home), "This is no database, and long enough to be one. ".repeat(1000)).unwrap();
     for args in [&["eval", "1"][..], &["runs", "list"], &["journal", "check"], &["state", "backup", "copy"]] {
         let _ = home.hob(args).exits(1).saying("HOB-0403");
@@ -99,7 +102,8 @@ fn a_read_only_state_is_read_and_not_written() {
     }
     let _ = as_nobody(&home, &["eval", "1"]).exits(1).saying("HOB-0402");
     let list = as_nobody(&home, &["runs", "list", "--json"]).exits(0);
-    assert_eq!(list.json().as_array().unwrap().len(), 2);
+    let found = list.json();
+    assert!(found.as_array().unwrap().iter().any(|run| run["status"] == "waiting"), "{found:#}");
 }
 
 /// A small file system that is unmounted when this is dropped.

@@ -92,8 +92,7 @@ impl Scripts {
         let entry = Entry { seq: 0, at: self.host.clock.now(), kind: EntryKind::Started(started) };
         let writes = bundle.writes().into_iter().chain([Write::Entry(id, entry.clone())]);
         self.host.journal.submit(Commit::from_iter(writes));
-        let cx =
-            RunCx::new(Arc::clone(&self.host), id, Some(Arc::clone(bundle)), Records::of([entry]), mode);
+        let cx = RunCx::new(Arc::clone(&self.host), id, Some(Arc::clone(bundle)), Records::of([entry]), mode);
         evaluate(&cx)
     }
 

@@ -52,7 +52,7 @@ fn mistakes_are_named() {
 fn hostile_texts_end_soon() {
     let laughs = (1..12).fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, n| {
         let aliases = vec![format!("*a{}", n - 1); 9].join(",");
-        text + &format!("a{n}: &a{n} [{aliases}]\n")
+        text + format!("a{n}: &a{n} [{aliases}]\n").as_str()
     });
     let error = call("yaml::parse", json!([laughs])).unwrap_err();
     assert!(error.message.contains("repetition limit exceeded"), "{}", error.message);

@@ -19,7 +19,11 @@ fn invoke(ctx: NativeCallContext<'_>, name: ImmutableString, input: Dynamic) -> 
             return Err(OpError::invalid("a dry run does not start other workflows")
                 .hint("dry-run the workflow itself"));
         }
-        let child = run.id.child(&control.position);
+        // `runs retry` asks for another run: the first one has ended, and its id stands for it.
+        let child = match control.record.as_ref().map_or(0, |record| record.reopened) {
+            0 => run.id.child(&control.position),
+            attempt => run.id.child(&control.position.effect(attempt)),
+        };
         let mut started = run.host.observer.workflow(&run.started, &name, input)?;
         started.parent = Some((run.id, control.position.clone()));
         let entry = Entry { seq: 0, at: run.now(), kind: EntryKind::Started(started) };

@@ -1,6 +1,6 @@
 //! A small world for tests of runs: a journal in memory, a clock moved by hand, and operations that count.
 
-#![allow(dead_code)] // each test binary uses a part of it
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test binary uses a part of it
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
