@@ -107,13 +107,14 @@ fn a_read_only_state_is_read_and_not_written() {
 }
 
 /// A small file system that is unmounted when this is dropped.
-struct Small(PathBuf);
+struct Small(tempfile::TempDir);
 
 impl Small {
-    fn mount(at: PathBuf) -> Self {
-        std::fs::create_dir_all(&at).unwrap();
+    fn mount() -> Self {
+        let at = tempfile::Builder::new().prefix("hob-test-").tempdir().unwrap();
         let size = format!("size={SMALL_MIB}m,mode=0700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at.path()).status();
         assert!(mounted.unwrap().success(), "a tmpfs can be mounted");
         Self(at)
     }
@@ -121,7 +122,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
     }
 }
 
@@ -130,9 +131,8 @@ fn a_full_disk_stops_acting_and_loses_nothing() {
     if !is_root("mount a small file system") {
         return;
     }
-    let home = home();
-    let small = Small::mount(home.path("small"));
-    let home = home.with_state(&small.0.join("state"));
+    let small = Small::mount();
+    let home = home().with_state(&small.0.path().join("state"));
     home.write(
         "script.rhai",
         r#"files::append("log", "one\n");
@@ -143,7 +143,7 @@ fn a_full_disk_stops_acting_and_loses_nothing() {
     let _ = home.hob(&["run", "script.rhai"]).exits(3);
     let run = waiting_run(&home);
 
-    let fill = small.0.join("fill");
+    let fill = small.0.path().join("fill");
     std::fs::write(&fill, vec![b'x'; (SMALL_MIB - 8) << 20]).unwrap();
     let _ = home.hob(&["run", "script.rhai"]).exits(1).saying("HOB-0405");
     let _ = home.hob(&["runs", "signal", &run, "go"]);
@@ -151,11 +151,11 @@ fn a_full_disk_stops_acting_and_loses_nothing() {
     assert_eq!(home.json(&["runs", "list"]).as_array().unwrap().len(), 1, "reading goes on");
 
     // Also when there is no room at all.
-    let _ = std::fs::write(small.0.join("rest"), vec![b'x'; 16 << 20]);
+    let _ = std::fs::write(small.0.path().join("rest"), vec![b'x'; 16 << 20]);
     let ran = home.hob(&["run", "script.rhai"]);
     assert!(ran.code == Some(1) && (ran.says("HOB-0405") || ran.says("HOB-0402")), "{ran:#?}");
 
-    std::fs::remove_file(small.0.join("rest")).unwrap();
+    std::fs::remove_file(small.0.path().join("rest")).unwrap();
     std::fs::remove_file(fill).unwrap();
     // The signal had arrived; the effect after it was refused, and that failed the run.
     assert_eq!(home.json(&["runs", "show", &run])["status"], "failed");

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use hob_journal::{Commit, Write};
 use hob_model::position::Leaf;
-use hob_model::{Entry, EntryKind, Payload, Position, RunId, RunOwner, Value};
+use hob_model::{EffectClass, Entry, EntryKind, Payload, Position, RunId, RunOwner, Value};
 
 use crate::error::RunError;
 use crate::manager::Runs;
@@ -35,7 +35,8 @@ impl Runs {
     /// # Errors
     /// When there is no such run or position.
     pub fn fork(&self, run: RunId, fork: &Fork, owner: RunOwner) -> Result<RunId, RunError> {
-        let entries = self.journal().entries(run, 0, usize::MAX)?;
+        let mut entries = self.journal().entries(run, 0, usize::MAX)?;
+        drop_voided(&mut entries);
         let Some(EntryKind::Started(started)) = entries.first().map(|entry| entry.kind.clone()) else {
             return Err(RunError::NotFound(run.to_string()));
         };
@@ -116,6 +117,31 @@ fn log_branch(kind: &EntryKind) -> Option<&Position> {
         EntryKind::Log { branch, .. } => Some(branch),
         _ => None,
     }
+}
+
+/// Leaves out what `runs retry` voided: the failure it reopened, and the ends of what stood around it.
+fn drop_voided(entries: &mut Vec<Entry>) {
+    let reopened: Vec<(u64, Position)> = entries
+        .iter()
+        .filter_map(|entry| match &entry.kind {
+            EntryKind::Reopened { position, .. } => Some((entry.seq, position.clone())),
+            _ => None,
+        })
+        .collect();
+    let around = |group: &Position, position: &Position| {
+        position.as_str().strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let void = |kind: &EntryKind, again: &Position| match kind {
+        EntryKind::Outcome { position, .. } => position == again || around(position, again),
+        // The failure is known; only a key is left to be asked about.
+        EntryKind::Intent { position, class, .. } => position == again && *class != EffectClass::Keyed,
+        EntryKind::Resolved { position, .. } => position == again,
+        EntryKind::BranchEnded { position, .. } | EntryKind::StepEnded { position, .. } => {
+            again.is_within(position)
+        }
+        _ => false,
+    };
+    entries.retain(|entry| !reopened.iter().any(|(seq, again)| entry.seq < *seq && void(&entry.kind, again)));
 }
 
 /// The branch in which the compensation runs that an entry registers.

@@ -27,8 +27,14 @@ fn main() -> ExitCode {
             "--seed" => number().map(|n| seed = n),
             "--count" => number().map(|n| count = n),
             "--threads" => number().map(|n| threads = usize::try_from(n).unwrap_or(1)),
-            "--sqlite" => Some(setup.sqlite = true),
-            "--verbose" => Some(setup.told = true),
+            "--sqlite" => {
+                setup.sqlite = true;
+                Some(())
+            }
+            "--verbose" => {
+                setup.told = true;
+                Some(())
+            }
             _ => None,
         };
         if known.is_none() {
