@@ -3,7 +3,8 @@
 //!
 //! `tests/run --long` (`HOB_LONG=1`) runs them with larger counts.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // a test fails by panicking, and tells what it counted
+// A test fails by panicking, and tells what it counted.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::disallowed_methods)] // tests look at the real world
 
 mod access;
