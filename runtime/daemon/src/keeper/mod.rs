@@ -1,7 +1,7 @@
 //! The keeper: brings services to their declared state and keeps them there, through the same gates on up, boot,
 //! restart, crash and update.
 //!
-//! One thread decides, from the states of all services ([`hob_planner::progress`]), what may start now; each start and
+//! One thread decides, from the states of all services ([`hob_planner::progress()`]), what may start now; each start and
 //! stop has a thread of its own. Whatever changes a state wakes the deciding thread.
 
 mod hold;
