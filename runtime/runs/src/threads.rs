@@ -90,7 +90,7 @@ fn work(pool: &Pool) {
     }
 }
 
-/// Runs each job at once on the calling thread, or keeps it until [`InlineSpawner::next`]: for tests and simulation.
+/// Runs each job at once on the calling thread, or keeps it until [`InlineSpawner::run`]: for tests and simulation.
 #[derive(Clone, Default)]
 pub struct InlineSpawner(Arc<Mutex<VecDeque<Job>>>);
 
