@@ -42,6 +42,8 @@ pub struct RunFilter {
     pub name: Option<String>,
     /// Only this kind.
     pub kind: Option<String>,
+    /// Only runs that this one goes on with.
+    pub owner: Option<RunOwner>,
     /// Only runs older than this one, for paging.
     pub before: Option<RunId>,
     /// At most so many; `None` for all.

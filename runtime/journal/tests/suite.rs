@@ -11,7 +11,8 @@ use hob_journal::{
     BundleRecord, Commit, Journal, JournalError, RunFilter, Slot, Ticket, WRITE_BYTES_MAX, Write, release,
 };
 use hob_model::{
-    Digest, EntryKind, OpError, Position, Resolution, RunEnd, RunEntry, RunStarted, RunStatus, Value, Wait,
+    Digest, EntryKind, OpError, Position, Resolution, RunEnd, RunEntry, RunOwner, RunStarted, RunStatus,
+    Value, Wait,
 };
 
 macro_rules! suite {
@@ -152,6 +153,7 @@ fn runs_are_listed_newest_first_and_filtered(journal: &dyn Journal) {
     }
     let EntryKind::Started(of_script) = started("even") else { unreachable!() };
     let script = RunStarted { entry: RunEntry::Playbook("x.rhai".into()), ..of_script };
+    let script = RunStarted { owner: RunOwner::Foreground, ..script };
     append(journal, run(7), 0, EntryKind::Started(script));
     append(journal, run(2), 1, ended(RunEnd::Cancelled));
     append(journal, run(5), 1, EntryKind::Resumed);
@@ -162,6 +164,8 @@ fn runs_are_listed_newest_first_and_filtered(journal: &dyn Journal) {
         (RunFilter { limit: Some(2), before: Some(run(6)), ..all() }, vec![5, 4]),
         (RunFilter { name: Some("even".into()), ..all() }, vec![7, 6, 4, 2]),
         (RunFilter { kind: Some("playbook".into()), ..all() }, vec![7]),
+        (RunFilter { owner: Some(RunOwner::Foreground), ..all() }, vec![7]),
+        (RunFilter { owner: Some(RunOwner::Daemon), limit: Some(2), ..all() }, vec![6, 5]),
         (RunFilter { status: vec![RunStatus::Cancelled, RunStatus::Running], ..all() }, vec![5, 2]),
         (
             RunFilter { status: vec![RunStatus::Queued], name: Some("odd".into()), limit: Some(1), ..all() },

@@ -45,8 +45,17 @@ impl Runs {
                 recovered.held += 1;
             }
         }
-        let status = vec![RunStatus::Queued, RunStatus::Running, RunStatus::Waiting];
-        for row in self.journal().runs(&RunFilter { status, ..RunFilter::default() })? {
+        let working =
+            RunFilter { status: vec![RunStatus::Queued, RunStatus::Running], ..RunFilter::default() };
+        // Of those that sleep only the few in the foreground: a million others are not to be read at each start.
+        let sleeping = RunFilter {
+            status: vec![RunStatus::Waiting],
+            owner: Some(RunOwner::Foreground),
+            ..RunFilter::default()
+        };
+        let mut rows = self.journal().runs(&working)?;
+        rows.extend(self.journal().runs(&sleeping)?);
+        for row in rows {
             let waiting = row.status == RunStatus::Waiting;
             if row.owner == RunOwner::Foreground {
                 // The process stays while a clock wakes its run, and leaves when only others can: then nobody is gone.

@@ -160,6 +160,7 @@ impl State {
             (filter.status.is_empty() || filter.status.contains(&row.status))
                 && filter.name.as_ref().is_none_or(|name| *name == row.name)
                 && filter.kind.as_ref().is_none_or(|kind| *kind == row.kind)
+                && filter.owner.is_none_or(|owner| owner == row.owner)
                 && filter.before.is_none_or(|before| row.run < before)
         };
         let rows = self.runs.values().rev().filter_map(|it| it.row.as_ref());

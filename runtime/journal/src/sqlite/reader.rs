@@ -91,6 +91,10 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Outcome<Vec<RunRow>
         sql.push_str(&format!(" AND r.status IN ({marks})"));
         values.extend(filter.status.iter().map(|status| SqlValue::Text(status.as_str().into())));
     }
+    if let Some(owner) = filter.owner {
+        // Written out, not bound: only so is the partial index of the foreground considered.
+        sql.push_str(&format!(" AND r.owner = '{}'", owner.as_str()));
+    }
     for (column, text) in [("name", &filter.name), ("kind", &filter.kind)] {
         if let Some(text) = text {
             sql.push_str(&format!(" AND r.{column} = ?"));

@@ -43,6 +43,7 @@ CREATE TABLE runs (run BLOB NOT NULL PRIMARY KEY, name TEXT NOT NULL, kind TEXT 
     STRICT, WITHOUT ROWID;
 CREATE INDEX runs_by_status ON runs (status, run);
 CREATE INDEX runs_by_name ON runs (name, run);
+CREATE INDEX runs_in_foreground ON runs (status, run) WHERE owner = 'foreground';
 CREATE INDEX runs_by_parent ON runs (parent, run) WHERE parent IS NOT NULL;
 
 CREATE TABLE waits (run BLOB NOT NULL, position TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, due INTEGER,

@@ -14,14 +14,17 @@ use super::writer::{Level, Writer};
 use super::{FLUSH_INTERVAL, reader, schema};
 use crate::journal::{Commit, JournalError, Slot, Ticket};
 
-/// How many idle connections for reading are kept.
+/// How many connections for reading there are. Who comes while all are in use waits: one statement takes less time than
+/// opening another connection.
 const READERS_MAX: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Shared {
     path: PathBuf,
     /// Closed before the writer, which tidies up when it is the last one.
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Readers>,
+    /// Wakes those who wait for a connection for reading.
+    freed: Condvar,
     writer: Option<Mutex<Writer>>,
     /// Nobody writes and nothing can be created beside the database.
     immutable: bool,
@@ -87,6 +90,7 @@ impl Shared {
         Self {
             path,
             readers: Mutex::default(),
+            freed: Condvar::new(),
             writer: None,
             immutable: false,
             queue: Mutex::default(),
@@ -308,18 +312,59 @@ impl Shared {
         if self.given().0 > self.visible.load(Ordering::Acquire) {
             self.commit(Level::Visible);
         }
-        let idle = lock(&self.readers).pop();
-        let conn = match idle {
-            Some(conn) => conn,
-            None => schema::open_for_reading(&self.path, self.immutable).map_err(|e| e.at(&self.path))?,
-        };
-        // A connection that met an error is not used again.
-        let found = read(&conn).map_err(|e| e.at(&self.path))?;
-        let mut readers = lock(&self.readers);
-        if readers.len() < READERS_MAX {
-            readers.push(conn);
+        let mut reader = self.reader()?;
+        let conn = reader.conn.as_ref().expect("a reader has its connection until it is given back");
+        match read(conn) {
+            Ok(found) => Ok(found),
+            Err(fault) => {
+                // A connection that met an error is not used again.
+                reader.conn = None;
+                Err(fault.at(&self.path))
+            }
         }
-        Ok(found)
+    }
+
+    /// A connection for reading, when one is free.
+    fn reader(&self) -> Result<Reader<'_>, JournalError> {
+        let all_used = |readers: &mut Readers| readers.idle.is_empty() && readers.open >= READERS_MAX;
+        let readers = self.freed.wait_while(lock(&self.readers), all_used);
+        let mut readers = readers.unwrap_or_else(PoisonError::into_inner);
+        if let Some(conn) = readers.idle.pop() {
+            return Ok(Reader { shared: self, conn: Some(conn) });
+        }
+        readers.open += 1;
+        drop(readers);
+        let mut reader = Reader { shared: self, conn: None };
+        let opened = schema::open_for_reading(&self.path, self.immutable);
+        reader.conn = Some(opened.map_err(|e| e.at(&self.path))?);
+        Ok(reader)
+    }
+}
+
+/// The connections for reading.
+#[derive(Debug, Default)]
+struct Readers {
+    idle: Vec<Connection>,
+    /// How many there are, those in use included.
+    open: usize,
+}
+
+/// A connection in use; its place is free again when this is dropped.
+struct Reader<'a> {
+    shared: &'a Shared,
+    conn: Option<Connection>,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut readers = lock(&self.shared.readers);
+        // One that a panic left in the middle of something is not used again either.
+        match self.conn.take().filter(|_| !std::thread::panicking()) {
+            Some(conn) => readers.idle.push(conn),
+            None => readers.open -= 1,
+        }
+        drop(readers);
+        self.shared.freed.notify_one();
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn list(call: Call) -> Reply {
         status,
         name: call.args.text("name").map(str::to_owned),
         kind: call.args.text("kind").map(str::to_owned),
+        owner: None,
         before: None,
         limit: usize::try_from(limit).ok(),
     };
