@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hob_engine::Performer;
 use hob_model::{OpError, Value};
-use hob_primitive::{Args, BoxFuture, Ctx, Handler, Operation};
+use hob_primitive::{Args, BoxFuture, Ctx, Handler, Look, Operation, Probe};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
@@ -64,32 +64,57 @@ impl Performer for LivePerformer {
             Handler::Pure(f) => f(args),
             Handler::Blocking(f) => f(ctx, args),
             Handler::Async(f) => {
-                let (reply, outcome) = oneshot::channel();
-                let (ctx, name) = (ctx.clone(), operation.name);
-                let grace = operation
-                    .grace
-                    .and_then(|text| hob_model::duration::parse(text).ok())
-                    .unwrap_or_default();
-                self.core.runtime().spawn(async move {
-                    let result = within_limits(f(ctx.clone(), args), &ctx, name, grace).await;
-                    // Nobody listens any more only when the process is about to end.
-                    let _ = reply.send(result);
-                });
-                outcome.blocking_recv().unwrap_or_else(|_| {
-                    Err(OpError::failed(format!("{name} panicked; this is a bug of hob")))
-                })
+                let grace = operation.grace.and_then(|text| hob_model::duration::parse(text).ok());
+                self.wait_for(f(ctx.clone(), args), ctx, operation.name, grace.unwrap_or_default())
             }
         }
+    }
+
+    fn note(&self, intent: Look<Value>, ctx: &Ctx, args: Args) -> Result<Value, OpError> {
+        self.look(intent, ctx, args)
+    }
+
+    fn probe(&self, probe: Look<Probe>, ctx: &Ctx, args: Args) -> Result<Probe, OpError> {
+        self.look(probe, ctx, args)
+    }
+}
+
+impl LivePerformer {
+    fn look<T: Send + 'static>(&self, look: Look<T>, ctx: &Ctx, args: Args) -> Result<T, OpError> {
+        match look {
+            Look::Blocking(f) => f(ctx, args),
+            Look::Async(f) => self.wait_for(f(ctx.clone(), args), ctx, "looking", Duration::ZERO),
+        }
+    }
+
+    /// Runs `work` on the async core and blocks until it is done, within the limits of `ctx`.
+    fn wait_for<T: Send + 'static>(
+        &self,
+        work: BoxFuture<T>,
+        ctx: &Ctx,
+        name: &'static str,
+        grace: Duration,
+    ) -> Result<T, OpError> {
+        let (reply, outcome) = oneshot::channel();
+        let ctx = ctx.clone();
+        self.core.runtime().spawn(async move {
+            let result = within_limits(work, &ctx, name, grace).await;
+            // Nobody listens any more only when the process is about to end.
+            let _ = reply.send(result);
+        });
+        outcome
+            .blocking_recv()
+            .unwrap_or_else(|_| Err(OpError::failed(format!("{name} panicked; this is a bug of hob"))))
     }
 }
 
 /// What `work` gives; when its time is up or it is cancelled, the refusal, after `grace` to clean up at most.
-async fn within_limits(
-    mut work: BoxFuture,
+async fn within_limits<T>(
+    mut work: BoxFuture<T>,
     ctx: &Ctx,
     name: &str,
     grace: Duration,
-) -> Result<Value, OpError> {
+) -> Result<T, OpError> {
     let refusal = tokio::select! {
         result = &mut work => return result,
         () = ctx.cancel().cancelled() => OpError::cancelled(format!("{name} was cancelled")),
@@ -121,6 +146,43 @@ fn too_slow(limit: Duration) -> OpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Doors that are asked on the async core.
+    #[hob_primitive::primitive(name = "doors")]
+    mod api {
+        use hob_model::{OpError, Value};
+        use hob_primitive::{Args, Ctx, Probe};
+
+        async fn look(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+            tokio::task::yield_now().await;
+            Ok(Value::from(format!("{} by {}", args.next::<String>("door")?, cx.key())))
+        }
+
+        async fn was_opened(cx: &Ctx, args: Args) -> Result<Probe, OpError> {
+            Ok(Probe::Done(look(cx, args).await?))
+        }
+
+        /// Opens a door.
+        ///
+        /// Class `keyed`: a door knows who opened it.
+        #[operation(keyed, intent = async look, probe = async was_opened)]
+        async fn open(cx: &Ctx, _door: String) -> Result<Value, OpError> {
+            Ok(cx.noted().clone())
+        }
+    }
+
+    #[test]
+    fn intents_and_probes_may_run_on_the_async_core() {
+        let performer = LivePerformer::default();
+        let primitive = api::primitive();
+        let operation = Arc::new(primitive.operations.into_iter().next().unwrap());
+        let keyed = operation.keyed.unwrap();
+        let ctx = hob_testkit::Harness::new().context(Value::Unit);
+        let args = || operation.read_args(vec![Value::from("front")]);
+        let seen = Value::from(format!("front by {}", ctx.key()));
+        assert_eq!(performer.note(keyed.intent.unwrap(), &ctx, args()), Ok(seen.clone()));
+        assert_eq!(performer.probe(keyed.probe, &ctx, args()), Ok(Probe::Done(seen)));
+    }
 
     #[test]
     fn the_last_owner_may_be_a_task_of_the_core() {

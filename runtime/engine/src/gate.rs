@@ -6,13 +6,13 @@
 //!                        └──none──▶ permitted? ─▶ intent durable ─▶ performed ─▶ outcome recorded
 //! ```
 
+mod settle;
+
 use std::cell::Cell;
 use std::sync::Arc;
 
 use hob_journal::JournalError;
-use hob_model::{
-    EffectClass, EntryKind, ErrorKind, OnDoubt, OpError, Payload, Position, Resolution, Source, Value,
-};
+use hob_model::{EffectClass, EntryKind, ErrorKind, OpError, Payload, Position, Source, Value};
 use hob_primitive::{Cancel, Ctx, CtxParts, Operation, Probe};
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
@@ -155,88 +155,6 @@ impl Passage<'_> {
         self.branch.differ(&self.position, message)
     }
 
-    /// An intent without an outcome: the process ended in between.
-    fn settle(
-        &self,
-        request: &Request,
-        undoes: bool,
-        record: &Record,
-    ) -> Result<Result<Value, OpError>, Thrown> {
-        match &record.resolution {
-            Some(Resolution::Skip) => return Ok(Ok(Value::Unit)),
-            Some(Resolution::Result(payload)) => return Ok(self.run().load(payload)),
-            Some(Resolution::Fail) => return Ok(Err(self.stamp(in_doubt_error()))),
-            Some(Resolution::Retry) => return self.act(request, undoes, Some(record)),
-            None => {}
-        }
-        if let Some(halt) = self.branch.barrier() {
-            if halt == Halt::Cancelled && record.is_unknown() {
-                self.branch.give_up(self.n, EntryKind::Abandoned { position: self.position.clone() });
-            }
-            return Err(self.branch.halt(halt));
-        }
-        if record.doubt {
-            return Err(self.park());
-        }
-        match record.class.unwrap_or(request.class) {
-            EffectClass::Keyed => match self.probe(request, record) {
-                Ok(Probe::Done(value)) => {
-                    let result = Ok(value);
-                    self.record_outcome(EffectClass::Keyed, None, &result);
-                    Ok(result)
-                }
-                Ok(Probe::NotDone) => self.act(request, undoes, Some(record)),
-                Ok(Probe::Unknown(_)) | Err(_) => Err(self.doubt()),
-            },
-            EffectClass::Once => match request.on_doubt.unwrap_or(self.run().started.on_doubt) {
-                OnDoubt::Ask => Err(self.doubt()),
-                OnDoubt::Retry => {
-                    self.resolve(Resolution::Retry);
-                    self.act(request, undoes, Some(record))
-                }
-                OnDoubt::Skip => {
-                    self.resolve(Resolution::Skip);
-                    Ok(Ok(Value::Unit))
-                }
-                OnDoubt::Fail => {
-                    self.resolve(Resolution::Fail);
-                    Ok(Err(self.stamp(in_doubt_error())))
-                }
-            },
-            EffectClass::Pure | EffectClass::Observe | EffectClass::Ensure => {
-                self.act(request, undoes, Some(record))
-            }
-        }
-    }
-
-    fn resolve(&self, resolution: Resolution) {
-        self.branch.keep(self.n, |record| record.resolution = Some(resolution.clone()));
-        let by = "on_doubt".to_owned();
-        self.run()
-            .append(vec![EntryKind::Resolved { position: self.position.clone(), resolution, by }], vec![]);
-    }
-
-    fn doubt(&self) -> Thrown {
-        self.branch.keep(self.n, |record| record.doubt = true);
-        self.run().append(vec![EntryKind::Doubt { position: self.position.clone() }], vec![]);
-        self.park()
-    }
-
-    fn park(&self) -> Thrown {
-        crate::run_cx::lock(&self.run().doubts).push(self.position.clone());
-        self.branch.halt(Halt::Suspended)
-    }
-
-    fn probe(&self, request: &Request, record: &Record) -> Result<Probe, OpError> {
-        let keyed =
-            self.operation.keyed.ok_or_else(|| OpError::failed("the operation has no probe any more"))?;
-        let (key, noted) = match &record.intent {
-            Some((key, noted)) => (key.clone(), self.run().load(noted)?),
-            None => (self.key(), Value::Unit),
-        };
-        (keyed.probe)(&self.ctx(request, key, noted, Cancel::default()), request.args())
-    }
-
     /// Ends the evaluation where nothing new may begin.
     fn check_end(&self) -> Result<(), Thrown> {
         match self.branch.barrier() {
@@ -341,7 +259,7 @@ impl Passage<'_> {
         if request.class.needs_intent() {
             if let Some(intent) = self.operation.keyed.and_then(|keyed| keyed.intent) {
                 let ctx = self.ctx(request, key.clone(), Value::Unit, Cancel::default());
-                noted = match intent(&ctx, request.args()) {
+                noted = match run.host.performer.note(intent, &ctx, request.args()) {
                     Ok(noted) => noted,
                     Err(error) => return Ok(Err(error.nothing_happened())),
                 };
@@ -428,8 +346,8 @@ impl Passage<'_> {
                 return Err(error);
             }
             if request.class == EffectClass::Keyed && !error.nothing_happened {
-                let probe = self.operation.keyed.map(|keyed| (keyed.probe)(ctx, request.args()));
-                match probe {
+                let keyed = self.operation.keyed;
+                match keyed.map(|keyed| performer.probe(keyed.probe, ctx, request.args())) {
                     Some(Ok(Probe::Done(value))) => return Ok(value),
                     Some(Ok(Probe::NotDone)) => {}
                     _ => return Err(error),
@@ -517,8 +435,4 @@ fn not_permitted(need: &str) -> OpError {
         .hint(format!("grant it with --allow '{need}', or allow: [\"{need}\"] in the declaration"))
         .detail("permission", need)
         .retryable(false)
-}
-
-fn in_doubt_error() -> OpError {
-    OpError::failed("its outcome is unknown after a crash, and on_doubt says fail").retryable(false)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hob_journal::Journal;
 use hob_model::{OpError, Position, RunId, RunStarted, Value, Wait};
-use hob_primitive::{Args, Clock, Ctx, Operation, Ports, Progress, Registry};
+use hob_primitive::{Args, Clock, Ctx, Look, Operation, Ports, Probe, Progress, Registry};
 
 /// Carries out one effect and blocks until its reply.
 ///
@@ -18,6 +18,22 @@ pub trait Performer: Send + Sync {
     /// # Errors
     /// Whatever the operation failed with.
     fn perform(&self, operation: &Arc<Operation>, ctx: &Ctx, args: Args) -> Result<Value, OpError>;
+
+    /// Takes the note of an intent, within the limits of `ctx`.
+    ///
+    /// # Errors
+    /// Whatever the look failed with.
+    fn note(&self, intent: Look<Value>, ctx: &Ctx, args: Args) -> Result<Value, OpError> {
+        look_inline(intent, ctx, args)
+    }
+
+    /// Asks the world whether an effect happened, within the limits of `ctx`.
+    ///
+    /// # Errors
+    /// Whatever the look failed with.
+    fn probe(&self, probe: Look<Probe>, ctx: &Ctx, args: Args) -> Result<Probe, OpError> {
+        look_inline(probe, ctx, args)
+    }
 
     /// Waits before another attempt; `false` when `ctx` was cancelled meanwhile.
     fn pause(&self, ctx: &Ctx, duration: Duration) -> bool {
@@ -151,11 +167,20 @@ impl Performer for InlinePerformer {
         match operation.handler {
             hob_primitive::Handler::Pure(f) => f(args),
             hob_primitive::Handler::Blocking(f) => f(ctx, args),
-            hob_primitive::Handler::Async(_) => {
-                Err(OpError::unavailable("asynchronous operations need the async core").retryable(false))
-            }
+            hob_primitive::Handler::Async(_) => Err(needs_async_core()),
         }
     }
+}
+
+fn look_inline<T>(look: Look<T>, ctx: &Ctx, args: Args) -> Result<T, OpError> {
+    match look {
+        Look::Blocking(f) => f(ctx, args),
+        Look::Async(_) => Err(needs_async_core()),
+    }
+}
+
+fn needs_async_core() -> OpError {
+    OpError::unavailable("asynchronous operations need the async core").retryable(false)
 }
 
 /// The absolute form of `cwd`, or the root when it is none.

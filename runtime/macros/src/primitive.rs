@@ -10,15 +10,14 @@ use crate::options::{doc_text, is_option};
 
 const CLASSES: [&str; 5] = ["pure", "observe", "ensure", "keyed", "once"];
 
-/// `name = "files"`, `script = "files.rhai"`.
+/// `name = "files"`.
 struct PrimitiveArgs {
     name: LitStr,
-    script: Option<LitStr>,
 }
 
 impl Parse for PrimitiveArgs {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let (mut name, mut script) = (None, None);
+        let mut name = None;
         for pair in Punctuated::<Pair, Token![,]>::parse_terminated(input)? {
             let text: LitStr = syn::parse2({
                 let value = &pair.value;
@@ -26,24 +25,29 @@ impl Parse for PrimitiveArgs {
             })?;
             match pair.key.to_string().as_str() {
                 "name" => name = Some(text),
-                "script" => script = Some(text),
-                _ => return Err(Error::new(pair.key.span(), "known are `name` and `script`")),
+                _ => return Err(Error::new(pair.key.span(), "known is `name`")),
             }
         }
-        Ok(Self { name: name.ok_or_else(|| input.error("`name = \"…\"` is missing"))?, script })
+        Ok(Self { name: name.ok_or_else(|| input.error("`name = \"…\"` is missing"))? })
     }
 }
 
+/// `key = value` or, for a function that is asynchronous, `key = async path`.
 struct Pair {
     key: Ident,
+    is_async: bool,
     value: Expr,
 }
 
 impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let key = input.parse()?;
+        let key: Ident = input.parse()?;
         input.parse::<Token![=]>()?;
-        Ok(Self { key, value: input.parse()? })
+        let is_async = input.parse::<Option<Token![async]>>()?.is_some();
+        if is_async && key != "intent" && key != "probe" {
+            return Err(Error::new(key.span(), "only `intent` and `probe` may be asynchronous"));
+        }
+        Ok(Self { key, is_async, value: input.parse()? })
     }
 }
 
@@ -94,16 +98,12 @@ pub(crate) fn expand(attr: TokenStream, item: TokenStream) -> Result<TokenStream
         wrappers.push(wrapper);
     }
     let name = &args.name;
-    let script = match &args.script {
-        Some(path) => quote!(Some(include_str!(#path))),
-        None => quote!(None),
-    };
     items.push(syn::parse2(quote! {
         /// The primitive with all its operations.
         #[must_use]
         pub fn primitive() -> ::hob_primitive::Primitive {
             #(#wrappers)*
-            ::hob_primitive::Primitive { name: #name, doc: #doc, script: #script, operations: vec![#(#operations),*] }
+            ::hob_primitive::Primitive { name: #name, doc: #doc, operations: vec![#(#operations),*] }
         }
     })?);
     Ok(quote!(#module))
@@ -163,15 +163,16 @@ fn expand_operation(
     let mut name = format!("{primitive}::{short}");
     let mut settings = Vec::new();
     let (mut intent, mut probe) = (None, None);
-    for Pair { key, value } in &args.pairs {
+    for pair in &args.pairs {
+        let Pair { key, value, .. } = pair;
         match key.to_string().as_str() {
             "permission" => settings.push(quote!(operation.permission = Some(#value);)),
             "timeout" => settings.push(quote!(operation.timeout = Some(#value);)),
             "grace" => settings.push(quote!(operation.grace = Some(#value);)),
             "returns" => settings.push(quote!(operation.returns = #value;)),
             "model" => settings.push(quote!(operation.model = Some(#value);)),
-            "intent" => intent = Some(value),
-            "probe" => probe = Some(value),
+            "intent" => intent = Some(pair),
+            "probe" => probe = Some(pair),
             "name" => {
                 let text: LitStr = syn::parse2(quote!(#value))?;
                 name = format!("{primitive}::{}", text.value());
@@ -186,7 +187,11 @@ fn expand_operation(
     }
     match (class == "keyed", probe) {
         (true, Some(probe)) => {
-            let intent = intent.map_or(quote!(None), |path| quote!(Some(#path)));
+            let intent = intent.map_or(quote!(None), |look| {
+                let look = expand_look(look);
+                quote!(Some(#look))
+            });
+            let probe = expand_look(probe);
             settings.push(
                 quote!(operation.keyed = Some(::hob_primitive::Keyed { intent: #intent, probe: #probe });),
             );
@@ -234,6 +239,18 @@ fn expand_operation(
         operation
     }};
     Ok((operation, wrapper))
+}
+
+/// A look at the world: the function is called as it is, or its future is boxed.
+fn expand_look(pair: &Pair) -> TokenStream {
+    let path = &pair.value;
+    if pair.is_async {
+        quote!(::hob_primitive::Look::Async(|cx, args| {
+            ::std::boxed::Box::pin(async move { #path(&cx, args).await })
+        }))
+    } else {
+        quote!(::hob_primitive::Look::Blocking(#path))
+    }
 }
 
 /// The function that takes the arguments as values, reads them and calls the operation.

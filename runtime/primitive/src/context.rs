@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use hob_model::{OpError, Timestamp, Value};
 
+use crate::EventSource;
+
 /// The source of time. Everything that needs the time has one injected.
 pub trait Clock: Send + Sync {
     /// Now, to the microsecond.
@@ -30,24 +32,38 @@ pub trait Clock: Send + Sync {
 /// assert_eq!(ports.get::<dyn Door>().unwrap().knock(), "tock");
 /// ```
 #[derive(Default)]
-pub struct Ports(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+pub struct Ports {
+    adapters: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    sources: Vec<Arc<dyn EventSource>>,
+}
 
 impl Ports {
     /// Adds or replaces the adapter of port `P`.
     pub fn insert<P: ?Sized + Send + Sync + 'static>(&mut self, adapter: Arc<P>) {
-        self.0.insert(TypeId::of::<P>(), Box::new(adapter));
+        self.adapters.insert(TypeId::of::<P>(), Box::new(adapter));
     }
 
     /// The adapter of port `P`.
     #[must_use]
     pub fn get<P: ?Sized + Send + Sync + 'static>(&self) -> Option<Arc<P>> {
-        self.0.get(&TypeId::of::<P>())?.downcast_ref::<Arc<P>>().cloned()
+        self.adapters.get(&TypeId::of::<P>())?.downcast_ref::<Arc<P>>().cloned()
+    }
+
+    /// Adds something that tells of changes.
+    pub fn add_source(&mut self, source: Arc<dyn EventSource>) {
+        self.sources.push(source);
+    }
+
+    /// What tells of changes.
+    #[must_use]
+    pub fn sources(&self) -> &[Arc<dyn EventSource>] {
+        &self.sources
     }
 }
 
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ports({})", self.0.len())
+        write!(f, "Ports({})", self.adapters.len())
     }
 }
 

@@ -35,6 +35,7 @@ mod args;
 mod context;
 mod operation;
 mod registry;
+mod source;
 mod text;
 
 pub use args::{
@@ -43,6 +44,7 @@ pub use args::{
 };
 pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress, resolve};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
-pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Operation, Param, Primitive, Probe};
+pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};
 pub use registry::{Registry, RegistryError};
+pub use source::{EventSink, EventSource};
 pub use text::{Place, TEXT_BYTES_MAX, Text, check_depth};

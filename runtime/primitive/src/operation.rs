@@ -8,8 +8,8 @@ use hob_model::{EffectClass, OpError, Value};
 
 use crate::{Args, Ctx, OptionSpec};
 
-/// What an asynchronous operation returns.
-pub type BoxFuture = Pin<Box<dyn Future<Output = Result<Value, OpError>> + Send>>;
+/// What asynchronous work returns.
+pub type BoxFuture<T = Value> = Pin<Box<dyn Future<Output = Result<T, OpError>> + Send>>;
 
 /// A function that is called with the arguments and blocks until it is done.
 pub type BlockingFn = fn(&Ctx, Args) -> Result<Value, OpError>;
@@ -36,13 +36,29 @@ pub enum Probe {
     Unknown(String),
 }
 
+/// A look at the world beside an operation.
+pub enum Look<T> {
+    /// Blocks the calling script's thread.
+    Blocking(fn(&Ctx, Args) -> Result<T, OpError>),
+    /// Runs on the async core while the script's thread waits.
+    Async(fn(Ctx, Args) -> BoxFuture<T>),
+}
+
+impl<T> Clone for Look<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Look<T> {}
+
 /// What makes an operation `keyed`.
 #[derive(Clone, Copy)]
 pub struct Keyed {
     /// Notes what the probe will need, before the intent is journaled; its value is [`Ctx::noted`] afterwards.
-    pub intent: Option<BlockingFn>,
+    pub intent: Option<Look<Value>>,
     /// Looks whether the effect with this key, arguments and note happened.
-    pub probe: fn(&Ctx, Args) -> Result<Probe, OpError>,
+    pub probe: Look<Probe>,
 }
 
 /// A positional parameter.
@@ -185,8 +201,6 @@ pub struct Primitive {
     pub name: &'static str,
     /// Markdown: what it is for.
     pub doc: &'static str,
-    /// The half that is written in Rhai.
-    pub script: Option<&'static str>,
     /// Its operations, in the order of declaration.
     pub operations: Vec<Operation>,
 }

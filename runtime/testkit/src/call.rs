@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hob_model::{OpError, Timestamp, Value};
-use hob_primitive::{Cancel, Clock, Ctx, CtxParts, Handler, Operation, Ports, Primitive, Probe, Progress};
+use hob_primitive::{
+    Args, Cancel, Clock, Ctx, CtxParts, Handler, Look, Operation, Ports, Primitive, Probe, Progress,
+};
 
 /// Threads of the async core, as many as the binary has.
 pub(crate) const WORKER_THREADS: usize = 2;
@@ -250,7 +252,7 @@ impl Harness {
     ) -> Result<Probe, OpError> {
         let operation = find(primitive, name);
         let keyed = operation.keyed.expect("only a keyed operation is probed");
-        (keyed.probe)(&self.context(noted), operation.read_args(values(args)))
+        self.look(keyed.probe, self.context(noted), operation.read_args(values(args)))
     }
 
     /// A context such as calls get.
@@ -277,8 +279,15 @@ impl Harness {
 
     fn note(&self, operation: &Operation, args: Vec<Value>) -> Result<Value, OpError> {
         match operation.keyed.and_then(|keyed| keyed.intent) {
-            Some(intent) => intent(&self.context(Value::Unit), operation.read_args(args)),
+            Some(intent) => self.look(intent, self.context(Value::Unit), operation.read_args(args)),
             None => Ok(Value::Unit),
+        }
+    }
+
+    fn look<T>(&self, look: Look<T>, cx: Ctx, args: Args) -> Result<T, OpError> {
+        match look {
+            Look::Blocking(look) => look(&cx, args),
+            Look::Async(look) => self.runtime.block_on(look(cx, args)),
         }
     }
 

@@ -25,7 +25,7 @@ fn registry() -> Registry {
         operation("files::read", vec![param("path", "string")]),
         operation("files::write", vec![param("path", "string"), param("content", "string or blob")]),
     ];
-    Registry::new(vec![Primitive { name: "files", doc: "Files.", script: None, operations }]).unwrap()
+    Registry::new(vec![Primitive { name: "files", doc: "Files.", operations }]).unwrap()
 }
 
 fn engine(registry: &Registry) -> Engine {

@@ -1,0 +1,45 @@
+//! Changes in the world that nobody asked for.
+
+use std::sync::Arc;
+
+use hob_model::Value;
+
+use crate::BoxFuture;
+
+/// Something outside that tells of changes: a container engine, a service manager. The daemon listens to it while a
+/// workflow waits for events of its family, and again, after a pause, when the connection was lost.
+pub trait EventSource: Send + Sync {
+    /// What the names of its events begin with: `container.`.
+    fn prefix(&self) -> &'static str;
+
+    /// Tells `sink` of changes until the connection is lost, with the reason, or nobody listens any more, with `()`.
+    ///
+    /// What happened while nobody listened is not told; a source that can tell the state of things does so when it
+    /// begins only if its events say that they describe a state.
+    fn listen(self: Arc<Self>, sink: EventSink) -> BoxFuture<()>;
+}
+
+type Take = dyn Fn(&str, Value) -> bool + Send + Sync;
+
+/// Takes events: their names and what they carry.
+#[derive(Clone)]
+pub struct EventSink(Arc<Take>);
+
+impl EventSink {
+    /// A sink that hands each event to `take`, which says whether it wants more.
+    pub fn new(take: impl Fn(&str, Value) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    /// Tells that `name` happened; `false` when nobody listens any more.
+    #[must_use = "a source ends when nobody listens"]
+    pub fn emit(&self, name: &str, payload: Value) -> bool {
+        (self.0)(name, payload)
+    }
+}
+
+impl std::fmt::Debug for EventSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EventSink")
+    }
+}
