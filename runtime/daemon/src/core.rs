@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::hub::{Hub, ServiceCommand, WebhookMatch};
 use crate::keeper::Keeper;
 use crate::node::Node;
 use crate::schedules::{Launch, ScheduleBell, Timed, serve as serve_schedules};
+use crate::sources::Listening;
 use crate::triggers;
 
 /// How long effects under way may take to come to their outcome when the process ends.
@@ -34,6 +35,7 @@ pub struct Core {
     bell: Arc<ScheduleBell>,
     ready: AtomicBool,
     serving: OnceLock<JoinHandle<()>>,
+    listening: Mutex<Option<Listening>>,
     living: fn(&str) -> Vec<u32>,
     maintain: Box<dyn Fn() + Send + Sync>,
 }
@@ -108,6 +110,7 @@ impl Core {
             bell: Arc::default(),
             ready: AtomicBool::new(false),
             serving: OnceLock::new(),
+            listening: Mutex::default(),
             living: parts.living,
             maintain: parts.maintain,
         });
@@ -134,6 +137,9 @@ impl Core {
         let _ = self.serving.set(thread);
         triggers::begin_events(&self.launch, &self.homelab).map_err(|error| error.diagnostic())?;
         self.serve_events();
+        let listening =
+            Listening::begin(&self.node.core, &self.node.runs, &self.homelab, &self.launch.bundle);
+        *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
         self.ready.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -142,6 +148,7 @@ impl Core {
     pub fn end(&self, stop_services: bool) {
         self.ready.store(false, Ordering::SeqCst);
         self.bell.stop();
+        drop(self.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.node.close(LEAVE_GRACE);
         self.keeper.end(stop_services);
         let _ = self.node.runs.journal().flush();
