@@ -73,8 +73,10 @@ impl FromValue for Sources {
 /// What packs and unpacks; joined with the rest of `files`.
 #[primitive(name = "files")]
 mod operations {
-    use hob_model::{OpError, Value};
-    use hob_primitive::{Ctx, Mode, Options, PathText, Size};
+    use hob_model::{ErrorKind, OpError, Value};
+    use hob_primitive::{Args, Ctx, Mode, Options, PathText, Size};
+
+    use std::path::Path;
 
     use super::{Format, Sources};
     use crate::atomic::{self, Attributes};
@@ -107,35 +109,60 @@ mod operations {
     ///
     /// Class `ensure`: packing again makes the same archive.
     ///
+    /// A dry run counts what is there to be packed: `bytes` is what it has before it is compressed.
+    ///
     /// Fails with `invalid` for pipes, sockets and devices, and with `conflict` when a file shrinks while it is read.
     ///
     /// ```rhai
     /// files::write("src/a.txt", "1", #{ mkdir: true });
     /// files::archive("src", "out.tar.zst").entries == 1
     /// ```
-    #[operation(ensure, permission = "files.read:{from} files.write:{to}", returns = "map")]
+    #[operation(ensure, permission = "files.read:{from} files.write:{to}", returns = "map", model = model_archive)]
     fn archive(cx: &Ctx, from: Sources, to: PathText, options: ArchiveOptions) -> Result<Value, OpError> {
         let port = cx.port::<dyn FilesPort>()?;
         let to = atomic::through_links(&*port, &cx.resolve(&to.0))?;
         let format = Format::of(options.format, &to)?;
         let wanted = Attributes { mode: options.mode.map(|Mode(bits)| bits), ..Attributes::default() };
-        let mut packing = Packing {
-            port: &*port,
-            watch: Watch::new(cx, format!("packing {}", to.display()), None),
-            level: options.level,
-            without: vec![to.clone(), atomic::temporary(cx, &to)],
-        };
+        let mut packing = packing(cx, &*port, &to, &options);
         let items = packing.collect(cx, &from, options.exclude.as_deref().unwrap_or_default())?;
         atomic::make_parent(&*port, &to, options.mkdir)?;
         atomic::replace(cx, &*port, &to, &wanted, &mut |sink| {
             pack::write(&mut packing, format, &items, &to, sink)
         })?;
         let size = port.stat(&to, true).map_err(|error| fault(&error, &to))?.size;
-        Ok(Value::map([
+        Ok(moved(&to, items.len() as u64, size))
+    }
+
+    fn packing<'a>(cx: &Ctx, port: &'a dyn FilesPort, to: &Path, options: &ArchiveOptions) -> Packing<'a> {
+        Packing {
+            port,
+            watch: Watch::new(cx, format!("packing {}", to.display()), None),
+            level: options.level,
+            without: vec![to.to_path_buf(), atomic::temporary(cx, to)],
+        }
+    }
+
+    fn moved(to: &Path, entries: u64, bytes: u64) -> Value {
+        Value::map([
             ("path", Value::from(to.to_string_lossy().into_owned())),
-            ("entries", Value::from(items.len())),
-            ("bytes", Value::from(size)),
-        ]))
+            ("entries", Value::from(entries)),
+            ("bytes", Value::from(bytes)),
+        ])
+    }
+
+    fn model_archive(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (from, to): (Sources, PathText) = (args.next("from")?, args.next("to")?);
+        let options: ArchiveOptions = args.options()?;
+        let port = cx.port::<dyn FilesPort>()?;
+        let to = atomic::through_links(&*port, &cx.resolve(&to.0))?;
+        Format::of(options.format, &to)?;
+        let packing = packing(cx, &*port, &to, &options);
+        match packing.collect(cx, &from, options.exclude.as_deref().unwrap_or_default()) {
+            Ok(items) => Ok(moved(&to, items.len() as u64, items.iter().map(pack::Item::bytes).sum())),
+            // An earlier call of the dry run would have made it.
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(moved(&to, 0, 0)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Options of `files::extract`.
@@ -165,6 +192,8 @@ mod operations {
     ///
     /// Class `ensure`: unpacking again makes the same files.
     ///
+    /// A dry run does not open the archive: `entries` and `bytes` are 0.
+    ///
     /// Fails with `invalid` when an entry or a link leads out of the target, is absolute, or is a device, when the
     /// archive is damaged, or when more than `limit` (16 GiB) or a million entries come out; with `conflict` when a
     /// directory is where a file is to be, or a file is there and `replace` is false.
@@ -174,7 +203,7 @@ mod operations {
     /// files::archive("src", "out.zip");
     /// files::extract("out.zip", "copy").entries == 1 && files::read("copy/a.txt") == "1"
     /// ```
-    #[operation(ensure, permission = "files.read:{from} files.write:{to}", returns = "map")]
+    #[operation(ensure, permission = "files.read:{from} files.write:{to}", returns = "map", model = model_extract)]
     fn extract(cx: &Ctx, from: PathText, to: PathText, options: ExtractOptions) -> Result<Value, OpError> {
         let port = cx.port::<dyn FilesPort>()?;
         let (from, to) = (cx.resolve(&from.0), atomic::through_links(&*port, &cx.resolve(&to.0))?);
@@ -183,10 +212,14 @@ mod operations {
         atomic::make_parent(&*port, &to, options.mkdir)?;
         let limits = unpack::Limits { bytes_max, strip: options.strip };
         let (entries, bytes) = unpack::extract(cx, &*port, (&from, format), (&to, options.replace), &limits)?;
-        Ok(Value::map([
-            ("path", Value::from(to.to_string_lossy().into_owned())),
-            ("entries", Value::from(entries)),
-            ("bytes", Value::from(bytes)),
-        ]))
+        Ok(moved(&to, entries as u64, bytes))
+    }
+
+    fn model_extract(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (from, to): (PathText, PathText) = (args.next("from")?, args.next("to")?);
+        let options: ExtractOptions = args.options()?;
+        let port = cx.port::<dyn FilesPort>()?;
+        Format::of(options.format, &cx.resolve(&from.0))?;
+        Ok(moved(&atomic::through_links(&*port, &cx.resolve(&to.0))?, 0, 0))
     }
 }

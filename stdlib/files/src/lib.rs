@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `reading`, `writing`, `tree`, `archives` | the operations |
+//! | `reading`, `writing`, `tree`, `copying`, `archives` | the operations |
 //! | `atomic`, `walk`, `glob`, `hash`, `render`, `pack`, `unpack` | what they are made of |
 //! | `problem` | what an I/O error means to a person |
 //! | [`port`] | the trait to the world |
@@ -11,6 +11,7 @@
 
 mod archives;
 mod atomic;
+mod copying;
 pub mod fake;
 mod glob;
 mod hash;
@@ -32,7 +33,7 @@ pub use port::FilesPort;
 #[must_use]
 pub fn primitive() -> Primitive {
     let mut whole = reading::primitive();
-    for part in [writing::primitive(), tree::primitive(), archives::primitive()] {
+    for part in [writing::primitive(), tree::primitive(), copying::primitive(), archives::primitive()] {
         whole.operations.extend(part.operations);
     }
     whole

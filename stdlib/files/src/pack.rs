@@ -27,6 +27,13 @@ pub(crate) struct Item {
     meta: Meta,
 }
 
+impl Item {
+    /// How much content it has.
+    pub(crate) fn bytes(&self) -> u64 {
+        if self.meta.kind == Kind::File { self.meta.size } else { 0 }
+    }
+}
+
 /// How it is packed.
 pub(crate) struct Packing<'a> {
     pub(crate) port: &'a dyn FilesPort,

@@ -7,6 +7,8 @@ use hob_model::{ErrorKind, OpError, Timestamp};
 use hob_primitive::{Ctx, Progress};
 use rustix::io::Errno;
 
+use crate::port::{FilesPort, Meta};
+
 /// The error of a call on `path`.
 pub(crate) fn fault(error: &io::Error, path: &Path) -> OpError {
     let mut it = OpError::io(error, path.display());
@@ -42,6 +44,20 @@ pub(crate) fn fault_making(error: &io::Error, path: &Path) -> OpError {
 /// Whether there is nothing at a path.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The error of a name that is taken.
+pub(crate) fn in_the_way(path: &Path) -> OpError {
+    OpError::conflict(format!("{} is there already", path.display()))
+}
+
+/// What a dry run sees at `path`: nothing where an effect that it left out would have made something.
+pub(crate) fn seen(port: &dyn FilesPort, path: &Path, follow: bool) -> Result<Option<Meta>, OpError> {
+    match port.stat(path, follow) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(fault(&error, path)),
+    }
 }
 
 /// Says when a blocking operation has to stop, and tells how far it is.

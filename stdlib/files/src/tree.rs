@@ -15,7 +15,7 @@ mod operations {
 
     use crate::atomic::{self, Attributes, Temporary};
     use crate::port::{FilesPort, Kind, Meta};
-    use crate::problem::{Watch, fault, fault_making, is_absent};
+    use crate::problem::{Watch, fault, fault_making, in_the_way, is_absent, seen};
     use crate::walk::Walk;
 
     /// Options of `files::mkdir`.
@@ -33,14 +33,14 @@ mod operations {
     ///
     /// Mode and owner are those of the last one only, also when it is there already.
     ///
-    /// Class `ensure`: a directory that is there is left there.
+    /// Class `ensure`: a directory that is there is left there. A dry run looks whether it is.
     ///
     /// Fails with `conflict` when there is something else.
     ///
     /// ```rhai
     /// files::mkdir("srv/data", #{ mode: "0750" }) && !files::mkdir("srv/data")
     /// ```
-    #[operation(ensure, permission = "files.write:{path}", returns = "bool")]
+    #[operation(ensure, permission = "files.write:{path}", returns = "bool", model = model_mkdir)]
     fn mkdir(cx: &Ctx, path: PathText, options: MkdirOptions) -> Result<bool, OpError> {
         let path = cx.resolve(&path.0);
         let port = cx.port::<dyn FilesPort>()?;
@@ -51,153 +51,17 @@ mod operations {
         Ok(made || set)
     }
 
-    /// Options of `files::copy`.
-    #[derive(Debug, Options)]
-    struct CopyOptions {
-        /// Whether a directory is copied with all that is in it.
-        #[option(default = "false")]
-        recursive: bool,
-        /// Whether files that are there already are replaced.
-        #[option(default = "true")]
-        replace: bool,
-        /// Whether missing directories above the copy are made.
-        #[option(default = "false")]
-        mkdir: bool,
-    }
-
-    /// Copies a file, or a directory with `recursive: true`; gives `files` and `bytes`.
-    ///
-    /// Mode, times and, for root, owners are kept; links are copied as links; what the target has beside is left. Each
-    /// file appears whole. Blocks are shared where the file system can.
-    ///
-    /// Class `ensure`: copying again makes the same copy.
-    ///
-    /// Fails with `conflict` when a file is there and `replace` is false, or a directory is in the way.
-    ///
-    /// ```rhai
-    /// files::write("a/x", "1", #{ mkdir: true });
-    /// files::copy("a", "b", #{ recursive: true }).files == 1 && files::read("b/x") == "1"
-    /// ```
-    #[operation(ensure, permission = "files.read:{from} files.write:{to}", returns = "map")]
-    fn copy(cx: &Ctx, from: PathText, to: PathText, options: CopyOptions) -> Result<Value, OpError> {
-        let (from, to) = (cx.resolve(&from.0), cx.resolve(&to.0));
+    fn model_mkdir(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let path: PathText = args.next("path")?;
+        let options: MkdirOptions = args.options()?;
+        let path = cx.resolve(&path.0);
         let port = cx.port::<dyn FilesPort>()?;
-        let meta = port.stat(&from, true).map_err(|error| fault(&error, &from))?;
-        atomic::make_parent(&*port, &to, options.mkdir)?;
-        let watch = Watch::new(cx, format!("copying {}", from.display()), None);
-        let mut copying = Copying { cx, port: &*port, replace: options.replace, watch, files: 0 };
-        match meta.kind {
-            Kind::Directory if !options.recursive => {
-                return Err(OpError::invalid(format!("{} is a directory", from.display()))
-                    .hint("`recursive: true` copies it with all that is in it"));
-            }
-            Kind::Directory => copying.directory(&from, &to, &meta)?,
-            _ => copying.entry(&from, &to, &meta)?,
+        let wanted = Attributes::read(&*port, options.mode, options.owner.as_ref(), options.group.as_ref())?;
+        match seen(&*port, &path, true)? {
+            Some(meta) if meta.kind == Kind::Directory => Ok(Value::from(!wanted.hold(&meta))),
+            Some(_) => Err(in_the_way(&path)),
+            None => Ok(Value::from(true)),
         }
-        Ok(Value::map([("files", Value::from(copying.files)), ("bytes", Value::from(copying.watch.done()))]))
-    }
-
-    struct Copying<'a> {
-        cx: &'a Ctx,
-        port: &'a dyn FilesPort,
-        replace: bool,
-        watch: Watch,
-        files: u64,
-    }
-
-    impl Copying<'_> {
-        fn directory(&mut self, from: &Path, to: &Path, meta: &Meta) -> Result<(), OpError> {
-            if to.starts_with(from) {
-                return Err(OpError::invalid(format!("{} is inside {}", to.display(), from.display()))
-                    .hint("copy to a place outside"));
-            }
-            let found = Walk::default().collect(self.port, from, &self.watch)?;
-            let mut directories = vec![(to.to_path_buf(), meta.clone())];
-            self.make_dir(to)?;
-            for it in found {
-                let (source, target) = (from.join(&it.relative), to.join(&it.relative));
-                if it.meta.kind == Kind::Directory {
-                    self.make_dir(&target)?;
-                    directories.push((target, it.meta));
-                } else {
-                    self.entry(&source, &target, &it.meta)?;
-                }
-            }
-            // Last and from the inside out: filling a directory changes its time, and it may not be ours to write.
-            for (path, meta) in directories.iter().rev() {
-                self.keep(path, meta)?;
-                self.port.sync_dir(path).map_err(|error| fault(&error, path))?;
-            }
-            atomic::sync_parent(self.port, to)
-        }
-
-        fn make_dir(&self, path: &Path) -> Result<(), OpError> {
-            match self.port.create_dir(path, atomic::DIR_MODE) {
-                Ok(()) => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    match self.port.stat(path, false) {
-                        Ok(meta) if meta.kind == Kind::Directory => Ok(()),
-                        _ => Err(in_the_way(path)),
-                    }
-                }
-                Err(error) => Err(fault_making(&error, path)),
-            }
-        }
-
-        /// A file or a link.
-        fn entry(&mut self, from: &Path, to: &Path, meta: &Meta) -> Result<(), OpError> {
-            match self.port.stat(to, false) {
-                Ok(there) if there.kind == Kind::Directory => return Err(in_the_way(to)),
-                Ok(_) if !self.replace => return Err(in_the_way(to).hint("`replace: true` replaces it")),
-                _ => {}
-            }
-            let temporary = Temporary::new(self.cx, self.port, to)?;
-            match meta.kind {
-                Kind::File => self.content(from, &temporary.path)?,
-                Kind::Symlink => {
-                    let target = self.port.read_link(from).map_err(|error| fault(&error, from))?;
-                    let made = self.port.symlink(&target, &temporary.path);
-                    made.map_err(|error| fault_making(&error, to))?;
-                }
-                Kind::Directory | Kind::Special => {
-                    return Err(OpError::invalid(format!(
-                        "{} is a pipe, a socket or a device",
-                        from.display()
-                    ))
-                    .hint("leave it out: copy what is beside it"));
-                }
-            }
-            self.keep(&temporary.path, meta)?;
-            self.files += 1;
-            temporary.commit(to, self.replace)
-        }
-
-        fn content(&mut self, from: &Path, to: &Path) -> Result<(), OpError> {
-            let mut stop = Ok(());
-            let watch = &mut self.watch;
-            let copied = self.port.copy(from, to, &mut |bytes| {
-                stop = watch.bytes(bytes);
-                stop.is_ok()
-            });
-            stop?;
-            copied.map_err(|error| match is_absent(&error) {
-                true => fault_making(&error, to),
-                false => fault(&error, to),
-            })
-        }
-
-        /// Mode, owner and time of the original; who is not root cannot keep the owner.
-        fn keep(&self, path: &Path, meta: &Meta) -> Result<(), OpError> {
-            drop(self.port.set_owner(path, Some(meta.uid), Some(meta.gid)));
-            if meta.kind != Kind::Symlink {
-                self.port.set_mode(path, meta.mode).map_err(|error| fault(&error, path))?;
-            }
-            self.port.set_modified(path, meta.modified).map_err(|error| fault(&error, path))
-        }
-    }
-
-    fn in_the_way(path: &Path) -> OpError {
-        OpError::conflict(format!("{} is there already", path.display()))
     }
 
     /// Options of `files::rename`.
@@ -224,7 +88,7 @@ mod operations {
     /// files::rename("old", "new");
     /// !files::exists("old") && files::read("new") == "1"
     /// ```
-    #[operation(keyed, permission = "files.write:{from} files.write:{to}", returns = "()", intent = note_inode, probe = probe_rename)]
+    #[operation(keyed, permission = "files.write:{from} files.write:{to}", returns = "()", model = model_rename, intent = note_inode, probe = probe_rename)]
     fn rename(cx: &Ctx, from: PathText, to: PathText, options: RenameOptions) -> Result<(), OpError> {
         let (from, to) = (cx.resolve(&from.0), cx.resolve(&to.0));
         let port = cx.port::<dyn FilesPort>()?;
@@ -241,6 +105,12 @@ mod operations {
         })?;
         atomic::sync_parent(&*port, &to)?;
         atomic::sync_parent(&*port, &from)
+    }
+
+    fn model_rename(_: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let _: (PathText, PathText) = (args.next("from")?, args.next("to")?);
+        let _: RenameOptions = args.options()?;
+        Ok(Value::Unit)
     }
 
     fn identity(port: &dyn FilesPort, path: &Path) -> Result<Option<String>, OpError> {
@@ -288,13 +158,13 @@ mod operations {
     /// `recursive: true` takes a directory with all that is in it. Links are removed, not followed. A directory on which
     /// another file system is mounted, or which holds one, is refused.
     ///
-    /// Class `ensure`: what is not there needs no removing.
+    /// Class `ensure`: what is not there needs no removing. A dry run looks whether it is there.
     ///
     /// ```rhai
     /// files::write("d/x", "1", #{ mkdir: true });
     /// files::remove("d", #{ recursive: true }) && !files::remove("d")
     /// ```
-    #[operation(ensure, permission = "files.write:{path}", returns = "bool")]
+    #[operation(ensure, permission = "files.write:{path}", returns = "bool", model = model_remove)]
     fn remove(cx: &Ctx, path: PathText, options: RemoveOptions) -> Result<bool, OpError> {
         let path = cx.resolve(&path.0);
         let port = cx.port::<dyn FilesPort>()?;
@@ -318,6 +188,13 @@ mod operations {
         })?;
         atomic::sync_parent(&*port, &path)?;
         Ok(true)
+    }
+
+    fn model_remove(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let path: PathText = args.next("path")?;
+        let _: RemoveOptions = args.options()?;
+        let there = seen(&*cx.port::<dyn FilesPort>()?, &cx.resolve(&path.0), false)?;
+        Ok(Value::from(there.is_some()))
     }
 
     /// A mounted disk below what is to be removed is a mistake more often than a wish.
@@ -353,24 +230,35 @@ mod operations {
 
     /// Sets the permission bits of a file; gives whether any changed.
     ///
-    /// Class `ensure`: bits that are set stay set.
+    /// Class `ensure`: bits that are set stay set. A dry run looks whether they are.
     ///
     /// ```rhai
     /// files::write("d/script", "", #{ mkdir: true });
     /// files::chmod("d/script", "0755") && !files::chmod("d/script", "0755")
     /// ```
-    #[operation(ensure, permission = "files.write:{path}", returns = "bool")]
+    #[operation(ensure, permission = "files.write:{path}", returns = "bool", model = model_chmod)]
     fn chmod(cx: &Ctx, path: PathText, mode: Mode, options: ChmodOptions) -> Result<bool, OpError> {
+        change(cx, &path, options.recursive, &bits(mode, &options))
+    }
+
+    fn model_chmod(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (path, mode): (PathText, Mode) = (args.next("path")?, args.next("mode")?);
+        let options: ChmodOptions = args.options()?;
+        would_change(cx, &path, options.recursive, &bits(mode, &options)).map(Value::from)
+    }
+
+    /// The bits that something is to have, by its kind and whether all that is in a directory is changed.
+    fn bits(mode: Mode, options: &ChmodOptions) -> impl Fn(Kind, bool) -> Attributes + use<> {
         let Mode(bits) = mode;
         let directories = options.directories.map_or(bits | (bits & 0o444) >> 2, |Mode(bits)| bits);
-        change(cx, &path, options.recursive, &|kind, recursive| Attributes {
+        move |kind, recursive| Attributes {
             mode: match kind {
                 Kind::Symlink => None,
                 Kind::Directory if recursive => Some(directories),
                 _ => Some(bits),
             },
             ..Attributes::default()
-        })
+        }
     }
 
     /// Options of `files::chown`.
@@ -387,21 +275,32 @@ mod operations {
 
     /// Sets owner and group of a file; gives whether any changed.
     ///
-    /// Class `ensure`: who owns a file goes on owning it.
+    /// Class `ensure`: who owns a file goes on owning it. A dry run looks whether they do.
     ///
     /// ```rhai
     /// files::write("mine", "");
     /// let it = files::stat("mine");
     /// !files::chown("mine", #{ owner: it.uid, group: it.gid })
     /// ```
-    #[operation(ensure, permission = "files.write:{path}", returns = "bool")]
+    #[operation(ensure, permission = "files.write:{path}", returns = "bool", model = model_chown)]
     fn chown(cx: &Ctx, path: PathText, options: ChownOptions) -> Result<bool, OpError> {
+        let wanted = owners(cx, &options)?;
+        change(cx, &path, options.recursive, &|_, _| wanted.clone())
+    }
+
+    fn model_chown(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let path: PathText = args.next("path")?;
+        let options: ChownOptions = args.options()?;
+        let wanted = owners(cx, &options)?;
+        would_change(cx, &path, options.recursive, &|_, _| wanted.clone()).map(Value::from)
+    }
+
+    fn owners(cx: &Ctx, options: &ChownOptions) -> Result<Attributes, OpError> {
         if options.owner.is_none() && options.group.is_none() {
             return Err(OpError::invalid("neither `owner` nor `group` is given"));
         }
         let port = cx.port::<dyn FilesPort>()?;
-        let wanted = Attributes::read(&*port, None, options.owner.as_ref(), options.group.as_ref())?;
-        change(cx, &path, options.recursive, &|_, _| wanted.clone())
+        Attributes::read(&*port, None, options.owner.as_ref(), options.group.as_ref())
     }
 
     /// Applies attributes to a path, and to all below it where that is wanted.
@@ -425,6 +324,29 @@ mod operations {
         Ok(changed)
     }
 
+    /// Whether `change` would change anything.
+    fn would_change(
+        cx: &Ctx,
+        path: &PathText,
+        recursive: bool,
+        wanted: &dyn Fn(Kind, bool) -> Attributes,
+    ) -> Result<bool, OpError> {
+        let port = cx.port::<dyn FilesPort>()?;
+        let path = atomic::through_links(&*port, &cx.resolve(&path.0))?;
+        let Some(meta) = seen(&*port, &path, false)? else {
+            return Ok(true);
+        };
+        if !wanted(meta.kind, recursive).hold(&meta) {
+            return Ok(true);
+        }
+        if !recursive || meta.kind != Kind::Directory {
+            return Ok(false);
+        }
+        let watch = Watch::new(cx, format!("looking at {}", path.display()), None);
+        let found = Walk::default().collect(&*port, &path, &watch)?;
+        Ok(found.iter().any(|it| !wanted(it.meta.kind, true).hold(&it.meta)))
+    }
+
     /// Options of `files::symlink`.
     #[derive(Debug, Options)]
     struct SymlinkOptions {
@@ -441,36 +363,46 @@ mod operations {
     /// An old link is replaced in one step, so that there is one at every moment. `target` is written into the link as
     /// it is given; a relative one counts from the link's directory.
     ///
-    /// Class `ensure`: a link that points there already is left.
+    /// Class `ensure`: a link that points there already is left. A dry run looks whether it does.
     ///
     /// ```rhai
     /// files::write("v2/app", "new", #{ mkdir: true });
     /// files::symlink("v2", "current") && files::read("current/app") == "new" && !files::symlink("v2", "current")
     /// ```
-    #[operation(ensure, permission = "files.write:{path}", returns = "bool")]
+    #[operation(ensure, permission = "files.write:{path}", returns = "bool", model = model_symlink)]
     fn symlink(cx: &Ctx, target: String, path: PathText, options: SymlinkOptions) -> Result<bool, OpError> {
-        if target.is_empty() || target.contains('\0') {
-            return Err(OpError::invalid("the target of a link is not empty and has no NUL character"));
-        }
         let path = cx.resolve(&path.0);
         let port = cx.port::<dyn FilesPort>()?;
-        atomic::make_parent(&*port, &path, options.mkdir)?;
-        match port.stat(&path, false) {
-            Ok(meta) if meta.kind == Kind::Symlink => {
-                let there = port.read_link(&path).map_err(|error| fault(&error, &path))?;
-                if there == Path::new(&target) {
-                    return Ok(false);
-                }
-            }
-            Ok(meta) if meta.kind == Kind::Directory => return Err(in_the_way(&path)),
-            Ok(_) => {}
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(fault(&error, &path)),
+        if points_to(&*port, &path, &target)? {
+            return Ok(false);
         }
+        atomic::make_parent(&*port, &path, options.mkdir)?;
         let temporary = Temporary::new(cx, &*port, &path)?;
         let made = port.symlink(Path::new(&target), &temporary.path);
         made.map_err(|error| fault_making(&error, &path))?;
         temporary.commit(&path, options.replace)?;
         Ok(true)
+    }
+
+    /// Whether there is a link at `path` that points to `target`.
+    fn points_to(port: &dyn FilesPort, path: &Path, target: &str) -> Result<bool, OpError> {
+        if target.is_empty() || target.contains('\0') {
+            return Err(OpError::invalid("the target of a link is not empty and has no NUL character"));
+        }
+        match seen(port, path, false)? {
+            Some(meta) if meta.kind == Kind::Symlink => {
+                let there = port.read_link(path).map_err(|error| fault(&error, path))?;
+                Ok(there == Path::new(target))
+            }
+            Some(meta) if meta.kind == Kind::Directory => Err(in_the_way(path)),
+            _ => Ok(false),
+        }
+    }
+
+    fn model_symlink(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (target, path): (String, PathText) = (args.next("target")?, args.next("path")?);
+        let _: SymlinkOptions = args.options()?;
+        let there = points_to(&*cx.port::<dyn FilesPort>()?, &cx.resolve(&path.0), &target)?;
+        Ok(Value::from(!there))
     }
 }

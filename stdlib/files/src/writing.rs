@@ -15,7 +15,7 @@ mod operations {
 
     use crate::atomic::{self, Attributes, FILE_MODE};
     use crate::port::FilesPort;
-    use crate::problem::{fault, fault_making, is_absent};
+    use crate::problem::{fault, fault_making, is_absent, seen};
 
     /// How far behind its offset an append is looked for, when others wrote meanwhile.
     const PROBE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -43,6 +43,8 @@ mod operations {
     ///
     /// Class `ensure`: writing the same again changes nothing.
     ///
+    /// A dry run looks whether the file has that content, mode and owner already, and gives the same map.
+    ///
     /// Fails with `not_found` when the directory is missing (`mkdir: true` makes it), `invalid` when there is a
     /// directory or a device, `denied`, and `unavailable` when the disk is full; the old file is untouched then.
     ///
@@ -50,7 +52,7 @@ mod operations {
     /// files::write("etc/app.conf", "port = 80\n", #{ mkdir: true, mode: "0640" }).changed
     ///     && !files::write("etc/app.conf", "port = 80\n").changed
     /// ```
-    #[operation(ensure, permission = "files.write:{path}", returns = "map")]
+    #[operation(ensure, permission = "files.write:{path}", returns = "map", model = model_write)]
     fn write(cx: &Ctx, path: PathText, content: Content, options: WriteOptions) -> Result<Value, OpError> {
         write_content(cx, &path, &content.0, &options)
     }
@@ -61,12 +63,14 @@ mod operations {
     ///
     /// Class `ensure`: the same template and variables make the same file.
     ///
+    /// A dry run renders the template too; where it is not there yet, the result has 0 `bytes`.
+    ///
     /// ```rhai
     /// files::write("app.j2", "port = {{ port }}\n");
     /// files::template("app.j2", "app.conf", #{ port: 80 }, #{ mode: "0644" });
     /// files::read("app.conf") == "port = 80\n"
     /// ```
-    #[operation(ensure, permission = "files.read:{template} files.write:{path}", returns = "map")]
+    #[operation(ensure, permission = "files.read:{template} files.write:{path}", returns = "map", model = model_template)]
     fn template(
         cx: &Ctx,
         template: PathText,
@@ -97,11 +101,50 @@ mod operations {
             })?;
             true
         };
-        Ok(Value::map([
+        Ok(written(&path, changed, content.len()))
+    }
+
+    fn written(path: &Path, changed: bool, bytes: usize) -> Value {
+        Value::map([
             ("path", Value::from(path.to_string_lossy().into_owned())),
             ("changed", Value::from(changed)),
-            ("bytes", Value::from(content.len())),
-        ]))
+            ("bytes", Value::from(bytes)),
+        ])
+    }
+
+    fn model_write(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (path, content): (PathText, Content) = (args.next("path")?, args.next("content")?);
+        pretend(cx, &path, Some(&content.0), &args.options()?)
+    }
+
+    fn model_template(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (template, path): (PathText, PathText) = (args.next("template")?, args.next("path")?);
+        let variables: Value = args.next("variables")?;
+        let port = cx.port::<dyn FilesPort>()?;
+        let template = cx.resolve(&template.0);
+        let text = match seen(&*port, &template, true)? {
+            Some(_) => Some(crate::render::file(&port, &template, &variables)?),
+            None => None,
+        };
+        pretend(cx, &path, text.as_deref().map(str::as_bytes), &args.options()?)
+    }
+
+    /// What `write_content` would give; `None` for content that is not known.
+    fn pretend(
+        cx: &Ctx,
+        path: &PathText,
+        content: Option<&[u8]>,
+        options: &WriteOptions,
+    ) -> Result<Value, OpError> {
+        let port = cx.port::<dyn FilesPort>()?;
+        let path = atomic::through_links(&*port, &cx.resolve(&path.0))?;
+        let wanted = Attributes::read(&*port, options.mode, options.owner.as_ref(), options.group.as_ref())?;
+        let old = atomic::existing_file(&*port, &path)?;
+        let same = match content {
+            Some(content) => holds(&*port, &path, content)? && old.is_some_and(|old| wanted.hold(&old)),
+            None => false,
+        };
+        Ok(written(&path, !same, content.map_or(0, <[u8]>::len)))
     }
 
     /// Whether there is a file with just this content.
@@ -137,12 +180,14 @@ mod operations {
     ///
     /// Fails as `files::write`; a write that fails half-way, on a full disk, is taken back.
     ///
+    /// A dry run gives the size that the file would have.
+    ///
     /// ```rhai
     /// files::append("log", "one\n");
     /// files::append("log", "two\n");
     /// files::read("log") == "one\ntwo\n"
     /// ```
-    #[operation(keyed, permission = "files.write:{path}", returns = "int", intent = note_end, probe = probe_append)]
+    #[operation(keyed, permission = "files.write:{path}", returns = "int", model = model_append, intent = note_end, probe = probe_append)]
     fn append(cx: &Ctx, path: PathText, content: Content, options: AppendOptions) -> Result<u64, OpError> {
         let port = cx.port::<dyn FilesPort>()?;
         let path = atomic::through_links(&*port, &cx.resolve(&path.0))?;
@@ -160,6 +205,15 @@ mod operations {
             atomic::sync_parent(&*port, &path)?;
         }
         Ok(port.stat(&path, true).map_err(|error| fault(&error, &path))?.size)
+    }
+
+    fn model_append(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (path, content): (PathText, Content) = (args.next("path")?, args.next("content")?);
+        let _: AppendOptions = args.options()?;
+        let port = cx.port::<dyn FilesPort>()?;
+        let path = atomic::through_links(&*port, &cx.resolve(&path.0))?;
+        let size = atomic::existing_file(&*port, &path)?.map_or(0, |meta| meta.size);
+        Ok(Value::from(size + content.0.len() as u64))
     }
 
     /// How much of the content a crash left at the end of the file.
@@ -247,21 +301,17 @@ mod operations {
     ///
     /// Class `ensure`: done again it sets the time again, and never touches the content.
     ///
+    /// A dry run checks the time that is given.
+    ///
     /// ```rhai
     /// files::touch("marker", #{ modified: "2026-01-01T00:00:00Z" });
     /// files::stat("marker").modified == "2026-01-01T00:00:00Z"
     /// ```
-    #[operation(ensure, permission = "files.write:{path}", returns = "()")]
+    #[operation(ensure, permission = "files.write:{path}", returns = "()", model = model_touch)]
     fn touch(cx: &Ctx, path: PathText, options: TouchOptions) -> Result<(), OpError> {
         let port = cx.port::<dyn FilesPort>()?;
         let path = atomic::through_links(&*port, &cx.resolve(&path.0))?;
-        let modified = match &options.modified {
-            Some(text) => text.parse::<Timestamp>().map_err(|_| {
-                OpError::invalid(format!("option `modified`: \"{text}\" is no time"))
-                    .hint("write RFC 3339: \"2026-01-01T00:00:00Z\"")
-            })?,
-            None => cx.now(),
-        };
+        let modified = modified(cx, &options)?;
         atomic::make_parent(&*port, &path, options.mkdir)?;
         match port.stat(&path, true) {
             Ok(_) => {}
@@ -272,5 +322,21 @@ mod operations {
             Err(error) => return Err(fault(&error, &path)),
         }
         port.set_modified(&path, modified).map_err(|error| fault(&error, &path))
+    }
+
+    fn modified(cx: &Ctx, options: &TouchOptions) -> Result<Timestamp, OpError> {
+        let Some(text) = &options.modified else {
+            return Ok(cx.now());
+        };
+        text.parse().map_err(|_| {
+            OpError::invalid(format!("option `modified`: \"{text}\" is no time"))
+                .hint("write RFC 3339: \"2026-01-01T00:00:00Z\"")
+        })
+    }
+
+    fn model_touch(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let _: PathText = args.next("path")?;
+        modified(cx, &args.options()?)?;
+        Ok(Value::Unit)
     }
 }

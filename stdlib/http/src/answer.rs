@@ -8,6 +8,7 @@ use hob_model::{OpError, Timestamp, Value};
 use hob_primitive::Ctx;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use url::Url;
 
 use crate::EXCERPT_CHARS_MAX;
 use crate::exchange::{Exchange, failure, kind_of, or_cancelled, shown, shown_url};
@@ -47,13 +48,27 @@ pub(crate) async fn answer(
         OpError::invalid(format!("{}: the body is no text", shown(request)))
             .hint("leave `decode` out to get a blob")
     })?;
-    Ok(Value::map([
+    let elapsed_ms = i64::try_from(elapsed.as_millis().max(0)).unwrap_or(i64::MAX);
+    Ok(response(status, &headers, decoded, &url, elapsed_ms))
+}
+
+fn response(status: u16, headers: &HeaderMap, body: Value, url: &Url, elapsed_ms: i64) -> Value {
+    Value::map([
         ("status", Value::from(i64::from(status))),
-        ("headers", header_map(&headers)),
-        ("body", decoded),
+        ("headers", header_map(headers)),
+        ("body", body),
         ("url", url.as_str().into()),
-        ("elapsed_ms", Value::Int(i64::try_from(elapsed.as_millis().max(0)).unwrap_or(i64::MAX))),
-    ]))
+        ("elapsed_ms", Value::Int(elapsed_ms)),
+    ])
+}
+
+/// What a dry run goes on with: the server is content and says nothing.
+pub(crate) fn modelled(request: &Request, decode: Decode) -> Value {
+    let body = match decode {
+        Decode::Blob => Value::Blob(Vec::new()),
+        Decode::Auto | Decode::Text => Value::from(""),
+    };
+    response(StatusCode::OK.as_u16(), &HeaderMap::new(), body, &request.url, 0)
 }
 
 /// The whole body, if it is not longer than `limit`.

@@ -9,13 +9,16 @@ pub use operations::primitive;
 /// A response is a map: `status`, `headers` (by lower-case name), `body` (a text if it is one, else a blob), `url` (after
 /// redirects) and `elapsed_ms`. A status of 400 and above is an error unless `check: false` is passed. Nothing is taken
 /// from the environment, no cookie is kept, and nothing is tried again unless `retry` asks for it.
+///
+/// A dry run sends GET and HEAD. What may change something is not sent: its options are checked, and the script goes on
+/// with status 200, no headers and an empty body.
 #[primitive(name = "http")]
 mod operations {
     use hob_model::{OpError, Value};
-    use hob_primitive::{Ctx, PathText};
+    use hob_primitive::{Args, Ctx, PathText};
     use http::Method;
 
-    use crate::answer::{Reading, answer};
+    use crate::answer::{Reading, answer, modelled};
     use crate::download;
     use crate::exchange::exchange;
     use crate::options::{self, DownloadOptions, RequestOptions};
@@ -35,6 +38,39 @@ mod operations {
         };
         let exchange = exchange(&cx, request.clone(), options.redirects).await?;
         answer(&cx, &request, exchange, reading).await
+    }
+
+    /// What a dry run gives for a request that it does not send.
+    fn model(cx: &Ctx, method: Method, mut args: Args) -> Result<Value, OpError> {
+        let url: String = args.next("url")?;
+        let options: RequestOptions = args.options()?;
+        Ok(modelled(&options.request(cx, method, &url)?, options.decode))
+    }
+
+    fn model_post(cx: &Ctx, args: Args) -> Result<Value, OpError> {
+        model(cx, Method::POST, args)
+    }
+
+    fn model_put(cx: &Ctx, args: Args) -> Result<Value, OpError> {
+        model(cx, Method::PUT, args)
+    }
+
+    fn model_patch(cx: &Ctx, args: Args) -> Result<Value, OpError> {
+        model(cx, Method::PATCH, args)
+    }
+
+    fn model_delete(cx: &Ctx, args: Args) -> Result<Value, OpError> {
+        model(cx, Method::DELETE, args)
+    }
+
+    fn model_request(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let method: String = args.next("method")?;
+        model(cx, options::method(&method)?, args)
+    }
+
+    fn model_download(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (url, path): (String, PathText) = (args.next("url")?, args.next("path")?);
+        download::modelled(cx, &url, &path.0, &args.options()?)
     }
 
     /// Gets what is at an address.
@@ -89,7 +125,7 @@ mod operations {
     /// ```rhai,no_run
     /// http::post("https://pay.example.net/orders", #{ json: #{ item: 7 }, idempotency_key: true, idempotent: true });
     /// ```
-    #[operation(once, permission = "http:{url.host}", timeout = "30s", returns = "map")]
+    #[operation(once, permission = "http:{url.host}", timeout = "30s", returns = "map", model = model_post)]
     async fn post(cx: Ctx, url: String, options: RequestOptions) -> Result<Value, OpError> {
         perform(cx, Method::POST, url, options).await
     }
@@ -103,7 +139,7 @@ mod operations {
     /// ```rhai,no_run
     /// http::put("http://nas.lan/api/shares/media", #{ json: #{ read_only: true }, bearer: "token" }).status < 300
     /// ```
-    #[operation(ensure, permission = "http:{url.host}", timeout = "30s", returns = "map")]
+    #[operation(ensure, permission = "http:{url.host}", timeout = "30s", returns = "map", model = model_put)]
     async fn put(cx: Ctx, url: String, options: RequestOptions) -> Result<Value, OpError> {
         perform(cx, Method::PUT, url, options).await
     }
@@ -118,7 +154,7 @@ mod operations {
     /// ```rhai,no_run
     /// http::patch("http://nas.lan/api/users/7", #{ json: #{ quota: "1T" }, idempotent: true }).status < 300
     /// ```
-    #[operation(once, permission = "http:{url.host}", timeout = "30s", returns = "map")]
+    #[operation(once, permission = "http:{url.host}", timeout = "30s", returns = "map", model = model_patch)]
     async fn patch(cx: Ctx, url: String, options: RequestOptions) -> Result<Value, OpError> {
         perform(cx, Method::PATCH, url, options).await
     }
@@ -133,7 +169,7 @@ mod operations {
     /// ```rhai,no_run
     /// http::delete("http://nas.lan/api/snapshots/42", #{ basic: #{ user: "ada", password: "secret" } }).status < 300
     /// ```
-    #[operation(ensure, permission = "http:{url.host}", timeout = "30s", returns = "map")]
+    #[operation(ensure, permission = "http:{url.host}", timeout = "30s", returns = "map", model = model_delete)]
     async fn delete(cx: Ctx, url: String, options: RequestOptions) -> Result<Value, OpError> {
         perform(cx, Method::DELETE, url, options).await
     }
@@ -147,7 +183,7 @@ mod operations {
     /// ```rhai,no_run
     /// http::request("PROPFIND", "https://cloud.example.net/dav/", #{ headers: #{ Depth: 1 }, idempotent: true }).status == 207
     /// ```
-    #[operation(once, permission = "http:{url.host}", timeout = "30s", returns = "map")]
+    #[operation(once, permission = "http:{url.host}", timeout = "30s", returns = "map", model = model_request)]
     async fn request(
         cx: Ctx,
         method: String,
@@ -167,13 +203,15 @@ mod operations {
     /// Fails as `http::get`; with `failed` when the checksum is another one (nothing is left then); with `conflict`
     /// when another download writes the same target; with `not_found` when the target's directory is missing.
     ///
+    /// A dry run requests nothing: the result has 0 `bytes`, and `sha256` is the one that was asked for, or empty.
+    ///
     /// ```rhai,no_run
     /// let iso = http::download("https://example.net/debian.iso", "/mnt/media/debian.iso", #{
     ///     sha256: "9c5a1b0f3b1d7f0f5b8e4c8ff9d0a6c1a8c0d7a1f2e3b4c5d6e7f8091a2b3c4d",
     /// });
     /// iso.bytes > 0
     /// ```
-    #[operation(ensure, permission = "http:{url.host} files.write:{path}", returns = "map")]
+    #[operation(ensure, permission = "http:{url.host} files.write:{path}", returns = "map", model = model_download)]
     async fn download(
         cx: Ctx,
         url: String,

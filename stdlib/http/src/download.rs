@@ -69,6 +69,13 @@ pub(crate) async fn download(
     }
 }
 
+/// What a dry run goes on with: a file of which only the place is known, and the checksum if one was asked for.
+pub(crate) fn modelled(cx: &Ctx, url: &str, path: &str, options: &DownloadOptions) -> Result<Value, OpError> {
+    let wanted = options.sha256.as_deref().map(checksum).transpose()?;
+    options.request(cx, url)?;
+    Ok(outcome(&cx.resolve(path), 0, wanted.as_deref().unwrap_or_default(), Some((0, None))))
+}
+
 /// The SHA-256 that an option gives.
 fn checksum(text: &str) -> Result<String, OpError> {
     let text = text.trim().to_ascii_lowercase();

@@ -34,6 +34,8 @@ mod operations {
     /// cancel the whole session gets SIGTERM, and SIGKILL after `grace`; when the program has ended by itself, what
     /// it left running is ended too, unless `background: "keep"`.
     ///
+    /// A dry run starts nothing: the program counts as one that succeeds and writes nothing.
+    ///
     /// Class `once`: nobody can tell afterwards whether an arbitrary program has done its work. `idempotent: true`
     /// says that this one may simply run again. While an effect in doubt has children that live, it is not done again.
     ///
@@ -151,18 +153,30 @@ mod operations {
     ///
     /// Class `once`: a second SIGHUP is a second reload, and a process does not tell what it was sent.
     ///
+    /// A dry run looks whether there is such a process.
+    ///
     /// Fails with `denied` when the process belongs to somebody else.
     ///
     /// ```rhai
     /// process::list(#{ name: "no-such-program" }).for_each(|p| process::signal(p.pid, "HUP"));
     /// ```
-    #[operation(once, permission = "process.signal", returns = "bool")]
+    #[operation(once, permission = "process.signal", returns = "bool", model = model_signal)]
     fn signal(cx: &Ctx, pid: u32, signal: Signal) -> Result<bool, OpError> {
         let port = cx.port::<dyn ProcessPort>()?;
         match port.identity(own_business(pid)?)? {
             Some(identity) => port.signal(pid, &identity, signal),
             None => Ok(false),
         }
+    }
+
+    fn model_signal(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let pid = own_business(args.next("pid")?)?;
+        let _: Signal = args.next("signal")?;
+        there(cx, pid)
+    }
+
+    fn there(cx: &Ctx, pid: u32) -> Result<Value, OpError> {
+        Ok(Value::from(cx.port::<dyn ProcessPort>()?.identity(pid)?.is_some()))
     }
 
     /// Options of `process::stop`.
@@ -173,23 +187,32 @@ mod operations {
         grace: Duration,
     }
 
+    impl StopOptions {
+        fn check(&self) -> Result<(), OpError> {
+            if self.grace <= GRACE_MAX {
+                return Ok(());
+            }
+            let most = hob_model::duration::format(GRACE_MAX);
+            Err(OpError::invalid(format!("option `grace`: longer than {most}")))
+        }
+    }
+
     /// Ends a process: SIGTERM, and SIGKILL after a grace; gives whether there was such a process.
     ///
     /// Class `keyed`: the intent notes which process had the pid (boot and start time), so that after a crash it can
     /// be seen whether that one is gone, and no other is ended in its place. Only the one process is ended, not its
     /// children; services and containers have operations of their own.
     ///
+    /// A dry run looks whether there is such a process.
+    ///
     /// Fails with `denied` when the process belongs to somebody else.
     ///
     /// ```rhai
     /// for p in process::list(#{ name: "no-such-program" }) { process::stop(p.pid, #{ grace: "5s" }); }
     /// ```
-    #[operation(keyed, permission = "process.stop", grace = "15s", returns = "bool", intent = note_process, probe = probe_stop)]
+    #[operation(keyed, permission = "process.stop", grace = "15s", returns = "bool", model = model_stop, intent = note_process, probe = probe_stop)]
     async fn stop(cx: Ctx, pid: u32, options: StopOptions) -> Result<bool, OpError> {
-        if options.grace > GRACE_MAX {
-            let most = hob_model::duration::format(GRACE_MAX);
-            return Err(OpError::invalid(format!("option `grace`: longer than {most}")));
-        }
+        options.check()?;
         match cx.noted().as_str() {
             Some(identity) => {
                 let port = cx.port::<dyn ProcessPort>()?;
@@ -197,6 +220,12 @@ mod operations {
             }
             None => Ok(false),
         }
+    }
+
+    fn model_stop(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let pid = own_business(args.next("pid")?)?;
+        args.options::<StopOptions>()?.check()?;
+        there(cx, pid)
     }
 
     fn note_process(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {

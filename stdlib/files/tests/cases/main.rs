@@ -3,6 +3,7 @@
 mod archives;
 mod content;
 mod faults;
+mod models;
 mod names;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)] // they look at the disk
 
 mod downloads;
+mod models;
 mod network;
 mod requests;
 mod server;
