@@ -5,3 +5,27 @@
 //! it by its marker.
 
 #![allow(clippy::disallowed_methods)] // it starts real programs and lays out their files
+
+pub mod systemd;
+
+/// Starts a server for a test, or says on standard error why the test is skipped. In CI (`CI=true`) nothing is skipped.
+///
+/// # Panics
+/// When the server does not come up, or in CI when something is missing for it.
+pub fn started<T>(
+    name: &str,
+    missing: Option<String>,
+    start: impl FnOnce() -> std::io::Result<T>,
+) -> Option<T> {
+    if let Some(missing) = missing {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{name} needs {missing}");
+        skipped(&format!("{name} needs {missing}"));
+        return None;
+    }
+    Some(start().unwrap_or_else(|error| panic!("{name}: {error}")))
+}
+
+#[allow(clippy::print_stderr)] // tests say so when they are skipped
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
