@@ -1,0 +1,282 @@
+//! A real Podman with a registry, in namespaces of its own.
+//!
+//! The engine, its containers and its registries live in private mount, process and network namespaces, so that nothing
+//! of it is to be seen outside, several run side by side, and the end of one process is the end of all. That process
+//! is a shell, the keeper, which reads orders from a pipe: when the test goes, the pipe ends, and so does the keeper.
+//! Only the socket, and the directory that holds it, are reached from outside.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::Mutex;
+
+use crate::marker::Place;
+
+/// The image that is there from the start: busybox, with `sh` as its command.
+pub const IMAGE: &str = "localhost/busybox:test";
+
+/// A registry that lets everybody in. Reached from inside only.
+pub const REGISTRY: &str = "localhost:5000";
+
+/// A registry that wants [`REGISTRY_USER`] and [`REGISTRY_PASSWORD`].
+pub const REGISTRY_PRIVATE: &str = "localhost:5001";
+
+/// The user that [`REGISTRY_PRIVATE`] knows.
+pub const REGISTRY_USER: &str = "ada";
+
+/// That user's password.
+pub const REGISTRY_PASSWORD: &str = "open sesame";
+
+/// The bcrypt hash of [`REGISTRY_PASSWORD`].
+const REGISTRY_HASH: &str = "$2b$05$DgwkeY8VFaZsg7l5NUlTreADllgFF7mdmv6fC3h2SvQiHxif/3GqO";
+
+/// The programs it needs.
+const PROGRAMS: [&str; 9] =
+    ["podman", "runc", "conmon", "unshare", "nsenter", "busybox", "docker-registry", "ip", "iptables"];
+
+/// A Podman that runs until this value is dropped or the process ends.
+#[derive(Debug)]
+pub struct Podman {
+    keeper: Child,
+    orders: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    place: Place,
+}
+
+impl Podman {
+    /// What this machine lacks for it; `None` when it can be started.
+    #[must_use]
+    pub fn missing() -> Option<String> {
+        if !rustix::process::geteuid().is_root() {
+            return Some("the rights of root".to_owned());
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let there = |name: &&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+        let lacking: Vec<&str> = PROGRAMS.into_iter().filter(|name| !there(name)).collect();
+        (!lacking.is_empty()).then(|| lacking.join(", "))
+    }
+
+    /// Starts one: takes about a second.
+    ///
+    /// # Errors
+    /// When it does not come up; the message has what it said.
+    pub fn start() -> io::Result<Self> {
+        let place = Place::new("podman", remove_cgroups)?;
+        lay_out(place.path())?;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "sh"]);
+        command.arg(place.path().join("keeper.sh")).arg(place.path());
+        let said = fs::File::create(place.path().join("keeper.log"))?;
+        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said).spawn()?;
+        let pipes = keeper.stdin.take().zip(keeper.stdout.take()).expect("both were asked for");
+        let it = Self { keeper, orders: Mutex::new((pipes.0, BufReader::new(pipes.1))), place };
+        it.answer()?;
+        Ok(it)
+    }
+
+    /// The socket of the engine.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.place.path().join("podman.sock")
+    }
+
+    /// A directory that the engine sees at the same place, for binds and contexts.
+    #[must_use]
+    pub fn shared(&self) -> PathBuf {
+        self.place.path().join("shared")
+    }
+
+    /// Ends the engine's service; containers go on.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn stop_engine(&self) -> io::Result<()> {
+        self.order("stop")
+    }
+
+    /// Starts the engine's service again.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn start_engine(&self) -> io::Result<()> {
+        self.order("start")
+    }
+
+    /// Starts both registries, with [`IMAGE`] in them as `busybox:1`.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn start_registries(&self) -> io::Result<()> {
+        self.order("registries")
+    }
+
+    /// A program inside: it sees the engine's network and processes.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn inside(&self, program: &str) -> io::Result<Command> {
+        let children = format!("/proc/{0}/task/{0}/children", self.keeper.id());
+        let text = fs::read_to_string(children)?;
+        let pid = text.split_whitespace().next().ok_or_else(|| io::Error::other("the keeper is gone"))?;
+        let mut command = Command::new("nsenter");
+        command.args(["--target", pid, "--mount", "--pid", "--net", program]);
+        command.envs(environment(self.place.path()));
+        Ok(command)
+    }
+
+    /// Runs Podman's own command line on the same containers.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn cli(&self, args: &[&str]) -> io::Result<Output> {
+        self.inside("podman")?.args(storage(self.place.path())).args(args).output()
+    }
+
+    fn order(&self, order: &str) -> io::Result<()> {
+        let mut pipes = self.orders.lock().expect("no code panics while holding this lock");
+        writeln!(pipes.0, "{order}")?;
+        drop(pipes);
+        self.answer()
+    }
+
+    fn answer(&self) -> io::Result<()> {
+        let mut pipes = self.orders.lock().expect("no code panics while holding this lock");
+        let mut line = String::new();
+        pipes.1.read_line(&mut line)?;
+        if line.trim() == "ready" {
+            return Ok(());
+        }
+        let said = fs::read_to_string(self.place.path().join("keeper.log")).unwrap_or_default();
+        Err(io::Error::other(format!("podman did not come up: {line}{said}")))
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        if let Ok(pipes) = self.orders.get_mut() {
+            drop(writeln!(pipes.0, "end"));
+            // Its end is the end of its output.
+            drop(pipes.1.read_to_end(&mut Vec::new()));
+        }
+        drop(self.keeper.wait());
+        remove_cgroups(self.place.path());
+    }
+}
+
+fn environment(dir: &Path) -> [(&'static str, PathBuf); 3] {
+    [
+        ("CONTAINERS_CONF", dir.join("containers.conf")),
+        ("CONTAINERS_REGISTRIES_CONF", dir.join("registries.conf")),
+        ("TMPDIR", dir.join("tmp")),
+    ]
+}
+
+fn storage(dir: &Path) -> Vec<String> {
+    let root = dir.join("root").to_string_lossy().into_owned();
+    ["--root", &root, "--runroot", "/run/lab-run", "--tmpdir", "/run/lab-tmp"].map(str::to_owned).into()
+}
+
+/// Writes the files it is configured by.
+fn lay_out(dir: &Path) -> io::Result<()> {
+    for sub in ["tmp", "networks", "rootfs/bin", "shared", "registry", "cdi"] {
+        fs::create_dir_all(dir.join(sub))?;
+    }
+    let here = dir.display();
+    // crun refuses hybrid control groups; there is no journald inside; the limits are those of this container.
+    let conf = format!(
+        "[containers]\ndefault_ulimits = [\"nofile=1024:4096\", \"nproc=4096:4096\"]\n\
+         [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+         [network]\nnetwork_backend = \"netavark\"\nnetwork_config_dir = \"{here}/networks\"\n"
+    );
+    fs::write(dir.join("containers.conf"), conf)?;
+    let mut registries = String::from("unqualified-search-registries = []\n");
+    for (name, auth) in [(REGISTRY, false), (REGISTRY_PRIVATE, true)] {
+        registries.push_str(&format!("[[registry]]\nlocation = \"{name}\"\ninsecure = true\n"));
+        let port = name.rsplit(':').next().unwrap_or_default();
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {here}/registry/{port}}}}}\n\
+             http: {{addr: '127.0.0.1:{port}'}}\n"
+        );
+        if auth {
+            config.push_str(&format!("auth: {{htpasswd: {{realm: lab, path: {here}/htpasswd}}}}\n"));
+        }
+        fs::write(dir.join(format!("registry-{port}.yml")), config)?;
+    }
+    fs::write(dir.join("registries.conf"), registries)?;
+    fs::write(dir.join("htpasswd"), format!("{REGISTRY_USER}:{REGISTRY_HASH}\n"))?;
+    let exports: String =
+        environment(dir).iter().map(|(name, path)| format!("export {name}='{}'\n", path.display())).collect();
+    let podman = storage(dir).join(" ");
+    let script = KEEPER
+        .replace("@EXPORTS@", &exports)
+        .replace("@PODMAN@", &format!("podman {podman}"))
+        .replace("@IMAGE@", IMAGE)
+        .replace("@CREDENTIALS@", &format!("'{REGISTRY_USER}:{REGISTRY_PASSWORD}'"));
+    fs::write(dir.join("keeper.sh"), script)
+}
+
+/// The shell that is process 1 of the engine's namespaces.
+const KEEPER: &str = r#"
+set -eu
+d=$1
+cd "$d"
+exec 9>lock
+flock -s 9
+mount -t tmpfs tmpfs /run
+mkdir -p /etc/cdi
+mount --bind "$d/cdi" /etc/cdi
+ip link set lo up
+@EXPORTS@
+p="@PODMAN@"
+serve() {
+    rm -f podman.sock
+    $p system service --time 0 "unix://$d/podman.sock" >/dev/null 9>&- &
+    service=$!
+    await_that [ -S podman.sock ]
+}
+await_that() { # COMMAND…
+    tries=0
+    until "$@"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 1000 ] || exit 1
+        sleep 0.01
+    done
+}
+listening() { busybox nc -w 1 127.0.0.1 "$1" </dev/null >/dev/null 2>&1; }
+cp "$(command -v busybox)" rootfs/bin/busybox
+busybox --list | grep -vx busybox | while read -r applet; do ln -s busybox "rootfs/bin/$applet"; done
+tar -C rootfs -c . | $p import -q --change 'CMD ["sh"]' --change 'ENV FROM_IMAGE=yes' - @IMAGE@ >/dev/null
+serve
+echo ready
+while read -r order; do
+    case $order in
+        stop) kill "$service"; wait "$service" || true ;;
+        start) serve ;;
+        registries)
+            for port in 5000 5001; do docker-registry serve "registry-$port.yml" >/dev/null 2>&1 9>&- & done
+            await_that listening 5000
+            await_that listening 5001
+            $p push -q @IMAGE@ localhost:5000/busybox:1
+            $p push -q --creds @CREDENTIALS@ @IMAGE@ localhost:5001/busybox:1 ;;
+        *) break ;;
+    esac
+    echo ready
+done
+exec >/dev/null
+$p rm --all --force --time 0 || true
+"#;
+
+/// Removes the control groups that the engine made, which outlive their processes.
+fn remove_cgroups(dir: &Path) {
+    let Ok(containers) = fs::read_dir(dir.join("root/overlay-containers")) else { return };
+    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else { return };
+    let hierarchies: Vec<PathBuf> = hierarchies.flatten().map(|entry| entry.path()).collect();
+    for id in containers.flatten().filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name()) {
+        for hierarchy in &hierarchies {
+            let group = hierarchy.join("libpod_parent").join(format!("libpod-{}", id.to_string_lossy()));
+            drop(fs::remove_dir(group.join("container")));
+            // Fails, as it should, while there are processes in it.
+            drop(fs::remove_dir(group));
+        }
+    }
+}
