@@ -103,11 +103,13 @@ pub fn deep_copy_fn(closure: &FnPtr) -> FnPtr {
     copy
 }
 
-/// A digest of what a closure captured, by value; closures and handles inside count by name.
+/// A digest of what a closure captured, by value; closures and handles inside count by name. None where it captured
+/// nothing.
 #[must_use]
-pub fn captures_digest(closure: &FnPtr) -> hob_model::Digest {
-    let captured = closure.curry().iter().map(|captured| to_value(captured).unwrap_or_default()).collect();
-    hob_model::Digest::of(&Value::Array(captured).encode())
+pub fn captures_digest(closure: &FnPtr) -> Option<hob_model::Digest> {
+    let captured: Vec<Value> =
+        closure.curry().iter().map(|captured| to_value(captured).unwrap_or_default()).collect();
+    (!captured.is_empty()).then(|| hob_model::Digest::of(&Value::Array(captured).encode()))
 }
 
 /// What an evaluation gives.

@@ -14,7 +14,7 @@ use rhai::{
 use crate::branch::source_of;
 use crate::bundle::Bundle;
 use crate::compensate::Closure;
-use crate::convert::{RhaiResult, captures_digest, to_rhai_error, to_value};
+use crate::convert::{RhaiResult, to_rhai_error, to_value};
 use crate::handle::Handle;
 use crate::run_cx::lock;
 
@@ -41,12 +41,6 @@ impl Declared {
     #[must_use]
     pub fn body(&self) -> Option<&Closure> {
         self.closures.iter().find(|(path, _)| path.is_empty()).map(|(_, closure)| closure)
-    }
-
-    /// A digest of what the body captured.
-    #[must_use]
-    pub fn captures(&self) -> Option<hob_model::Digest> {
-        self.body().map(|body| captures_digest(&body.function))
     }
 }
 

@@ -4,14 +4,14 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use hob_journal::JournalError;
-use hob_model::{Diagnostic, OpError, Position, RunEntry, RunStatus, Value};
+use hob_model::{Diagnostic, EntryKind, OpError, Position, RunEntry, RunStatus, Value};
 use hob_primitive::Registry;
 use rhai::{Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Scope, Shared};
 
 use crate::branch::{BranchCx, BranchHandle, DeclaringHandle, current, within};
 use crate::bundle::{Bundle, module_file};
-use crate::compensate::{Compensated, run_all};
-use crate::convert::{to_dynamic, to_value};
+use crate::compensate::{Closure, Compensated, run_all};
+use crate::convert::{captures_digest, to_dynamic, to_value};
 use crate::declare::{Declared, Declaring};
 use crate::host::Host;
 use crate::language::{Limits, new_engine};
@@ -169,7 +169,7 @@ pub fn evaluate(run: &Arc<RunCx>) -> Evaluated {
 pub(crate) fn evaluate_with(run: &Arc<RunCx>, prepare: impl FnOnce(&mut Engine)) -> Evaluated {
     let Some(bundle) = run.bundle.clone() else {
         let error = OpError::failed("a run without a bundle has no script to evaluate");
-        return failed(error, &[]);
+        return failed(error, hob_model::Code::ScriptFailed);
     };
     let root = BranchCx::root(run);
     let mut engine = engine_for(&run.host, &bundle, Dynamic::from(BranchHandle(Arc::clone(&root))));
@@ -209,9 +209,34 @@ fn evaluate_entry(
             let body = found.and_then(Declared::body).ok_or_else(|| {
                 OpError::not_found(format!("the bundle declares no {kind} `{name}` with a body"))
             })?;
+            compare_captures(run, bundle, body)?;
             Ok(body.call(engine, Dynamic::from(BranchHandle(Arc::clone(root))), &[input])?)
         }
         RunEntry::Native(name) => Err(Ended::Refused(OpError::failed(format!("`{name}` is not a script")))),
+    }
+}
+
+/// Has what the closure captured recorded, or compares it with the record: the same sources give the same values, or hob
+/// has a bug.
+fn compare_captures(run: &RunCx, bundle: &Bundle, body: &Closure) -> Result<(), Ended> {
+    let Some(values) = captures_digest(&body.function) else {
+        return Ok(());
+    };
+    let bundle = bundle.digest();
+    let recorded = lock(&run.records).captured.filter(|(of, _)| *of == bundle);
+    match recorded {
+        Some((_, recorded)) if recorded == values => Ok(()),
+        Some(_) => Err(Ended::Differs(Difference {
+            position: Position::root(),
+            message: "the declaration captured other values than when the run began".to_owned(),
+        })),
+        None => {
+            if run.mode == Mode::Live {
+                lock(&run.records).captured = Some((bundle, values));
+                run.append(vec![EntryKind::Captured { bundle, values }], vec![]);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -225,6 +250,7 @@ fn diagnosed(error: &EvalAltResult, bundle: &Bundle, engine: &Engine, host: &Hos
 /// Why an evaluation gave no value.
 enum Ended {
     Thrown(Box<EvalAltResult>),
+    Differs(Difference),
     Diagnosed(Diagnostic),
     Refused(OpError),
 }
@@ -267,12 +293,13 @@ fn conclude(
         return Evaluated::Paused(difference);
     }
     let evaluated = match result {
-        Ok(value) => match to_value(&value) {
+        Err(Ended::Differs(difference)) => {
+            run.differ(difference.clone());
+            return Evaluated::Paused(difference);
+        }
+        Ok(value) => match output(&value) {
             Ok(value) => Evaluated::Succeeded(value),
-            Err(error) => {
-                let error = OpError { message: format!("the value of the run: {}", error.message), ..error };
-                failed(error, &[&bundle.record.root])
-            }
+            Err(error) => failed(error, hob_model::Code::NotJournalable),
         },
         Err(Ended::Thrown(error)) => Evaluated::Failed {
             diagnostic: diagnosed(&error, bundle, engine, &run.host),
@@ -283,13 +310,26 @@ fn conclude(
             let error = OpError::invalid(diagnostic.message.clone());
             Evaluated::Failed { error, diagnostic, compensated: false }
         }
-        Err(Ended::Refused(error)) => failed(error, &[&bundle.record.root]),
+        Err(Ended::Refused(error)) => failed(error, hob_model::Code::ScriptFailed),
     };
     if run.mode == Mode::Verify { Evaluated::Verified } else { compensate(run, engine, evaluated) }
 }
 
-fn failed(error: OpError, _files: &[&str]) -> Evaluated {
-    let mut diagnostic = Diagnostic::error(hob_model::Code::ScriptFailed, error.message.clone());
+/// What a run gives: it is recorded, and goes out as JSON.
+fn output(value: &Dynamic) -> Result<Value, OpError> {
+    let under =
+        |error: OpError| OpError { message: format!("the value of the run: {}", error.message), ..error };
+    let value = to_value(value).map_err(under)?;
+    match value.to_json() {
+        Ok(_) => Ok(value),
+        Err(error) => Err(under(OpError::invalid(error.to_string()).hint(
+            "look with is_nan(), is_finite() or is_infinite() what a division gave, and give () instead",
+        ))),
+    }
+}
+
+fn failed(error: OpError, code: hob_model::Code) -> Evaluated {
+    let mut diagnostic = Diagnostic::error(code, error.message.clone());
     diagnostic.hint.clone_from(&error.hint);
     Evaluated::Failed { error, diagnostic, compensated: false }
 }

@@ -49,6 +49,6 @@ pub use bundle::{Bundle, Loader};
 pub use declare::Declared;
 pub use evaluate::{Evaluated, SCRIPT_STACK_BYTES, declarations, evaluate};
 pub use host::{Host, InlinePerformer, NoObserver, Observer, Performer, Turns};
-pub use permission::Permissions;
+pub use permission::{Base, Permissions};
 pub use records::Records;
 pub use run_cx::{Mode, RunCx, wait_outcome};

@@ -2,7 +2,15 @@
 //!
 //! A need is `files.write:/mnt/media/x` (operation, and what it is done to). A grant is the same with less: `files`
 //! allows all of a primitive, `files.write` one operation on anything, `files.write:/mnt/media` on that path and all
-//! below it, `http:*.example.net` by pattern, `*` everything.
+//! below it, `http:*.example.net` by pattern, `*` everything. People may write relative paths and `~`:
+//! [`Base::absolute`] makes them absolute when a run or a declaration is read.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use hob_model::{OpError, names};
+use hob_primitive::{Operation, Registry, resolve};
 
 /// What a run was granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,17 +33,91 @@ impl Permissions {
     }
 }
 
+/// Where the paths of grants start.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// Relative paths start here; absolute.
+    pub directory: &'a Path,
+    /// What `~` stands for, where that is known.
+    pub home: Option<&'a Path>,
+}
+
+impl Base<'_> {
+    /// `grant` as it is compared: what is done to a path names it absolutely, as needs do. Patterns that begin with `*`
+    /// match anywhere and stay.
+    ///
+    /// # Errors
+    /// When no operation needs anything like it, or `~` stands for nothing here.
+    pub fn absolute(&self, grant: &str, registry: &Registry) -> Result<String, OpError> {
+        let (head, argument) = split(grant);
+        let heads: BTreeSet<Head<'_>> = registry.operations().flat_map(|operation| heads(operation)).collect();
+        let mut meant = heads.iter().filter(|known| op_covers(head, &known.name)).peekable();
+        if meant.peek().is_none() {
+            return Err(unknown(grant, head, &heads));
+        }
+        match argument {
+            Some(path) if head != "*" && meant.all(|known| known.takes_path) => {
+                Ok(format!("{head}:{}", self.path(path)?))
+            }
+            _ => Ok(grant.to_owned()),
+        }
+    }
+
+    fn path(&self, text: &str) -> Result<String, OpError> {
+        if text.starts_with('*') {
+            return Ok(text.to_owned());
+        }
+        let resolved = match text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            None => resolve(self.directory, text),
+            Some(rest) => {
+                let home = self.home.ok_or_else(|| {
+                    OpError::invalid("`~` stands for nothing: HOME is not set").hint("write the path in full")
+                })?;
+                resolve(home, rest.trim_start_matches('/'))
+            }
+        };
+        Ok(resolved.to_string_lossy().into_owned())
+    }
+}
+
+/// What a permission begins with, and whether a path follows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Head<'a> {
+    name: Cow<'a, str>,
+    takes_path: bool,
+}
+
+/// The heads of what an operation needs.
+fn heads(operation: &Operation) -> impl Iterator<Item = Head<'_>> {
+    let own = operation.permission.is_none().then(|| Head {
+        name: Cow::Owned(operation.name.replace("::", ".")),
+        takes_path: false,
+    });
+    let template = operation.permission.unwrap_or_default().split(' ').filter(|word| !word.is_empty());
+    own.into_iter().chain(template.map(|word| {
+        let (name, place) = split(word);
+        let param = place.and_then(|place| place.strip_prefix('{')?.strip_suffix('}'));
+        let takes_path =
+            operation.params.iter().any(|known| known.is_path && param == Some(known.name));
+        Head { name: Cow::Borrowed(name), takes_path }
+    }))
+}
+
+fn unknown(grant: &str, head: &str, heads: &BTreeSet<Head<'_>>) -> OpError {
+    let error = OpError::invalid(format!("no operation needs a permission like `{grant}`"));
+    let names = || heads.iter().flat_map(|known| [&*known.name, known.name.split('.').next().unwrap_or_default()]);
+    match names::nearest(head, names()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("`hob doc OPERATION` says what an operation needs; `*` is everything"),
+    }
+}
+
 /// Whether `grant` covers `need`.
 #[must_use]
 pub fn covers(grant: &str, need: &str) -> bool {
     let (grant_op, grant_arg) = split(grant);
     let (need_op, need_arg) = split(need);
-    let op_covered = grant_op == "*"
-        || grant_op.strip_suffix(".*").unwrap_or(grant_op) == need_op
-        || need_op
-            .strip_prefix(grant_op.strip_suffix(".*").unwrap_or(grant_op))
-            .is_some_and(|r| r.starts_with('.'));
-    op_covered
+    op_covers(grant_op, need_op)
         && match (grant_arg, need_arg) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -45,6 +127,12 @@ pub fn covers(grant: &str, need: &str) -> bool {
             }
             (Some(grant), Some(need)) => wildcard(grant, need),
         }
+}
+
+/// Whether what stands before the colon of a grant covers that of a need.
+fn op_covers(grant: &str, need: &str) -> bool {
+    let stem = grant.strip_suffix(".*").unwrap_or(grant);
+    grant == "*" || need.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn split(text: &str) -> (&str, Option<&str>) {

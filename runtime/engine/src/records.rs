@@ -108,6 +108,8 @@ pub struct Records {
     pub steps: HashMap<String, Result<Payload, OpError>>,
     /// Values that a fork gave, by the text of the position.
     pub overridden: HashMap<String, Payload>,
+    /// What the run's closure captured: of which bundle, and a digest of the values.
+    pub captured: Option<(hob_model::Digest, hob_model::Digest)>,
     /// Whether a cancel was asked for.
     pub cancelled: bool,
     /// The attempt, from 1.
@@ -202,6 +204,7 @@ impl Records {
         }
         match kind {
             EntryKind::Started(started) => self.started = Some(started),
+            EntryKind::Captured { bundle, values } => self.captured = Some((bundle, values)),
             EntryKind::CancelRequested { .. } => self.cancelled = true,
             EntryKind::BranchEnded { position, end, compensates } => {
                 self.ended.insert(position.as_str().to_owned(), EndedBranch { end, compensates });

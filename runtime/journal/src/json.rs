@@ -174,6 +174,11 @@ impl<B: FnMut(Digest) -> Option<Bytes>> Line<B> {
                 self.text("kind", "migrated");
                 self.text("bundle", bundle);
             }
+            EntryKind::Captured { bundle, values } => {
+                self.text("kind", "captured");
+                self.text("bundle", bundle);
+                self.text("values", values);
+            }
             EntryKind::Resumed => self.text("kind", "resumed"),
             EntryKind::Interrupted => self.text("kind", "interrupted"),
             EntryKind::Started(_)

@@ -112,6 +112,7 @@ fn follow(row: &mut RunRow, entry: &Entry) {
             RunStatus::Running
         }
         EntryKind::Started(_)
+        | EntryKind::Captured { .. }
         | EntryKind::Intent { .. }
         | EntryKind::Outcome { .. }
         | EntryKind::Wait { .. }

@@ -80,6 +80,8 @@ fn any_kind() -> impl Strategy<Value = EntryKind> {
             EntryKind::Resolved { position, resolution: Resolution::Skip, by: "ada".into() }
         }),
         1 => any::<[u8; 32]>().prop_map(|bytes| EntryKind::Migrated { bundle: Digest(bytes) }),
+        1 => any::<[u8; 32]>()
+            .prop_map(|bytes| EntryKind::Captured { bundle: Digest(bytes), values: Digest(bytes) }),
         2 => status.prop_map(|status| EntryKind::Suspended { status }),
         1 => Just(EntryKind::Interrupted),
         1 => end.prop_map(ended),

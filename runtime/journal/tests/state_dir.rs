@@ -44,6 +44,27 @@ fn refused(dir: &Path) -> JournalError {
 }
 
 #[test]
+fn closing_leaves_only_the_database_whoever_still_has_the_journal() {
+    let Sqlite(journal, dir) = Sqlite::fresh();
+    let journal = std::sync::Arc::new(journal);
+    let read_ahead = journal.run(run(1)).unwrap();
+    assert!(read_ahead.is_none());
+    let kept = std::sync::Arc::clone(&journal);
+    append_all(&*journal, run(1), std::iter::once(started("a")).chain((1..20).map(done)).collect());
+    journal.close();
+    let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["journal.db", "state.lock"]);
+    let ticket = append(&*kept, run(1), 20, done(20));
+    assert!(matches!(kept.wait(ticket), Err(JournalError::Stopped(_))));
+    assert!(matches!(kept.entries(run(1), 0, 10), Err(JournalError::Stopped(_))));
+    assert!(matches!(kept.may_act(), Err(JournalError::Stopped(_))));
+    assert!(matches!(refused(dir.path()), JournalError::Locked { .. }), "somebody still has it");
+    drop((journal, kept));
+    assert_eq!(SqliteJournal::open(dir.path()).unwrap().entries(run(1), 0, 100).unwrap().len(), 20);
+}
+
+#[test]
 fn only_the_owner_may_look() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("a/state");

@@ -332,6 +332,14 @@ pub enum EntryKind {
         /// The new bundle.
         bundle: Digest,
     },
+    /// What the closure that the run executes captured when it was declared; told once per bundle, where it captured
+    /// anything.
+    Captured {
+        /// The bundle that declares it.
+        bundle: Digest,
+        /// A digest of the captured values.
+        values: Digest,
+    },
     /// The run ended.
     Ended {
         /// How.
@@ -379,6 +387,7 @@ impl EntryKind {
             | Self::Resumed
             | Self::Interrupted
             | Self::Migrated { .. }
+            | Self::Captured { .. }
             | Self::Ended { .. } => None,
         }
     }

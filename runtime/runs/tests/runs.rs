@@ -303,6 +303,42 @@ fn migrate_adopts_what_fits_and_names_what_differs() {
 }
 
 #[test]
+fn what_a_declaration_captured_is_recorded_and_compared() {
+    let script = r#"let host = "nas"; workflow("w", || { world::fire(host); wait_signal("go"); host })"#;
+    let world = World::default();
+    let run = world.run_workflow(script, "w");
+    assert_eq!(world.shape(run)[1], "Captured");
+    let bundle = world.runs.row(run).unwrap().bundle.unwrap();
+
+    let same = world.crash(usize::MAX);
+    same.runs.signal(run, "go", Value::Unit).unwrap();
+    same.settle();
+    assert_eq!(same.value(run), Value::from("nas"));
+    assert_eq!(same.shape(run).iter().filter(|entry| *entry == "Captured").count(), 1);
+
+    let run = world.run_workflow(script, "w");
+    let other = world.crash(usize::MAX);
+    let captured = hob_model::EntryKind::Captured { bundle, values: hob_model::Digest::of(b"another") };
+    let entry = hob_model::Entry { seq: other.shape(run).len() as u64, at: other.runs.now(), kind: captured };
+    hob_journal::Journal::submit(
+        &*other.journal,
+        hob_journal::Commit::one(hob_journal::Write::Entry(run, entry)),
+    );
+    other.runs.signal(run, "go", Value::Unit).unwrap();
+    other.settle();
+    assert_eq!(other.status(run), RunStatus::Paused);
+    assert_eq!(other.ledger.done(), ["fire nas", "fire nas"]);
+}
+
+#[test]
+fn a_declaration_that_captures_nothing_leaves_no_trace_of_it() {
+    let world = World::default();
+    let run = world.run_workflow(r#"workflow("w", || world::fire("a"))"#, "w");
+    assert_eq!(world.ledger.done(), ["fire a"]);
+    assert!(!world.shape(run).contains(&"Captured".to_owned()), "{:?}", world.shape(run));
+}
+
+#[test]
 fn nothing_acts_past_a_latch() {
     let world = World::default();
     let script = r#"

@@ -87,6 +87,7 @@ variants!(EntryKind {
     18 = Interrupted;
     19 = Migrated { bundle };
     20 = Ended { end, failed_at, compensated };
+    21 = Captured { bundle, values };
 });
 
 impl Wire for Payload {

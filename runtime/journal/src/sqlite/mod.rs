@@ -40,7 +40,7 @@ use crate::row::{BundleRecord, EventRow, RunFilter, RunRow, SignalRow, WaitRow};
 use files::Hold;
 use shared::Shared;
 use space::Space;
-use writer::{Level, Writer};
+use writer::Writer;
 
 pub use backup::restore;
 pub use check::Finding;
@@ -171,6 +171,12 @@ impl SqliteJournal {
         self.shared.durable()
     }
 
+    /// Makes durable what was submitted and lets go of the database, also while others still have this journal: what
+    /// they submit or read afterwards fails. The directory stays held until the last of them is gone.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
     /// Makes all that is derived from the entries anew, in one transaction.
     ///
     /// # Errors
@@ -186,7 +192,6 @@ impl Drop for SqliteJournal {
         if let Some(flusher) = self.flusher.take() {
             // It ends by itself; a panic in it was reported when it happened.
             let _ = flusher.join();
-            self.shared.commit(Level::Durable);
         }
     }
 }

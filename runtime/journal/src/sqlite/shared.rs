@@ -1,8 +1,10 @@
 //! What the threads of a journal share: the queue, the writer's turn, and the connections that read.
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -18,6 +20,12 @@ use crate::journal::{Commit, JournalError, Slot, Ticket};
 /// opening another connection.
 const READERS_MAX: usize = 4;
 
+/// How long closing waits for a statement that reads.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// Why nothing is read or written any more after [`Shared::close`].
+const CLOSED: &str = "it was closed";
+
 #[derive(Debug)]
 pub(super) struct Shared {
     path: PathBuf,
@@ -25,7 +33,8 @@ pub(super) struct Shared {
     readers: Mutex<Readers>,
     /// Wakes those who wait for a connection for reading.
     freed: Condvar,
-    writer: Option<Mutex<Writer>>,
+    /// None where somebody else writes, and once it was closed.
+    writer: Mutex<Option<Writer>>,
     /// Nobody writes and nothing can be created beside the database.
     immutable: bool,
     queue: Mutex<Queue>,
@@ -38,8 +47,8 @@ pub(super) struct Shared {
     durable: AtomicU64,
     failure: Mutex<Option<Failure>>,
     space: Space,
-    /// Released after the connections are closed.
-    _hold: Option<Hold>,
+    /// Of the process that writes. Released after the connections are closed.
+    hold: Option<Hold>,
 }
 
 /// Why nothing is written any more.
@@ -76,7 +85,7 @@ impl Shared {
         last_event: u64,
     ) -> Self {
         let queue = Mutex::new(Queue::after(last_event));
-        Self { writer: Some(Mutex::new(writer)), _hold: Some(hold), queue, ..Self::new(path, space) }
+        Self { writer: Mutex::new(Some(writer)), hold: Some(hold), queue, ..Self::new(path, space) }
     }
 
     /// Of one that only reads. Every write fails, from the first.
@@ -91,7 +100,7 @@ impl Shared {
             path,
             readers: Mutex::default(),
             freed: Condvar::new(),
-            writer: None,
+            writer: Mutex::default(),
             immutable: false,
             queue: Mutex::default(),
             submitted: Condvar::new(),
@@ -100,7 +109,7 @@ impl Shared {
             durable: AtomicU64::new(0),
             failure: Mutex::default(),
             space,
-            _hold: None,
+            hold: None,
         }
     }
 
@@ -114,7 +123,7 @@ impl Shared {
 
     /// The number of the newest event; as the database has it where somebody else writes.
     pub(super) fn last_event(&self) -> Result<u64, JournalError> {
-        if self.writer.is_some() && self.failure().is_none() {
+        if self.hold.is_some() && self.failure().is_none() {
             return Ok(lock(&self.queue).last_event);
         }
         self.read(reader::last_event)
@@ -201,8 +210,9 @@ impl Shared {
         if self.failure().is_some() { Err(self.refusal()) } else { self.space.check() }
     }
 
-    fn lock_writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        self.writer.as_ref().map(lock)
+    fn lock_writer(&self) -> Option<Writing<'_>> {
+        let writer = lock(&self.writer);
+        writer.is_some().then(|| Writing(writer))
     }
 
     pub(super) fn commit(&self, level: Level) {
@@ -296,10 +306,25 @@ impl Shared {
         }
     }
 
-    /// Ends the flusher.
+    /// Makes durable what was submitted and closes all connections, so that nothing is left beside the database.
     pub(super) fn close(&self) {
+        // Ends the flusher.
         lock(&self.queue).closing = true;
         self.submitted.notify_all();
+        let mut writer = lock(&self.writer);
+        if let Some(writer) = writer.as_mut() {
+            self.commit_with(writer, Level::Durable);
+        }
+        let error = JournalError::Stopped(CLOSED.to_owned());
+        lock(&self.failure).get_or_insert(Failure { last: Ticket(u64::MAX), error });
+        let mut readers = lock(&self.readers);
+        readers.closed = true;
+        readers.open -= readers.idle.len();
+        readers.idle.clear();
+        // Those in use are given back after one statement.
+        let in_use = |readers: &mut Readers| readers.open > 0;
+        drop(self.freed.wait_timeout_while(readers, CLOSE_WAIT, in_use));
+        *writer = None; // the last connection removes the files beside the database
     }
 
     /// Whether the journal can be read at all.
@@ -326,9 +351,13 @@ impl Shared {
 
     /// A connection for reading, when one is free.
     fn reader(&self) -> Result<Reader<'_>, JournalError> {
-        let all_used = |readers: &mut Readers| readers.idle.is_empty() && readers.open >= READERS_MAX;
+        let all_used =
+            |readers: &mut Readers| !readers.closed && readers.idle.is_empty() && readers.open >= READERS_MAX;
         let readers = self.freed.wait_while(lock(&self.readers), all_used);
         let mut readers = readers.unwrap_or_else(PoisonError::into_inner);
+        if readers.closed {
+            return Err(JournalError::Stopped(CLOSED.to_owned()));
+        }
         if let Some(conn) = readers.idle.pop() {
             return Ok(Reader { shared: self, conn: Some(conn) });
         }
@@ -347,6 +376,25 @@ struct Readers {
     idle: Vec<Connection>,
     /// How many there are, those in use included.
     open: usize,
+    /// There are to be none any more.
+    closed: bool,
+}
+
+/// The writer, by the one thread that has it.
+struct Writing<'a>(MutexGuard<'a, Option<Writer>>);
+
+impl Deref for Writing<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        self.0.as_ref().expect("it was there when the lock was taken")
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        self.0.as_mut().expect("it was there when the lock was taken")
+    }
 }
 
 /// A connection in use; its place is free again when this is dropped.
@@ -359,12 +407,14 @@ impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let mut readers = lock(&self.shared.readers);
         // One that a panic left in the middle of something is not used again either.
-        match self.conn.take().filter(|_| !std::thread::panicking()) {
+        match self.conn.take().filter(|_| !std::thread::panicking() && !readers.closed) {
             Some(conn) => readers.idle.push(conn),
             None => readers.open -= 1,
         }
-        drop(readers);
-        self.shared.freed.notify_one();
+        match readers.closed {
+            true => self.shared.freed.notify_all(), // who closes waits here too
+            false => self.shared.freed.notify_one(),
+        }
     }
 }
 

@@ -111,6 +111,7 @@ pub fn one_of_each() -> Vec<EntryKind> {
         EntryKind::Interrupted,
         EntryKind::Migrated { bundle: Digest::of(b"bundle") },
         EntryKind::Ended { end: RunEnd::Failed(error()), failed_at: Some(p), compensated: true },
+        EntryKind::Captured { bundle: Digest::of(b"bundle"), values: Digest::of(b"values") },
     ]
 }
 

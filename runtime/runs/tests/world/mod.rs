@@ -215,10 +215,22 @@ impl World {
     }
 
     pub fn start_with(&self, script: &str, input: Value, on_doubt: OnDoubt) -> RunId {
+        self.start_entry(script, RunEntry::Playbook("test.rhai".into()), input, on_doubt)
+    }
+
+    /// Starts a workflow of the homelab `script` and goes on until nothing is left to do for now.
+    pub fn run_workflow(&self, script: &str, name: &str) -> RunId {
+        let entry = RunEntry::Declared { kind: "workflow".into(), name: name.into() };
+        let run = self.start_entry(script, entry, Value::Unit, OnDoubt::Ask);
+        self.settle();
+        run
+    }
+
+    fn start_entry(&self, script: &str, entry: RunEntry, input: Value, on_doubt: OnDoubt) -> RunId {
         let bundle = Arc::new(Bundle::of_text("test.rhai", script, "/", "host"));
         let started = RunStarted {
             name: "test".into(),
-            entry: RunEntry::Playbook("test.rhai".into()),
+            entry,
             bundle: None,
             input,
             owner: RunOwner::Daemon,

@@ -240,7 +240,7 @@ impl RunModel {
             EntryKind::StepEnded { position, .. } => return self.nothing_open_in(position),
             EntryKind::Suspended { status } => return self.suspended(*status),
             EntryKind::Ended { end, .. } => return self.ended(end),
-            EntryKind::Log { .. } | EntryKind::Interrupted => {}
+            EntryKind::Log { .. } | EntryKind::Interrupted | EntryKind::Captured { .. } => {}
         }
         Ok(())
     }
