@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hob_daemon::client::ClientError;
 use hob_journal::{Journal, JournalError, SqliteJournal};
@@ -94,6 +94,8 @@ pub(crate) struct Context {
     pub out: Style,
     /// How standard error is written.
     pub err: Style,
+    /// The journals that this process holds: closed at the end, whoever may still have them.
+    opened: Mutex<Vec<Arc<SqliteJournal>>>,
 }
 
 impl Context {
@@ -108,7 +110,7 @@ impl Context {
         };
         let (out, err) = (style(std::io::stdout().is_terminal()), style(std::io::stderr().is_terminal()));
         let state = global.state.clone().unwrap_or_else(|| default_state(variable));
-        Self { global, state, out, err }
+        Self { global, state, out, err, opened: Mutex::default() }
     }
 
     /// Opens the journal for writing: this process holds the state directory from then on.
@@ -116,7 +118,18 @@ impl Context {
     /// # Errors
     /// [`JournalError::Locked`] when another process does.
     pub(crate) fn open(&self) -> Result<Arc<SqliteJournal>, JournalError> {
-        SqliteJournal::open(&self.state).map(Arc::new)
+        let journal = Arc::new(SqliteJournal::open(&self.state)?);
+        if let Ok(mut opened) = self.opened.lock() {
+            opened.push(Arc::clone(&journal));
+        }
+        Ok(journal)
+    }
+
+    /// Closes what was opened: threads that are about to end may have it for a moment longer than the command takes.
+    pub(crate) fn close(&self) {
+        if let Ok(mut opened) = self.opened.lock() {
+            opened.drain(..).for_each(|journal| journal.close());
+        }
     }
 
     /// The journal for reading, whoever holds it.
@@ -200,6 +213,13 @@ fn default_state(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
 #[must_use]
 pub(crate) fn cwd() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
+}
+
+/// The caller's home directory, if it is known.
+#[must_use]
+#[allow(clippy::disallowed_methods)] // the rim: the caller's environment is read only by name
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
 /// `path` made absolute.

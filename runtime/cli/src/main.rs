@@ -29,7 +29,9 @@ fn command() -> ExitCode {
     let cli = Cli::parse();
     let context = Context::new(cli.global.clone());
     start_tracing(&cli.global);
-    match dispatch(&context, cli.command) {
+    let outcome = dispatch(&context, cli.command);
+    context.close();
+    match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
             context.report(&failure);
