@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use hob_daemon::declared::read_homelab;
 use hob_engine::run_cx::Mode;
-use hob_engine::{Bundle, Evaluated, Loader, declarations};
+use hob_engine::{Base, Bundle, Evaluated, Loader, declarations};
 use hob_model::{Diagnostic, OpError, RunEntry, Value};
 use hob_testkit::Scripts;
 use regex::Regex;
@@ -92,7 +92,8 @@ fn listed(problems: &[Diagnostic]) -> String {
 }
 
 fn homelab(evaluator: &Scripts, bundle: &Arc<Bundle>, cwd: &Path, depth: Depth) -> Result<(), String> {
-    let (_, warnings) = read_homelab(evaluator.host(), bundle, cwd).map_err(|found| listed(&found))?;
+    let base = Base { directory: cwd, home: Some(cwd) };
+    let (_, warnings) = read_homelab(evaluator.host(), bundle, base).map_err(|found| listed(&found))?;
     if !warnings.is_empty() {
         return Err(listed(&warnings));
     }

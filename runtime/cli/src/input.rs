@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use hob_engine::Base;
 use hob_model::{Code, Diagnostic, OnDoubt, Value};
 
 use crate::args::{PermissionArgs, RunArgs};
-use crate::context::Failure;
+use crate::assemble;
+use crate::context::{Failure, cwd, home};
 
 /// The largest JSON text that is read from the command line, in bytes.
 const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -64,6 +66,23 @@ pub(crate) fn run_input(args: &RunArgs) -> Result<Value, Failure> {
 pub(crate) fn on_doubt(text: &str) -> Result<OnDoubt, Failure> {
     OnDoubt::parse(text)
         .ok_or_else(|| Failure::usage(format!("--on-doubt `{text}` is none of ask, retry, skip, fail")))
+}
+
+/// `--allow` or `--deny`, with paths made absolute against the working directory.
+///
+/// # Errors
+/// When no operation needs such a permission.
+pub(crate) fn permissions(flag: &str, grants: &[String]) -> Result<Vec<String>, Failure> {
+    let (cwd, home) = (cwd(), home());
+    let base = Base { directory: &cwd, home: home.as_deref() };
+    let read = |grant: &String| {
+        base.absolute(grant, &assemble::registry()).map_err(|error| {
+            let mut problem = Diagnostic::error(Code::Usage, format!("{flag}: {}", error.message));
+            problem.hint = error.hint;
+            Failure::from(problem)
+        })
+    };
+    grants.iter().map(read).collect()
 }
 
 /// The variables that `--env` names, with their values.

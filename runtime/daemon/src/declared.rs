@@ -1,31 +1,59 @@
 //! From a bundle to a homelab: the engine's declarations, read by the planner.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use hob_engine::{Bundle, Declared, Host};
-use hob_model::Diagnostic;
+use hob_engine::{Base, Bundle, Declared, Host};
+use hob_model::{Code, Diagnostic, Level};
+use hob_planner::declaration::RunPolicy;
 use hob_planner::{Homelab, Raw, Surroundings};
+use hob_primitive::Registry;
 use jiff::tz::TimeZone;
 
-/// What a homelab's bundle declares, checked as a whole.
+/// What a homelab's bundle declares, checked as a whole. Permissions get absolute paths: relative ones start at
+/// `base.directory`, which is the homelab's.
 ///
 /// # Errors
 /// All mistakes at once.
 pub fn read_homelab(
     host: &Host,
     bundle: &Arc<Bundle>,
-    directory: &Path,
+    base: Base<'_>,
 ) -> Result<(Homelab, Vec<Diagnostic>), Vec<Diagnostic>> {
     let declared = hob_engine::declarations(host, bundle).map_err(|diagnostic| vec![diagnostic])?;
     let raw: Vec<Raw> = declared.iter().map(raw).collect();
-    let surroundings = Surroundings { zones: jiff::tz::db(), zone: TimeZone::system(), directory };
-    let (homelab, diagnostics) = Homelab::read(&raw, &surroundings);
-    if diagnostics.iter().any(|diagnostic| diagnostic.level == hob_model::Level::Error) {
+    let surroundings =
+        Surroundings { zones: jiff::tz::db(), zone: TimeZone::system(), directory: base.directory };
+    let (mut homelab, mut diagnostics) = Homelab::read(&raw, &surroundings);
+    let schedules = homelab.schedules.iter_mut().map(|it| (&mut it.policy, &it.source));
+    let workflows = homelab.workflows.iter_mut().map(|it| (&mut it.policy, &it.source));
+    for (policy, source) in schedules.chain(workflows) {
+        let found = absolute(policy, base, &host.registry);
+        diagnostics.extend(found.into_iter().map(|problem| problem.at(source.clone())));
+    }
+    if diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error) {
         Err(diagnostics)
     } else {
         Ok((homelab, diagnostics))
     }
+}
+
+/// Gives the permissions absolute paths; the problems of those that no operation needs.
+fn absolute(policy: &mut RunPolicy, base: Base<'_>, registry: &Registry) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    let lists = [("allow", policy.allow.as_mut()), ("deny", Some(&mut policy.deny))];
+    for (key, list) in lists {
+        for grant in list.into_iter().flatten() {
+            match base.absolute(grant, registry) {
+                Ok(absolute) => *grant = absolute,
+                Err(error) => {
+                    let problem =
+                        Diagnostic::error(Code::BadDeclaration, format!("`{key}`: {}", error.message));
+                    problems.push(Diagnostic { hint: error.hint, ..problem });
+                }
+            }
+        }
+    }
+    problems
 }
 
 fn raw(declared: &Declared) -> Raw {

@@ -49,11 +49,16 @@ impl Base<'_> {
     /// # Errors
     /// When no operation needs anything like it, or `~` stands for nothing here.
     pub fn absolute(&self, grant: &str, registry: &Registry) -> Result<String, OpError> {
+        if grant.contains("::") {
+            let error = OpError::invalid(format!("`{grant}` is spelled like a call"));
+            return Err(error.hint(format!("did you mean `{}`?", grant.replace("::", "."))));
+        }
         let (head, argument) = split(grant);
-        let heads: BTreeSet<Head<'_>> = registry.operations().flat_map(|operation| heads(operation)).collect();
+        let heads: BTreeSet<Head<'_>> =
+            registry.operations().flat_map(|operation| heads(operation)).collect();
         let mut meant = heads.iter().filter(|known| op_covers(head, &known.name)).peekable();
         if meant.peek().is_none() {
-            return Err(unknown(grant, head, &heads));
+            return Err(unknown(grant, registry, &heads));
         }
         match argument {
             Some(path) if head != "*" && meant.all(|known| known.takes_path) => {
@@ -89,23 +94,28 @@ struct Head<'a> {
 
 /// The heads of what an operation needs.
 fn heads(operation: &Operation) -> impl Iterator<Item = Head<'_>> {
-    let own = operation.permission.is_none().then(|| Head {
-        name: Cow::Owned(operation.name.replace("::", ".")),
-        takes_path: false,
-    });
+    let own = operation
+        .permission
+        .is_none()
+        .then(|| Head { name: Cow::Owned(operation.name.replace("::", ".")), takes_path: false });
     let template = operation.permission.unwrap_or_default().split(' ').filter(|word| !word.is_empty());
     own.into_iter().chain(template.map(|word| {
         let (name, place) = split(word);
         let param = place.and_then(|place| place.strip_prefix('{')?.strip_suffix('}'));
-        let takes_path =
-            operation.params.iter().any(|known| known.is_path && param == Some(known.name));
+        let takes_path = operation.params.iter().any(|known| known.is_path && param == Some(known.name));
         Head { name: Cow::Borrowed(name), takes_path }
     }))
 }
 
-fn unknown(grant: &str, head: &str, heads: &BTreeSet<Head<'_>>) -> OpError {
+fn unknown(grant: &str, registry: &Registry, known: &BTreeSet<Head<'_>>) -> OpError {
+    let (head, _) = split(grant);
     let error = OpError::invalid(format!("no operation needs a permission like `{grant}`"));
-    let names = || heads.iter().flat_map(|known| [&*known.name, known.name.split('.').next().unwrap_or_default()]);
+    if let Some(operation) = registry.get(&head.replace('.', "::")) {
+        let needed: Vec<String> = heads(operation).map(|head| format!("`{}`", head.name)).collect();
+        return error.hint(format!("{} needs {}", operation.name, needed.join(" and ")));
+    }
+    let names =
+        || known.iter().flat_map(|known| [&*known.name, known.name.split('.').next().unwrap_or_default()]);
     match names::nearest(head, names()) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint("`hob doc OPERATION` says what an operation needs; `*` is everything"),

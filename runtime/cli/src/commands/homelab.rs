@@ -13,6 +13,7 @@ use hob_daemon::hub::Hub;
 use hob_daemon::keeper::{self, Keeper};
 use hob_daemon::node::{Node, NodeParts, Purpose};
 use hob_daemon::performer::AsyncCore;
+use hob_engine::Base;
 use hob_journal::sqlite::PrunePolicy;
 use hob_journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
 use hob_model::{Code, Diagnostic, duration};
@@ -25,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::serve::Served;
 use crate::args::{ApplyArgs, OnExit, PlanArgs, UpArgs};
 use crate::assemble;
-use crate::context::{Context, Exit, Failure, Outcome};
+use crate::context::{Context, Exit, Failure, Outcome, home};
 use crate::loader::{self, Loaded};
 
 /// What a loaded homelab declares.
@@ -35,7 +36,9 @@ use crate::loader::{self, Loaded};
 pub(crate) fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Failure> {
     let node = super::run::node(Arc::new(MemoryJournal::default()), vec![], Purpose::Look)?;
     let sources = || loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
-    match read_homelab(node.runs.host(), &loaded.bundle, directory_of(&loaded.bundle)) {
+    let home = home();
+    let base = Base { directory: directory_of(&loaded.bundle), home: home.as_deref() };
+    match read_homelab(node.runs.host(), &loaded.bundle, base) {
         Ok((homelab, warnings)) => {
             if !warnings.is_empty() && !context.global.quiet {
                 context.report(&Failure { diagnostics: warnings, sources: sources(), exit: Exit::Done });

@@ -86,7 +86,7 @@ fn conclude(context: &Context, run: RunId, status: RunStatus, detail: &Json) -> 
             "run": detail["run"], "status": detail["status"], "output": detail["output"], "error": detail["error"],
         }));
     } else if status == RunStatus::Succeeded {
-        super::run::print_value(context, &Value::from_json(detail["output"].clone()).unwrap_or_default());
+        super::run::print_value(context, &Value::from_json(detail["output"].clone()).unwrap_or_default())?;
     }
     match status {
         RunStatus::Succeeded => Ok(Exit::Done),

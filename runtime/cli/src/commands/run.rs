@@ -74,8 +74,8 @@ fn playbook(
         owner: if detach { RunOwner::Daemon } else { RunOwner::Foreground },
         cwd: cwd().to_string_lossy().into_owned(),
         env: input::environment(permissions)?,
-        allow: permissions.allow.clone(),
-        deny: permissions.deny.clone(),
+        allow: input::permissions("--allow", &permissions.allow)?,
+        deny: input::permissions("--deny", &permissions.deny)?,
         trusted: loaded.trusted,
         on_doubt,
     })
@@ -158,7 +158,7 @@ fn conclude(
     match (&row.end, status) {
         (Some(RunEnd::Succeeded(value)), _) => {
             if !context.global.json {
-                print_value(context, value);
+                print_value(context, value)?;
             }
             Ok(Exit::Done)
         }
@@ -200,18 +200,24 @@ pub(crate) fn parked(id: RunId, status: RunStatus) -> String {
 }
 
 /// Prints the value of a run: texts as they are, `()` as nothing, other things as a table or tree.
-pub(crate) fn print_value(context: &Context, value: &Value) {
+///
+/// # Errors
+/// When it has no JSON form, as runs of older versions may have given.
+pub(crate) fn print_value(context: &Context, value: &Value) -> Result<(), Failure> {
     match value {
         Value::Unit => {}
         Value::String(text) => context.print_line(text),
         Value::Array(_) | Value::Map(_) if context.out.width_columns.is_some() => {
             context.print_line(hob_terminal::records::render(value, context.out).trim_end());
         }
-        other => match other.to_json() {
-            Ok(json) => context.print_line(&json.to_string()),
-            Err(_) => context.print_line(&format!("{other:?}")),
-        },
+        other => {
+            let json = other.to_json().map_err(|error| {
+                Diagnostic::error(Code::NotJournalable, format!("the value of the run: {error}"))
+            })?;
+            context.print_line(&json.to_string());
+        }
     }
+    Ok(())
 }
 
 /// Starts a workflow of the homelab that is served, and follows it.
