@@ -13,8 +13,10 @@
 //! | [`error`] | [`OpError`]: what an operation answers when it fails |
 //! | [`diagnostic`], [`code`] | [`Diagnostic`]: a problem with its place, cause and cure |
 //! | [`duration`], [`size`] | the one parser for each of these texts |
+//! | [`approval`] | [`Approval`]: what a person answered |
 //! | [`names`] | "did you mean" |
 
+pub mod approval;
 pub mod code;
 pub mod diagnostic;
 pub mod digest;
@@ -28,6 +30,7 @@ pub mod run;
 pub mod size;
 pub mod value;
 
+pub use approval::Approval;
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Level, Span};
 pub use digest::Digest;

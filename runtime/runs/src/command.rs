@@ -3,7 +3,7 @@
 use hob_engine::Records;
 use hob_engine::records::Record;
 use hob_journal::{Commit, Ticket, Write};
-use hob_model::{Entry, EntryKind, Payload, Position, Resolution, RunId, RunStatus, Value};
+use hob_model::{Approval, Entry, EntryKind, Payload, Position, Resolution, RunId, RunStatus, Value};
 
 use crate::error::RunError;
 use crate::manager::Runs;
@@ -183,7 +183,8 @@ impl Runs {
         Ok(())
     }
 
-    /// Answers an approval. Without a position the run must have exactly one that is open.
+    /// Answers an approval; the comment is recorded with the answer. Without a position the run must have exactly one
+    /// that is open.
     ///
     /// # Errors
     /// When none, or more than one, is open.
@@ -205,11 +206,16 @@ impl Runs {
         };
         let row = fitting.next().ok_or_else(|| missing("waits for an approval"))?;
         if fitting.next().is_some() {
-            return Err(missing("is the only approval; name one of them"));
+            let positions: Vec<String> = open.iter().map(|row| format!("`{}`", row.position)).collect();
+            return Err(RunError::Refused(format!(
+                "run {run} waits for {} approvals; name the position of one: {}",
+                open.len(),
+                positions.join(", ")
+            )));
         }
-        let comment = if comment.is_empty() { String::new() } else { format!(": {comment}") };
-        tracing::info!(%run, position = %row.position, yes, "approval{comment}");
-        if self.fulfil(run, &row.position, "approve", Ok(Value::Bool(yes)), vec![]) {
+        tracing::info!(%run, position = %row.position, yes, comment, "approval");
+        let answer = Approval { approved: yes, comment: comment.to_owned() };
+        if self.fulfil(run, &row.position, "approve", Ok(answer.recorded()), vec![]) {
             Ok(self.journal().flush()?)
         } else {
             Err(missing("waits for an approval"))

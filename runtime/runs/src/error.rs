@@ -13,7 +13,7 @@ pub enum RunError {
     #[error("there is no run `{0}`")]
     NotFound(String),
     /// Several runs have an id that starts so.
-    #[error("`{prefix}` fits {} runs", .found.len())]
+    #[error("several runs have an id that begins with `{prefix}`")]
     Ambiguous {
         /// What was given.
         prefix: String,
@@ -31,11 +31,11 @@ pub enum RunError {
         why: &'static str,
     },
     /// There is no such position, or nothing fitting at it.
-    #[error("run {run} has nothing at position `{position}` that {wanted}")]
+    #[error("run {run} has nothing{} that {wanted}", place(.position))]
     Position {
         /// The run.
         run: RunId,
-        /// What was given.
+        /// What was given; empty for any.
         position: String,
         /// What is needed there.
         wanted: &'static str,
@@ -63,7 +63,9 @@ impl RunError {
             }
             Self::Ambiguous { found, .. } => {
                 let some: Vec<String> = found.iter().take(5).map(ToString::to_string).collect();
-                Diagnostic::error(Code::NoSuchRun, text).note(format!("for example {}", some.join(", ")))
+                Diagnostic::error(Code::NoSuchRun, text)
+                    .hint("give more of the id")
+                    .note(format!("for example {}", some.join(", ")))
             }
             Self::State { .. } | Self::StillRunning(_) | Self::Refused(_) => {
                 Diagnostic::error(Code::WrongRunState, text)
@@ -73,6 +75,11 @@ impl RunError {
             Self::Bundle(_) => Diagnostic::error(Code::JournalCorrupt, text),
         }
     }
+}
+
+/// Where something is missing.
+fn place(position: &str) -> String {
+    if position.is_empty() { String::new() } else { format!(" at position `{position}`") }
 }
 
 /// A problem of the journal for people.

@@ -124,6 +124,29 @@ fn approvals_events_and_children() {
 }
 
 #[test]
+fn the_comment_of_an_approval_is_kept_and_handed_over() {
+    let world = World::default();
+    let script = r#"let it = approve("deploy?", #{ details: true }); `${it.approved} ${it.comment} ${approve("sure?")}`"#;
+    let run = world.run(script);
+    world.runs.approve(run, None, false, "not on a Friday").unwrap();
+    world.settle();
+    world.runs.approve(run, None, true, "well").unwrap();
+    world.settle();
+    assert_eq!(world.value(run), Value::from("false not on a Friday true"));
+}
+
+#[test]
+fn an_approval_of_several_names_them() {
+    let world = World::default();
+    let run = world.run(r#"parallel([|| approve("a"), || approve("b")])"#);
+    let error = world.runs.approve(run, None, true, "").unwrap_err().diagnostic();
+    assert!(error.message.contains("waits for 2 approvals") && error.message.contains("`1.0/1`"), "{error}");
+    let run = world.run("1");
+    let error = world.runs.approve(run, None, true, "").unwrap_err().diagnostic();
+    assert!(error.message.ends_with("has nothing that waits for an approval"), "{error}");
+}
+
+#[test]
 fn retry_pauses_durably() {
     let world = World::default();
     let script = r#"let n = 0; retry(#{ attempts: 3, backoff: "1h", max: "2h" }, |i| { world::fire(`${i}`); if i < 3 { throw "no" } i })"#;

@@ -49,7 +49,10 @@ pub const CONTROLS: [(&str, &str); 22] = [
     ("sleep_until(time)", "suspends until a time"),
     ("wait_for(event, #{ where, timeout })", "suspends until an event"),
     ("wait_signal(name, #{ timeout })", "suspends until a signal, and gives its payload"),
-    ("approve(prompt, #{ timeout })", "suspends until a person says yes or no"),
+    (
+        "approve(prompt, #{ timeout, details })",
+        "suspends until a person says yes or no; with `details` gives `#{ approved, comment }`",
+    ),
     ("invoke(workflow, input)", "starts another workflow and waits for its value"),
     ("emit(event, payload)", "puts an event on the bus"),
     ("carry(state)", "ends the run and starts its successor"),

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hob_model::{OpError, Timestamp, Value, Wait, duration};
+use hob_model::{Approval, OpError, Timestamp, Value, Wait, duration};
 use hob_primitive::OptionMap;
 use rhai::{Dynamic, FuncRegistration, ImmutableString, Map, Module, NativeCallContext};
 
 use super::recorded::{Control, misuse};
-use crate::convert::{RhaiResult, to_value};
+use crate::convert::{RhaiResult, to_dynamic, to_value};
 
-/// The options of waits: a time limit, and for events a filter.
+/// The options of waits: a time limit, for events a filter, for approvals whether the comment is wanted too.
 struct WaitOptions {
     timeout: Option<Duration>,
     filter: BTreeMap<String, Value>,
+    details: bool,
 }
 
 fn read_options(
@@ -33,8 +34,12 @@ fn read_options(
         } else {
             BTreeMap::new()
         };
+        let details = match name {
+            "approve" => options.take::<Option<bool>>("details")?.unwrap_or_default(),
+            _ => false,
+        };
         options.read::<hob_primitive::NoOptions>()?;
-        Ok((WaitOptions { timeout, filter }, value))
+        Ok((WaitOptions { timeout, filter, details }, value))
     };
     read().map_err(|error| misuse(ctx, name, error))
 }
@@ -80,9 +85,11 @@ fn approve(ctx: NativeCallContext<'_>, prompt: ImmutableString, options: Map) ->
     let (options, given) = read_options(&ctx, "approve", options)?;
     let control = Control::enter(&ctx, "approve", Value::Array(vec![Value::from(prompt.as_str()), given]))?;
     let run = &control.branch.run;
-    control.wait(&ctx, || {
+    let given = control.wait(&ctx, || {
         Ok((Wait::Approval { prompt: prompt.to_string(), deadline: deadline(run.now(), &options)? }, vec![]))
-    })
+    })?;
+    let answer = Approval::of(&to_value(&given).unwrap_or_default());
+    Ok(if options.details { to_dynamic(answer.to_value()) } else { answer.approved.into() })
 }
 
 fn wait_for(ctx: NativeCallContext<'_>, pattern: ImmutableString, options: Map) -> RhaiResult {
