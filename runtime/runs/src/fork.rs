@@ -43,14 +43,18 @@ impl Runs {
         let known = |position: &Position| {
             entries.iter().any(|e| e.kind.position().is_some_and(|p| p.is_within(position)))
         };
+        // Compensations belong to the end of the old run; the new one has its own end.
+        let undone: Vec<Position> = entries.iter().filter_map(|entry| undo_branch(&entry.kind)).collect();
+        let undoes = |at: &Position| undone.iter().any(|undo| at.is_within(undo));
         for position in fork.at.iter().chain(fork.set.iter().map(|(position, _)| position)) {
-            if !known(position) {
-                return Err(RunError::Position {
-                    run,
-                    position: position.to_string(),
-                    wanted: "was recorded",
-                });
-            }
+            let wanted = if undoes(position) {
+                "a new run could share, as compensations belong to the end of this one"
+            } else if known(position) {
+                continue;
+            } else {
+                "was recorded"
+            };
+            return Err(RunError::Position { run, position: position.to_string(), wanted });
         }
         let row = self.row(run)?;
         let mut started = started;
@@ -80,10 +84,8 @@ impl Runs {
                 _ => None,
             })
             .collect();
-        // Compensations belong to the end of the old run; the new one has its own end.
-        let undone: Vec<Position> = entries.iter().filter_map(|entry| undo_branch(&entry.kind)).collect();
         let fact = |kind: &EntryKind| match kind {
-            _ if kind.position().is_some_and(|at| undone.iter().any(|undo| at.is_within(undo))) => false,
+            _ if kind.position().is_some_and(undoes) => false,
             EntryKind::Wait { position, .. } => waited.contains(position),
             other => is_fact(other),
         };

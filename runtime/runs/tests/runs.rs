@@ -306,6 +306,22 @@ fn carry_starts_a_successor_with_the_state() {
 }
 
 #[test]
+fn a_fork_shares_nothing_of_a_compensation() {
+    let world = World::default();
+    let run = world.run(r#"undo(|| world::fire("undone")); throw "no""#);
+    assert_eq!(world.ledger.done(), ["fire undone"]);
+    let position = at("1.undo/1");
+    assert!(world.shape(run).contains(&format!("Intent {position}")));
+    for fork in [
+        Fork { at: Some(position.clone()), ..Fork::default() },
+        Fork { set: vec![(position.clone(), Value::Int(7))], ..Fork::default() },
+    ] {
+        let error = world.runs.fork(run, &fork, hob_model::RunOwner::Daemon).unwrap_err().to_string();
+        assert!(error.contains("compensations belong to the end of this one"), "{error}");
+    }
+}
+
+#[test]
 fn migrate_adopts_what_fits_and_names_what_differs() {
     let world = World::default();
     let run = world.run(r#"world::fire("a"); wait_signal("go"); world::fire("b")"#);
