@@ -1,6 +1,6 @@
 //! Bundles: the immutable sources that runs are pinned to, and what is made of them once per process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
@@ -10,12 +10,16 @@ use hob_primitive::Registry;
 use rhai::{AST, ASTNode, Engine, Expr, Scope, Shared, Stmt};
 
 use crate::declare::Declared;
+use crate::include;
 use crate::run_cx::lock;
 
 /// The largest source or included file, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most files of one bundle.
 pub const BUNDLE_FILES_MAX: usize = 2_000;
+
+/// The settings beside the root: part of the bundle though no script names them.
+pub const SETTINGS_FILE: &str = "hob.toml";
 
 /// Reads sources. The engine does no I/O itself.
 pub trait Loader {
@@ -24,6 +28,11 @@ pub trait Loader {
     /// # Errors
     /// What the system said, as text.
     fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// Whether there is a file at `path`. Asked for [`SETTINGS_FILE`], which may be absent.
+    fn has(&self, _path: &str) -> bool {
+        false
+    }
 }
 
 /// An immutable set of sources.
@@ -75,7 +84,11 @@ impl Bundle {
         let engine = crate::evaluate::parsing_engine(registry);
         let mut files = BTreeMap::new();
         let mut problems = Vec::new();
+        let mut includes = BTreeSet::new();
         let mut queue = vec![(root.to_owned(), None::<Source>)];
+        if loader.has(SETTINGS_FILE) {
+            queue.push((SETTINGS_FILE.to_owned(), None));
+        }
         while let Some((path, wanted_by)) = queue.pop() {
             if files.contains_key(&path) {
                 continue;
@@ -89,7 +102,7 @@ impl Bundle {
             };
             if path.ends_with(".rhai") {
                 match parse(&engine, &path, &text) {
-                    Ok(ast) => references(&ast, &path, &mut queue, &mut problems),
+                    Ok(ast) => references(&ast, &path, &mut queue, &mut includes, &mut problems),
                     Err(problem) => problems.push(problem),
                 }
             }
@@ -99,6 +112,10 @@ impl Bundle {
                 return Err(vec![Diagnostic::error(Code::LimitReached, text)]);
             }
         }
+        let data = includes.iter().filter_map(|(function, path)| Some((function, path, files.get(path)?)));
+        problems.extend(data.filter_map(|(function, path, text): (&String, &String, &Arc<str>)| {
+            include::check(function, path, text, registry).err()
+        }));
         if problems.is_empty() { Ok(Self::of(files, root, origin, host)) } else { Err(problems) }
     }
 
@@ -207,9 +224,15 @@ fn read(loader: &dyn Loader, path: &str) -> Result<String, String> {
 
 fn missing(path: &str, why: &str, wanted_by: Option<Source>) -> Diagnostic {
     match wanted_by {
-        Some(source) => Diagnostic::error(Code::MissingModule, format!("`{path}` cannot be imported: {why}"))
-            .at(source)
-            .hint("paths are relative to the file that imports them; `.rhai` is added"),
+        Some(source) => {
+            let (done, hint) = if path.ends_with(".rhai") {
+                ("imported", "paths are relative to the file that imports them; `.rhai` is added")
+            } else {
+                ("included", "paths are relative to the file that includes them")
+            };
+            let problem = Diagnostic::error(Code::MissingModule, format!("`{path}` cannot be {done}: {why}"));
+            problem.at(source).hint(hint)
+        }
         None => Diagnostic::error(Code::UnreadableScript, format!("`{path}` cannot be read: {why}")),
     }
 }
@@ -222,11 +245,12 @@ fn parse(engine: &Engine, path: &str, text: &str) -> Result<AST, Diagnostic> {
         .map_err(|error| crate::diagnose::parse_error(&error, path, text, engine))
 }
 
-/// Queues what a script imports and includes.
+/// Queues what a script imports and includes; of the latter also by which function.
 fn references(
     ast: &AST,
     path: &str,
     queue: &mut Vec<(String, Option<Source>)>,
+    includes: &mut BTreeSet<(String, String)>,
     problems: &mut Vec<Diagnostic>,
 ) {
     ast.walk(&mut |nodes| {
@@ -244,9 +268,11 @@ fn references(
                         .hint("write the path itself, so that a run can be pinned to its sources"),
                 ),
             },
-            Some(ASTNode::Expr(Expr::FnCall(call, _))) if call.name.as_str().starts_with("include_") => {
+            Some(ASTNode::Expr(Expr::FnCall(call, _))) if call.name.as_str().starts_with(include::PREFIX) => {
                 if let Some(Expr::StringConstant(text, at)) = call.args.first() {
-                    queue.push((join(path, text), Some(source(*at))));
+                    let file = join(path, text);
+                    includes.insert((call.name.to_string(), file.clone()));
+                    queue.push((file, Some(source(*at))));
                 }
             }
             _ => {}

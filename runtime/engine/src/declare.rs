@@ -234,35 +234,9 @@ fn install_triggers(module: &mut Module) {
     FuncRegistration::new("manual").set_into_module(module, || tagged("trigger", "manual", &[]));
 }
 
-/// `include_text(path)`: data that belongs to the bundle.
-fn include_text(ctx: NativeCallContext<'_>, path: ImmutableString) -> RhaiResult {
-    let bundle = match ctx.tag() {
-        Some(tag) => match (
-            tag.read_lock::<crate::branch::DeclaringHandle>(),
-            tag.read_lock::<crate::branch::BranchHandle>(),
-        ) {
-            (Some(handle), _) => Some(Arc::clone(&handle.0.bundle)),
-            (_, Some(handle)) => handle.0.run.bundle.clone(),
-            _ => None,
-        },
-        None => None,
-    };
-    let key = crate::bundle::join(ctx.call_source().unwrap_or_default(), &path);
-    match bundle.and_then(|bundle| bundle.text(&key)) {
-        Some(text) => Ok(text.as_ref().into()),
-        None => {
-            let error = OpError::not_found(format!("`{key}` is not part of the bundle"));
-            let hint =
-                "give the path as a plain text, relative to this file, so that it is read with the scripts";
-            Err(to_rhai_error(&error.hint(hint), ctx.call_position()))
-        }
-    }
-}
-
 /// Adds the declarations to the global module.
 pub(crate) fn install(module: &mut Module) {
     install_kinds(module);
     install_gates(module);
     install_triggers(module);
-    FuncRegistration::new("include_text").set_into_module(module, include_text);
 }

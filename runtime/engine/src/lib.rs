@@ -36,6 +36,7 @@ pub mod evaluate;
 mod gate;
 pub mod handle;
 pub mod host;
+mod include;
 pub mod inspect;
 pub mod language;
 pub mod latch;

@@ -23,6 +23,7 @@ static GLOBAL: LazyLock<Shared<Module>> = LazyLock::new(|| {
 pub(crate) struct Library {
     namespaces: Vec<(String, Shared<Module>)>,
     global: Shared<Module>,
+    includes: Shared<Module>,
 }
 
 impl Library {
@@ -42,12 +43,14 @@ impl Library {
         modules.insert("log", crate::control::log_module());
         let namespaces = modules.into_iter().map(|(name, module)| (name.to_owned(), shared(name, module)));
         let namespaces = namespaces.collect();
-        Self { namespaces, global: Shared::clone(&GLOBAL) }
+        let includes = shared("include", crate::include::module(registry));
+        Self { namespaces, global: Shared::clone(&GLOBAL), includes }
     }
 
     /// Adds the modules to an engine.
     pub(crate) fn add_to(&self, engine: &mut Engine) {
         engine.register_global_module(Shared::clone(&self.global));
+        engine.register_global_module(Shared::clone(&self.includes));
         for (name, module) in &self.namespaces {
             engine.register_static_module(name, Shared::clone(module));
         }
