@@ -11,6 +11,7 @@ pub mod node;
 pub mod performer;
 pub mod playbook;
 pub mod schedules;
+pub mod sent;
 mod sources;
 pub mod timers;
 pub mod triggers;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use hob_engine::{Bundle, Loader};
-use hob_model::{Code, Diagnostic, OnDoubt, RunEntry, RunId, RunOwner, RunStarted, Value};
+use hob_engine::Bundle;
+use hob_model::{Diagnostic, OnDoubt, RunEntry, RunId, RunOwner, RunStarted, Value};
 use hob_primitive::Registry;
 use hob_runs::{NewRun, RunError, Runs};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
+
+use crate::sent;
 
 /// A script with all that its run is started with.
 pub struct Playbook {
@@ -32,63 +34,51 @@ pub struct Playbook {
     pub on_doubt: OnDoubt,
 }
 
-/// Why a request to start a playbook is refused.
-fn malformed(what: &str) -> Diagnostic {
-    Diagnostic::error(Code::Usage, format!("the request to start a playbook is malformed: {what}"))
-}
-
 impl Playbook {
     /// The form in which it is sent to the process that holds the state directory.
     ///
     /// # Errors
     /// When the input has no JSON form.
     pub fn to_json(&self) -> Result<Json, Diagnostic> {
-        let input = self.input.to_json().map_err(|error| malformed(&error.to_string()))?;
-        let files: serde_json::Map<String, Json> =
-            self.bundle.files().map(|(path, text)| (path.to_owned(), Json::from(&**text))).collect();
-        let record = &self.bundle.record;
-        Ok(json!({
+        let input = self.input.to_json().map_err(|error| sent::malformed(&error.to_string()))?;
+        let mut json = json!({
             "name": self.name, "input": input, "owner": self.owner.as_str(), "cwd": self.cwd, "env": self.env,
             "allow": self.allow, "deny": self.deny, "trusted": self.trusted, "on_doubt": self.on_doubt.as_str(),
-            "root": record.root, "origin": record.origin, "host": record.host, "files": files,
-        }))
+        });
+        if let Json::Object(fields) = &mut json {
+            fields.extend(sent::to_json(&self.bundle));
+        }
+        Ok(json)
     }
 
     /// Reads [`Playbook::to_json`]. Only the socket, whose peer is the owner of the state, may send one.
     ///
     /// # Errors
-    /// When a field is missing or wrong, or a source does not parse.
+    /// Everything that is missing or wrong: the first as the problem, the others as its notes.
     pub fn from_json(json: &Json, registry: &Registry) -> Result<Self, Diagnostic> {
-        let text = |key: &str| {
-            json.get(key)
-                .and_then(Json::as_str)
-                .map(str::to_owned)
-                .ok_or_else(|| malformed(&format!("`{key}` is missing")))
+        let Json::Object(json) = json else {
+            return Err(sent::malformed("a playbook is a map"));
         };
-        let list = |key: &str| -> Vec<String> {
-            let items = json.get(key).and_then(Json::as_array).into_iter().flatten();
-            items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+        let mut fields = Fields { json, problems: vec![] };
+        let text = |item: &Json| item.as_str().map(str::to_owned);
+        let pair = |item: &Json| match item.as_array().map(Vec::as_slice) {
+            Some([name, value]) => Some((text(name)?, text(value)?)),
+            _ => None,
         };
-        let files =
-            json.get("files").and_then(Json::as_object).ok_or_else(|| malformed("`files` is missing"))?;
-        let bundle =
-            Bundle::collect(&text("root")?, &text("origin")?, &text("host")?, &Sent(files), registry)
-                .map_err(|mut problems| problems.pop().unwrap_or_else(|| malformed("no sources")))?;
-        let env = json.get("env").and_then(Json::as_array).into_iter().flatten();
-        let pair = |item: &Json| Some((item.get(0)?.as_str()?.to_owned(), item.get(1)?.as_str()?.to_owned()));
-        Ok(Self {
-            name: text("name")?,
-            bundle: Arc::new(bundle),
-            input: Value::from_json(json.get("input").cloned().unwrap_or_default())
-                .map_err(|e| malformed(&e.to_string()))?,
-            owner: RunOwner::parse(&text("owner")?).ok_or_else(|| malformed("`owner`"))?,
-            cwd: text("cwd")?,
-            env: env.filter_map(pair).collect(),
-            allow: list("allow"),
-            deny: list("deny"),
-            trusted: json.get("trusted").and_then(Json::as_bool).unwrap_or(false),
-            on_doubt: OnDoubt::parse(&text("on_doubt")?).ok_or_else(|| malformed("`on_doubt`"))?,
-        })
+        let (name, cwd, input) = (fields.text("name"), fields.text("cwd"), fields.value("input"));
+        let owner = fields.word("owner", RunOwner::parse);
+        let on_doubt = fields.word("on_doubt", OnDoubt::parse);
+        let env = fields.list("env", "pair of a name and a text", pair);
+        let (allow, deny) = (fields.list("allow", "text", text), fields.list("deny", "text", text));
+        let trusted = fields.flag("trusted");
+        let bundle = sent::read(json, registry).map_err(|found| fields.problems.extend(found)).ok();
+        match (bundle, owner, on_doubt) {
+            (Some(bundle), Some(owner), Some(on_doubt)) if fields.problems.is_empty() => {
+                let bundle = Arc::new(bundle);
+                Ok(Self { name, bundle, input, owner, cwd, env, allow, deny, trusted, on_doubt })
+            }
+            _ => Err(sent::in_one(fields.problems)),
+        }
     }
 
     fn new_run(&self, id: RunId) -> NewRun {
@@ -129,12 +119,59 @@ impl Playbook {
     }
 }
 
-/// Sources that were sent along.
-struct Sent<'a>(&'a serde_json::Map<String, Json>);
+/// The fields of a request while they are read; what is wrong is kept, so that all of it is told.
+struct Fields<'a> {
+    json: &'a Map<String, Json>,
+    problems: Vec<Diagnostic>,
+}
 
-impl Loader for Sent<'_> {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let text = self.0.get(path).and_then(Json::as_str).ok_or("it was not sent along")?;
-        Ok(text.as_bytes().to_vec())
+impl Fields<'_> {
+    fn wrong<T>(&mut self, what: &str) -> Option<T> {
+        self.problems.push(sent::malformed(what));
+        None
+    }
+
+    fn text(&mut self, key: &str) -> String {
+        sent::text(self.json, key, &mut self.problems)
+    }
+
+    /// A text that is one of a few words.
+    fn word<T>(&mut self, key: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
+        let text = self.text(key);
+        match parse(&text) {
+            None if !text.is_empty() => self.wrong(&format!("`{key}` does not know `{text}`")),
+            parsed => parsed,
+        }
+    }
+
+    /// What each item of the array at `key` stands for; an absent one is empty.
+    fn list<T>(&mut self, key: &str, what: &str, read: impl Fn(&Json) -> Option<T>) -> Vec<T> {
+        match self.json.get(key) {
+            None | Some(Json::Null) => vec![],
+            Some(Json::Array(items)) => {
+                let read = items.iter().enumerate().map(|(at, item)| (at, read(item)));
+                let read: Vec<_> = read.collect();
+                let read = read.into_iter().filter_map(|(at, item)| {
+                    item.or_else(|| self.wrong(&format!("item {} of `{key}` is no {what}", at + 1)))
+                });
+                read.collect()
+            }
+            Some(_) => self.wrong(&format!("`{key}` is no array")).unwrap_or_default(),
+        }
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        match self.json.get(key) {
+            None => false,
+            Some(Json::Bool(flag)) => *flag,
+            Some(_) => self.wrong(&format!("`{key}` is neither true nor false")).unwrap_or_default(),
+        }
+    }
+
+    fn value(&mut self, key: &str) -> Value {
+        match Value::from_json(self.json.get(key).cloned().unwrap_or_default()) {
+            Ok(value) => value,
+            Err(error) => self.wrong(&format!("`{key}`: {error}")).unwrap_or_default(),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hob_daemon::client::Client;
 use hob_daemon::playbook::Playbook;
+use hob_daemon::sent;
 use hob_engine::Bundle;
 use hob_model::{Code, Diagnostic, RunId, RunStatus, Value};
 use hob_runs::RunChoice;
@@ -156,12 +157,8 @@ pub(crate) fn decide(context: &Context, prefix: &str, decision: &Decision) -> Ou
 /// # Errors
 /// When it is refused.
 pub(crate) fn migrate(context: &Context, run: RunId, bundle: &Bundle) -> Result<Json, Failure> {
-    let files: serde_json::Map<String, Json> =
-        bundle.files().map(|(path, text)| (path.to_owned(), Json::from(&**text))).collect();
-    let record = &bundle.record;
-    let sources =
-        json!({ "root": record.root, "origin": record.origin, "host": record.host, "files": files });
-    Ok(client(context).post(&format!("/api/v1/runs/{run}/migrate"), &json!({ "sources": sources }))?)
+    let sources = json!({ "sources": sent::to_json(bundle) });
+    Ok(client(context).post(&format!("/api/v1/runs/{run}/migrate"), &sources)?)
 }
 
 /// Puts an event on the bus there.

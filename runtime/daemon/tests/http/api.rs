@@ -124,6 +124,41 @@ fn playbooks_come_over_the_socket_alone() {
 }
 
 #[test]
+fn all_that_is_wrong_with_a_playbook_is_told() {
+    let world = World::default();
+    let mut wrong = playbook("1");
+    let fields = &mut wrong["playbook"];
+    fields["env"] = json!([["A", "1"], ["B"], "C=1", ["D", 4]]);
+    fields["allow"] = json!("files");
+    fields["deny"] = json!(["http", 7]);
+    fields["trusted"] = json!("yes");
+    fields["on_doubt"] = json!("perhaps");
+    fields["cwd"] = Json::Null;
+    fields["files"]["lib.rhai"] = json!(2);
+    let (status, problem) = refused(world.api().post("/api/v1/runs", &wrong));
+    assert_eq!((status, problem.code), (StatusCode::BAD_REQUEST, Code::Usage));
+    let all = format!("{}\n{}", problem.message, problem.notes.join("\n"));
+    for part in [
+        "`cwd` is no text",
+        "`on_doubt` does not know `perhaps`",
+        "item 2 of `env` is no pair of a name and a text",
+        "item 3 of `env`",
+        "item 4 of `env`",
+        "`allow` is no array",
+        "item 2 of `deny` is no text",
+        "`trusted` is neither true nor false",
+        "the file `lib.rhai` is no text",
+    ] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    let mut missing = playbook(r#"import "here" as a; import "there" as b;"#);
+    missing["playbook"].as_object_mut().unwrap().remove("env");
+    let (_, problem) = refused(world.api().post("/api/v1/runs", &missing));
+    let all = format!("{}\n{}", problem.message, problem.notes.join("\n"));
+    assert!(all.contains("here.rhai") && all.contains("there.rhai"), "{all}");
+}
+
+#[test]
 fn signals_and_approvals_reach_their_run() {
     let world = World::default();
     let api = world.api();

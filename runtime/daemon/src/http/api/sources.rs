@@ -1,10 +1,9 @@
 //! Runs and sources: bundles that callers bring along, and replays that check runs against them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::response::Response;
-use hob_engine::{Bundle, Loader, SCRIPT_STACK_BYTES};
+use hob_engine::{Bundle, SCRIPT_STACK_BYTES};
 use hob_model::{Code, Diagnostic, RunId};
 use hob_primitive::Registry;
 use hob_runs::Migration;
@@ -14,21 +13,9 @@ use serde_json::{Map, Value as Json, json};
 use crate::http::access::Peer;
 use crate::http::reply::Refusal;
 use crate::http::route::{Call, ok};
+use crate::sent;
 
 type Reply = Result<Response, Refusal>;
-
-/// Problems of sources that are told in one answer.
-const PROBLEMS_MAX: usize = 20;
-
-/// The files that a caller sent.
-struct Sent(BTreeMap<String, String>);
-
-impl Loader for Sent {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let text = self.0.get(path).ok_or("it was not sent along")?;
-        Ok(text.as_bytes().to_vec())
-    }
-}
 
 /// Sources decide what is done on this machine. A token is for commands; code comes from the owner of the socket.
 pub(super) fn only_over_the_socket(peer: Peer) -> Result<(), Refusal> {
@@ -39,27 +26,11 @@ pub(super) fn only_over_the_socket(peer: Peer) -> Result<(), Refusal> {
     }
 }
 
-/// Reads `{ root, origin, host, files: { PATH: TEXT } }`.
+/// The bundle that a caller sent.
 fn bundle(sources: &Map<String, Json>, registry: &Registry) -> Result<Arc<Bundle>, Refusal> {
-    let text = |name: &str| {
-        let text = sources.get(name).and_then(Json::as_str).map(str::to_owned);
-        text.ok_or_else(|| Refusal::usage(format!("the sources lack `{name}`, a text")))
-    };
-    let (root, origin, host) = (text("root")?, text("origin")?, text("host")?);
-    let files = sources.get("files").and_then(Json::as_object).into_iter().flatten();
-    let files = files.map(|(path, text)| {
-        let text = text.as_str().ok_or_else(|| Refusal::usage(format!("the file `{path}` is no text")))?;
-        Ok((path.clone(), text.to_owned()))
-    });
-    let sent = Sent(files.collect::<Result<_, Refusal>>()?);
     // Parsing goes as deep as the script does.
-    let collected = on_script_stack(move || Bundle::collect(&root, &origin, &host, &sent, registry))?;
-    collected.map(Arc::new).map_err(|problems| {
-        let mut problems = problems.into_iter();
-        let first =
-            problems.next().unwrap_or_else(|| Diagnostic::error(Code::Syntax, "the sources are wrong"));
-        problems.take(PROBLEMS_MAX).fold(first, |first, next| first.note(next.to_string())).into()
-    })
+    let read = on_script_stack(|| sent::read(sources, registry))?;
+    Ok(Arc::new(read.map_err(sent::in_one)?))
 }
 
 /// Does `work` on a thread with the stack that scripts need, and waits for it.
