@@ -212,7 +212,10 @@ impl BranchCx {
     }
 
     /// Ends a verifying pass at the position it was aimed at.
-    pub(crate) fn check_aim(&self, position: &Position) -> Result<(), Box<EvalAltResult>> {
+    pub(crate) fn check_aim(&self, position: &Position, source: &Source) -> Result<(), Box<EvalAltResult>> {
+        if self.run.mode == crate::run_cx::Mode::Verify {
+            crate::inspect::calling(source);
+        }
         if self.run.hits(position) { Err(self.halt(Halt::EndOfRecord)) } else { Ok(()) }
     }
 

@@ -61,7 +61,7 @@ pub(crate) fn call(
     branch.check()?;
     let source = branch.source_of(ctx);
     let (n, position) = branch.next_effect();
-    branch.check_aim(&position)?;
+    branch.check_aim(&position, &source)?;
     let passage = Passage { branch, operation, n, position, source, seq: Cell::new(0) };
     let result = match Request::read(operation, args) {
         Ok(mut request) => {
@@ -349,6 +349,7 @@ impl Passage<'_> {
                 let keyed = self.operation.keyed;
                 match keyed.map(|keyed| performer.probe(keyed.probe, ctx, request.args())) {
                     Some(Ok(Probe::Done(value))) => return Ok(value),
+                    Some(Ok(Probe::Failed(error))) => return Err(error),
                     Some(Ok(Probe::NotDone)) => {}
                     _ => return Err(error),
                 }

@@ -5,6 +5,7 @@
 //! looks around. Branches are evaluated one after the other here, so both passes count alike.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use hob_model::{Position, RunId, Source, Value};
@@ -46,10 +47,18 @@ pub enum NoSnapshot {
     Differs(Difference),
 }
 
+/// Where a step or a call stands: file, line, column.
+type Place = (String, u32, u32);
+
 #[derive(Default)]
 struct Tape {
     events: u64,
-    /// How many there were when the pass came to its end; leaving functions makes further ones.
+    /// In the first pass: the last event at each place.
+    last_at: HashMap<Place, u64>,
+    /// In the first pass: the call that is under way. Between it and its own event stand those of its arguments, which
+    /// may have variables of their own.
+    call: Option<Place>,
+    /// The event of the call that the pass ended with; leaving functions makes further ones.
     marked: Option<u64>,
     /// In the second pass: the event to look around at.
     stop_at: Option<u64>,
@@ -60,9 +69,17 @@ thread_local! {
     static TAPE: RefCell<Tape> = RefCell::new(Tape::default());
 }
 
+/// A verifying pass has come to the call at `source`.
+pub(crate) fn calling(source: &Source) {
+    TAPE.with_borrow_mut(|tape| tape.call = Some((source.file.to_string(), source.line, source.column)));
+}
+
 /// The pass of this thread has come to where it ends.
 pub(crate) fn mark() {
-    TAPE.with_borrow_mut(|tape| tape.marked = tape.marked.or(Some(tape.events)));
+    TAPE.with_borrow_mut(|tape| {
+        let at_call = tape.call.as_ref().and_then(|call| tape.last_at.get(call)).copied();
+        tape.marked = tape.marked.or(at_call).or(Some(tape.events));
+    });
 }
 
 /// The variables as they were when the run came to `at`, or to the end of its record.
@@ -99,16 +116,21 @@ pub fn inspect(
 fn watch(engine: &mut Engine) {
     engine.register_debugger(
         |_, debugger| debugger,
-        |context, _, _, source, position| {
+        |context, event, _, source, position| {
+            use rhai::debugger::DebuggerEvent::{FunctionExitWithError, FunctionExitWithValue};
+            // The variables are gone by then.
+            if matches!(event, FunctionExitWithError(_) | FunctionExitWithValue(_)) {
+                return Ok(rhai::debugger::DebuggerCommand::StepInto);
+            }
             TAPE.with_borrow_mut(|tape| {
                 tape.events += 1;
-                if tape.stop_at == Some(tape.events) {
-                    let number = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-                    let source = Source {
-                        file: source.unwrap_or_default().into(),
-                        line: number(position.line()),
-                        column: number(position.position()),
-                    };
+                let number = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+                let file = source.unwrap_or_default();
+                let (line, column) = (number(position.line()), number(position.position()));
+                if tape.stop_at.is_none() {
+                    tape.last_at.insert((file.to_owned(), line, column), tape.events);
+                } else if tape.stop_at == Some(tape.events) {
+                    let source = Source { file: file.into(), line, column };
                     let variables = context
                         .scope()
                         .iter()

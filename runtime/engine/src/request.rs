@@ -100,20 +100,24 @@ fn read_as<T: FromValue>(value: Value, key: &str) -> Result<T, OpError> {
 }
 
 impl Request {
-    /// Reads the arguments of a call of `operation`.
-    pub(crate) fn read(operation: &Operation, args: &mut [&mut Dynamic]) -> Result<Self, OpError> {
-        let mut args: Vec<Dynamic> = args.iter_mut().map(|arg| std::mem::take(*arg)).collect();
-        let (mut undo, mut options) = (None, BTreeMap::new());
-        if options_come_last(operation, &args) {
-            let mut map = args.pop().and_then(|last| last.try_cast::<Map>()).unwrap_or_default();
-            if let Some(closure) = map.remove("undo") {
-                undo = Some(closure.try_cast::<FnPtr>().ok_or_else(|| {
-                    OpError::invalid("option `undo`: expected a closure")
-                        .hint("write undo: |result| …")
-                        .detail(OPTION_DETAIL, "undo")
-                })?);
-            }
-            for (key, value) in &map {
+    /// Reads the arguments of a call of `operation`. They are only looked at: Rhai lends a variable that is the first
+    /// argument, rather than copy it.
+    pub(crate) fn read(operation: &Operation, args: &[&mut Dynamic]) -> Result<Self, OpError> {
+        let (mut undo, mut options, mut args) = (None, BTreeMap::new(), args);
+        if options_come_last(operation, args)
+            && let Some((last, others)) = args.split_last()
+        {
+            args = others;
+            let map = last.read_lock::<Map>();
+            for (key, value) in map.iter().flat_map(|map| map.iter()) {
+                if key == "undo" {
+                    undo = Some(value.clone().try_cast::<FnPtr>().ok_or_else(|| {
+                        OpError::invalid("option `undo`: expected a closure")
+                            .hint("write undo: |result| …")
+                            .detail(OPTION_DETAIL, "undo")
+                    })?);
+                    continue;
+                }
                 options.insert(
                     key.to_string(),
                     to_value(value).map_err(|e| under(e, &format!("option `{key}`")))?,
@@ -197,6 +201,7 @@ impl Request {
         let Some((place, after)) = rest.split_once('}') else { return whole() };
         let (name, part) = match place.split_once('.') {
             Some((name, "host")) => (name, Part::Host),
+            Some((name, "full")) => (name, Part::Unit),
             Some((name, _)) => (name, Part::Program),
             None => (place, Part::Whole),
         };
@@ -247,6 +252,8 @@ enum Part {
     Host,
     /// The program of a command: `{cmd.program}`.
     Program,
+    /// The full name of a systemd unit, where a text without a dot names a service: `{unit.full}`.
+    Unit,
 }
 
 impl Part {
@@ -255,7 +262,8 @@ impl Part {
         const UNKNOWN: &str = "*";
         let one = |text: &str| match self {
             Self::Whole if param.is_path => resolve(cwd, text).display().to_string(),
-            Self::Whole | Self::Program => text.to_owned(),
+            Self::Unit if !text.contains('.') => format!("{text}.service"),
+            Self::Whole | Self::Program | Self::Unit => text.to_owned(),
             Self::Host => {
                 let host = url::Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_owned));
                 host.unwrap_or_else(|| UNKNOWN.to_owned())
@@ -285,7 +293,7 @@ fn under(mut error: OpError, place: &str) -> OpError {
 }
 
 /// Whether the last argument is the option map rather than a positional one.
-fn options_come_last(operation: &Operation, args: &[Dynamic]) -> bool {
+fn options_come_last(operation: &Operation, args: &[&mut Dynamic]) -> bool {
     let Some(last) = args.last() else { return false };
     if !last.is_map() || !operation.takes_options() {
         return false;

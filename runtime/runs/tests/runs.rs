@@ -31,6 +31,22 @@ fn a_sleeping_run_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_a_call_is_given_stays_as_it_was() {
+    let world = World::default();
+    // Rhai lends a variable that is the first argument of a call.
+    let run = world.run(
+        r#"let text = "a"; let pause = "1s"; let list = ["a", "b"]; let map = #{ attempts: 2 }; let closures = [|| 1, || 2]; let named = #{ a: || 1 };
+        let before = `${text} ${pause} ${list} ${map} ${closures.len()}`;
+        world::look(text); world::fire(text); step(text, || text); log::info(text); print(text);
+        emit(text, map); retry(map, || 1); parallel(list, |it| it); parallel(closures); race(closures);
+        parallel(named); error(text); sleep(pause);
+        before == `${text} ${pause} ${list} ${map} ${closures.len()}`"#,
+    );
+    world.pass_time("1s");
+    assert_eq!(world.value(run), Value::Bool(true));
+}
+
+#[test]
 fn errors_are_caught_with_their_fields() {
     let world = World::default();
     let run = world.run(r#"let r = (); try { world::fail("boom") } catch (e) { r = [e.kind, e.message, e.operation, e.retryable]; } r"#);
@@ -435,7 +451,7 @@ fn time_travel_shows_variables_and_acts_on_nothing() {
     let run = world.run(
         r#"fn f(n) { let inner = n * 2; world::look("x"); inner }
         let total = f(1) + f(2);
-        let names = parallel(["a"], |x| { let y = x + "!"; world::look(y); y });
+        let names = parallel(["a"], |x| { let y = x + "!"; world::look(y); world::look(`${f(4)} ${y}`); y });
         wait_signal("go")"#,
     );
     let done = world.ledger.done();
@@ -451,6 +467,8 @@ fn time_travel_shows_variables_and_acts_on_nothing() {
     };
     assert_eq!(look(Some("2"))["inner"], Value::Int(4));
     assert_eq!(look(Some("3.0/1"))["y"], Value::from("a!"));
+    // What computed the argument has variables of its own; those of the call are shown.
+    assert_eq!(look(Some("3.0/3"))["y"], Value::from("a!"));
     assert_eq!(look(None)["total"], Value::Int(6));
     assert_eq!(world.ledger.done(), done);
 }

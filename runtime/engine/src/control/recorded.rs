@@ -41,7 +41,7 @@ impl Control {
         branch.check()?;
         let source = branch.source_of(ctx);
         let (n, position) = branch.next_effect();
-        branch.check_aim(&position)?;
+        branch.check_aim(&position, &source)?;
         let record = branch.record(n);
         let (payload, blob) = RunCx::payload(&args);
         let it = Self { branch, name, n, position, source, args: payload, blob, record };

@@ -36,7 +36,8 @@ fn step(ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr) -> RhaiR
     let outer = branch_of(&ctx, "step")?;
     outer.check()?;
     let position = outer.next_step(&name);
-    outer.check_aim(&position)?;
+    let source = source_of(&ctx);
+    outer.check_aim(&position, &source)?;
     let (recorded, overridden) = {
         let records = lock(&outer.run.records);
         (records.steps.get(position.as_str()).cloned(), records.overridden.get(position.as_str()).cloned())
@@ -63,7 +64,7 @@ fn step(ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr) -> RhaiR
         Some(_) => returned,
         None if outer.run.mode == Mode::Verify => returned,
         None => {
-            let (result, source) = (stored, source_of(&ctx));
+            let result = stored;
             lock(&outer.run.records).steps.insert(position.as_str().to_owned(), result.clone());
             outer.run.append(vec![EntryKind::StepEnded { position, result, source }], vec![]);
             returned
