@@ -44,6 +44,38 @@ fn the_api_is_closed() {
 }
 
 #[test]
+fn the_settings_beside_a_homelab_say_where_it_listens_and_by_which_names() {
+    let home = home();
+    home.write("lab/homelab.rhai", HOMELAB);
+    home.write("lab/hob.toml", "[server]\nlisten = \"127.0.0.1:0\"\nhosts = [\"hob.example.net\"]\n");
+    let mut up = home.up_as_set("lab", &[]);
+    let status = |up: &Up, host: &str| up.ask("GET", "/healthz", &[("host", host)], None).status;
+    assert_eq!((status(&up, "hob.example.net"), status(&up, "other.example.net")), (200, 403));
+    let _ = up.stop().exits(0);
+
+    let mut up = home.up_as_set("lab", &["--host", "other.example.net"]);
+    assert_eq!((status(&up, "hob.example.net"), status(&up, "other.example.net")), (403, 200));
+    let _ = up.stop().exits(0);
+}
+
+/// What the workflow of a file under narrow settings may do.
+#[test]
+fn a_workflow_does_no_more_than_the_settings_leave_it() {
+    let home = home();
+    home.write("lab/homelab.rhai", "import \"work/tidy\" as tidy;\nhomelab(#{ name: \"lab\" });\n");
+    home.write(
+        "lab/work/tidy.rhai",
+        r#"workflow("tidy", #{ on: manual(), allow: ["files", "env"] }, |e| { files::write(e.to, "x").bytes });"#,
+    );
+    home.write("lab/hob.toml", "[permissions.\"work\"]\nallow = [\"files.write:out\"]\n");
+    home.write("lab/out/here", "");
+    let mut up = home.up("lab", &[]);
+    assert_eq!(home.hob(&["run", "tidy", "--arg", "to=out/a"]).exits(0).out().trim(), "1");
+    let _ = home.hob(&["run", "tidy", "--arg", "to=b"]).exits(1).saying("lab/b");
+    let _ = up.stop().exits(0);
+}
+
+#[test]
 fn the_socket_is_closed_to_other_users() {
     if !is_root("try what another user may do") {
         return;

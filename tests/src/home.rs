@@ -123,7 +123,17 @@ impl Home {
     #[track_caller]
     #[must_use]
     pub fn up(&self, dir: &str, args: &[&str]) -> Up {
-        let args: Vec<&str> = ["up", dir, "--listen", "127.0.0.1:0"].iter().chain(args).copied().collect();
+        self.up_as_set(dir, &[&["--listen", "127.0.0.1:0"], args].concat())
+    }
+
+    /// As [`Home::up`], where `hob.toml` says what to listen on.
+    ///
+    /// # Panics
+    /// When it ends or does not become ready.
+    #[track_caller]
+    #[must_use]
+    pub fn up_as_set(&self, dir: &str, args: &[&str]) -> Up {
+        let args = [&["up", dir], args].concat();
         let mut process = self.start(&args);
         let address = until("`hob up` is ready", || {
             let said = process.stderr();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use hob_daemon::declared::read_homelab;
+use hob_daemon::settings::Settings;
 use hob_engine::run_cx::Mode;
 use hob_engine::{Base, Bundle, Evaluated, Loader, declarations};
 use hob_model::{Diagnostic, OpError, RunEntry, Value};
@@ -93,7 +94,8 @@ fn listed(problems: &[Diagnostic]) -> String {
 
 fn homelab(evaluator: &Scripts, bundle: &Arc<Bundle>, cwd: &Path, depth: Depth) -> Result<(), String> {
     let base = Base { directory: cwd, home: Some(cwd) };
-    let (_, warnings) = read_homelab(evaluator.host(), bundle, base).map_err(|found| listed(&found))?;
+    let (_, warnings) =
+        read_homelab(evaluator.host(), bundle, base, &Settings::default()).map_err(|found| listed(&found))?;
     if !warnings.is_empty() {
         return Err(listed(&warnings));
     }

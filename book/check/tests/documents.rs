@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use hob_book_check::reference;
 use hob_book_check::scripts::{Depth, Sources, check, evaluator};
 use hob_book_check::{markdown, pages};
+use hob_daemon::settings::{Beside, Settings};
+use hob_engine::Base;
 use hob_testkit::on_script_stack;
 
 /// Pages that are generated, and whose scripts are tried where they come from: the documentation of operations and the
@@ -42,6 +44,21 @@ fn scripts_in_documents_hold() {
         assert!(wrong.is_empty(), "{} of {count} scripts:\n\n{}", wrong.len(), wrong.join("\n\n"));
         assert!(count > 40, "only {count} scripts were found");
     });
+}
+
+#[test]
+fn settings_in_documents_are_read() {
+    let registry = hob_stdlib::registry();
+    let base = Base { directory: Path::new("/srv/lab"), home: Some(Path::new("/home/ada")) };
+    let beside = Beside { base, registry: &registry, exists: &|_| true };
+    let page = Path::new("book/src/reference/hob-toml.md");
+    let blocks = markdown::parts(&pages::read(page)).blocks;
+    let settings: Vec<_> = blocks.iter().filter(|block| block.is("toml")).collect();
+    assert!(!settings.is_empty());
+    for block in settings {
+        let read = Settings::read(&block.text, &beside);
+        assert!(read.is_ok_and(|it| it != Settings::default()), "{}:{}", page.display(), block.line);
+    }
 }
 
 #[test]

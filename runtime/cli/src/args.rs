@@ -193,12 +193,15 @@ pub(crate) struct UpArgs {
     /// A directory with homelab.rhai
     #[arg(default_value = ".")]
     pub path: PathBuf,
-    /// Where the HTTP API and the webhooks listen
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4620")]
-    pub listen: String,
-    /// How long ended runs and events are kept
-    #[arg(long, value_name = "DURATION", default_value = "90d")]
-    pub retain: String,
+    /// Where the HTTP API and the webhooks listen [default: hob.toml's, or 127.0.0.1:4620]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// A name beside localhost by which the API may be called (may be repeated) [default: hob.toml's]
+    #[arg(long, value_name = "NAME")]
+    pub host: Vec<String>,
+    /// How long ended runs and events are kept [default: hob.toml's, or 90d]
+    #[arg(long, value_name = "DURATION")]
+    pub retain: Option<String>,
     /// What happens to services at the end
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     pub on_exit: OnExit,

@@ -8,12 +8,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hob_daemon::settings::{Beside, Settings};
 use hob_engine::bundle::SOURCE_BYTES_MAX;
-use hob_engine::{Bundle, Loader};
+use hob_engine::{Base, Bundle, Loader};
 use hob_model::{Code, Diagnostic};
 
 use crate::assemble;
-use crate::context::{Exit, Failure, absolute};
+use crate::context::{Exit, Failure, absolute, home};
 
 /// The file that a homelab's directory must have.
 pub(crate) const HOMELAB_FILE: &str = "homelab.rhai";
@@ -28,6 +29,10 @@ impl Loader for Directory {
         // One byte more than allowed is enough to see that it is too large.
         file.take(SOURCE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|error| plain(&error))?;
         Ok(bytes)
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.0.join(path).exists()
     }
 }
 
@@ -50,6 +55,10 @@ impl Loader for Remembering<'_> {
         }
         Ok(bytes)
     }
+
+    fn has(&self, path: &str) -> bool {
+        self.inner.has(path)
+    }
 }
 
 /// A script with everything it imports, and whether it may do more than compute.
@@ -58,6 +67,8 @@ pub(crate) struct Loaded {
     pub bundle: Arc<Bundle>,
     /// Whether only the caller or root can have written it.
     pub trusted: bool,
+    /// What the `hob.toml` beside it says.
+    pub settings: Settings,
 }
 
 /// This machine's name.
@@ -88,7 +99,8 @@ pub(crate) fn load(path: &str) -> Result<Loaded, Failure> {
         _ => return Err(Failure::usage(format!("`{path}` is no file"))),
     };
     let bundle = collect(&dir, &name)?;
-    Ok(Loaded { trusted: only_owner_writes(&dir, bundle.files().map(|(path, _)| path)), bundle })
+    let settings = settings(&dir, &bundle)?;
+    Ok(Loaded { trusted: only_owner_writes(&dir, bundle.files().map(|(path, _)| path)), bundle, settings })
 }
 
 /// Reads the homelab in `dir`.
@@ -127,7 +139,7 @@ pub(crate) fn check(name: &str, text: &str, origin: &str) -> Result<Loaded, Fail
         }
     }
     match Bundle::collect(name, origin, &host_name(), &Single(name, text), &assemble::registry()) {
-        Ok(bundle) => Ok(Loaded { bundle: Arc::new(bundle), trusted: false }),
+        Ok(bundle) => Ok(Loaded { bundle: Arc::new(bundle), trusted: false, settings: Settings::default() }),
         Err(diagnostics) => {
             let sources = BTreeMap::from([(name.to_owned(), Arc::from(text))]);
             Err(Failure { diagnostics, sources, exit: Exit::Failed })
@@ -144,6 +156,19 @@ fn collect(dir: &Path, name: &str) -> Result<Arc<Bundle>, Failure> {
             Err(Failure { diagnostics, sources: loader.texts.into_inner(), exit: Exit::Failed })
         }
     }
+}
+
+fn settings(dir: &Path, bundle: &Bundle) -> Result<Settings, Failure> {
+    let home = home();
+    let beside = Beside {
+        base: Base { directory: dir, home: home.as_deref() },
+        registry: &assemble::registry(),
+        exists: &|path| dir.join(path).exists(),
+    };
+    Settings::of(bundle, &beside).map_err(|diagnostics| {
+        let sources = bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
+        Failure { diagnostics, sources, exit: Exit::Failed }
+    })
 }
 
 /// Whether the files and their directories can be written only by their owner, who is root or the caller.

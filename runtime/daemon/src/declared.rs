@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use hob_engine::{Base, Bundle, Declared, Host};
+use hob_engine::{Base, Bundle, Declared, Host, Permissions};
 use hob_model::{Code, Diagnostic, Level};
 use hob_planner::declaration::RunPolicy;
 use hob_planner::{Homelab, Raw, Surroundings};
 use hob_primitive::Registry;
 use jiff::tz::TimeZone;
 
+use crate::settings::Settings;
+
 /// What a homelab's bundle declares, checked as a whole. Permissions get absolute paths: relative ones start at
-/// `base.directory`, which is the homelab's.
+/// `base.directory`, which is the homelab's; `settings` narrow them.
 ///
 /// # Errors
 /// All mistakes at once.
@@ -18,6 +20,7 @@ pub fn read_homelab(
     host: &Host,
     bundle: &Arc<Bundle>,
     base: Base<'_>,
+    settings: &Settings,
 ) -> Result<(Homelab, Vec<Diagnostic>), Vec<Diagnostic>> {
     let declared = hob_engine::declarations(host, bundle).map_err(|diagnostic| vec![diagnostic])?;
     let raw: Vec<Raw> = declared.iter().map(raw).collect();
@@ -29,12 +32,25 @@ pub fn read_homelab(
     for (policy, source) in schedules.chain(workflows) {
         let found = absolute(policy, base, &host.registry);
         diagnostics.extend(found.into_iter().map(|problem| problem.at(source.clone())));
+        narrow(policy, settings, &source.file);
     }
     if diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error) {
         Err(diagnostics)
     } else {
         Ok((homelab, diagnostics))
     }
+}
+
+/// Takes away what `hob.toml` does not leave to the file that declares it.
+fn narrow(policy: &mut RunPolicy, settings: &Settings, file: &str) {
+    let mut permissions = Permissions {
+        allow: policy.allow.clone().unwrap_or_default(),
+        deny: std::mem::take(&mut policy.deny),
+        trusted: policy.allow.is_none(),
+    };
+    settings.narrow(file, &mut permissions);
+    policy.allow = (!permissions.trusted).then_some(permissions.allow);
+    policy.deny = permissions.deny;
 }
 
 /// Gives the permissions absolute paths; the problems of those that no operation needs.

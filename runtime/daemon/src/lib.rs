@@ -12,6 +12,7 @@ pub mod performer;
 pub mod playbook;
 pub mod schedules;
 pub mod sent;
+pub mod settings;
 mod sources;
 pub mod timers;
 pub mod triggers;

@@ -31,6 +31,31 @@ impl Permissions {
         let allowed = if self.allow.is_empty() { self.trusted } else { matches(&self.allow) };
         allowed && !matches(&self.deny)
     }
+
+    /// Takes away what `allow` does not cover and what `deny` covers; it never gives more than there was.
+    pub fn narrow(&mut self, allow: Option<&[String]>, deny: &[String]) {
+        self.deny.extend_from_slice(deny);
+        let Some(allow) = allow else { return };
+        self.allow = match (self.allow.is_empty(), self.trusted) {
+            (true, true) => allow.to_vec(),
+            (true, false) => vec![],
+            (false, _) => both(&self.allow, allow),
+        };
+        // From now on an empty list means nothing.
+        self.trusted = false;
+    }
+}
+
+/// The grants of two lists that both cover: of each pair the narrower one. Patterns that overlap without one of them
+/// covering the other are left out.
+fn both(one: &[String], other: &[String]) -> Vec<String> {
+    let pairs = one.iter().flat_map(|a| other.iter().map(move |b| (a, b)));
+    let narrower = pairs.filter_map(|(a, b)| match (covers(a, b), covers(b, a)) {
+        (true, _) => Some(b),
+        (false, true) => Some(a),
+        (false, false) => None,
+    });
+    narrower.cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Where the paths of grants start.
@@ -193,6 +218,27 @@ mod tests {
             ("process:pg_dump", "process", false),
         ] {
             assert_eq!(covers(grant, need), covered, "{grant} {need}");
+        }
+    }
+
+    #[test]
+    fn narrowing_never_gives_more() {
+        for (allow, trusted, by, left) in [
+            (&[][..], true, &["files"][..], &["files"][..]),
+            (&[], false, &["files"], &[]),
+            (&["files.write:/a"], false, &["files"], &["files.write:/a"]),
+            (&["files", "http"], true, &["files.write:/a", "process"], &["files.write:/a"]),
+            (&["http"], true, &["files"], &[]),
+            (&["*"], true, &["http:*.net"], &["http:*.net"]),
+            (&["files.read:/a/b"], true, &["files.read:/a"], &["files.read:/a/b"]),
+            (&["files.read:/a"], true, &["files.read:/ab"], &[]),
+            (&[], true, &[], &[]),
+        ] {
+            let owned = |list: &[&str]| -> Vec<String> { list.iter().map(|it| (*it).to_owned()).collect() };
+            let mut it = Permissions { allow: owned(allow), deny: owned(&["env"]), trusted };
+            it.narrow(Some(&owned(by)), &owned(&["time"]));
+            let expected = Permissions { allow: owned(left), deny: owned(&["env", "time"]), trusted: false };
+            assert_eq!(it, expected, "{allow:?} {trusted} {by:?}");
         }
     }
 

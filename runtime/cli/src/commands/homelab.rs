@@ -1,7 +1,7 @@
 //! `hob plan|apply|up|down`
 
 use std::io::{BufRead, IsTerminal};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use hob_daemon::hub::Hub;
 use hob_daemon::keeper::{self, Keeper};
 use hob_daemon::node::{Node, NodeParts, Purpose};
 use hob_daemon::performer::AsyncCore;
+use hob_daemon::settings::{Settings, check_host};
 use hob_engine::Base;
 use hob_journal::sqlite::PrunePolicy;
 use hob_journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
@@ -38,7 +39,7 @@ pub(crate) fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Fa
     let sources = || loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
     let home = home();
     let base = Base { directory: directory_of(&loaded.bundle), home: home.as_deref() };
-    match read_homelab(node.runs.host(), &loaded.bundle, base) {
+    match read_homelab(node.runs.host(), &loaded.bundle, base, &loaded.settings) {
         Ok((homelab, warnings)) => {
             if !warnings.is_empty() && !context.global.quiet {
                 context.report(&Failure { diagnostics: warnings, sources: sources(), exit: Exit::Done });
@@ -165,15 +166,52 @@ fn confirmed(context: &Context) -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// Where the API listens unless it is told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4620);
+/// How long ended runs are kept unless it is told otherwise: 90 days.
+const RETAIN: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// What the command line says about serving, as far as it does.
+struct UpOptions {
+    listen: Option<SocketAddr>,
+    hosts: Vec<String>,
+    retain: Option<Duration>,
+}
+
+impl UpOptions {
+    fn read(args: &UpArgs) -> Result<Self, Failure> {
+        let address = |text: &String| {
+            text.parse().map_err(|_| {
+                Failure::usage(format!("--listen `{text}` is no address; write for example {LISTEN}"))
+            })
+        };
+        let period = |text: &String| {
+            duration::parse(text).map_err(|error| Failure::usage(format!("--retain: {error}")))
+        };
+        for host in &args.host {
+            check_host(host).map_err(|problem| Failure::usage(format!("--host: {problem}")))?;
+        }
+        Ok(Self {
+            listen: args.listen.as_ref().map(address).transpose()?,
+            hosts: args.host.clone(),
+            retain: args.retain.as_ref().map(period).transpose()?,
+        })
+    }
+
+    /// What applies: the command line, else `hob.toml`, else the default.
+    fn over(self, settings: &Settings) -> (SocketAddr, Vec<String>, Duration) {
+        let hosts = if self.hosts.is_empty() { settings.hosts.clone() } else { self.hosts };
+        let listen = self.listen.or(settings.listen).unwrap_or(LISTEN);
+        (listen, hosts, self.retain.or(settings.retain).unwrap_or(RETAIN))
+    }
+}
+
 /// `hob up`
 pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
-    let listen: SocketAddr = args.listen.parse().map_err(|_| {
-        Failure::usage(format!("--listen `{}` is no address; write for example 127.0.0.1:4620", args.listen))
-    })?;
+    let options = UpOptions::read(args)?;
     let loaded = loader::load_homelab(&args.path)?;
     let homelab = declared(context, &loaded)?;
-    let retain =
-        duration::parse(&args.retain).map_err(|error| Failure::usage(format!("--retain: {error}")))?;
+    let (listen, hosts, retain) = options.over(&loaded.settings);
     let store = context.open()?;
     let journal: Arc<dyn Journal> = Arc::clone(&store) as Arc<dyn Journal>;
     let (ears, waiters, async_core) =
@@ -203,7 +241,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
         maintain: Box::new(move || prune(&store, retain)),
     })?;
     let served =
-        Served::begin(context, &async_core, Arc::clone(&core) as Arc<dyn Hub>, waiters, Some(listen))?;
+        Served::begin(context, &async_core, Arc::clone(&core) as Arc<dyn Hub>, waiters, (listen, hosts))?;
     if let Some(address) = served.address() {
         context.say(&format!("listening on http://{address}, state in {}", context.state.display()));
     }

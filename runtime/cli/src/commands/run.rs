@@ -9,6 +9,7 @@ use hob_daemon::http::Waiters;
 use hob_daemon::node::{Node, NodeParts, Purpose};
 use hob_daemon::performer::AsyncCore;
 use hob_daemon::playbook::Playbook;
+use hob_engine::Permissions;
 use hob_journal::{Journal, JournalError, MemoryJournal};
 use hob_model::{Code, Diagnostic, OnDoubt, RunEnd, RunId, RunOwner, RunStatus, Value};
 use hob_primitive::Clock;
@@ -67,6 +68,12 @@ fn playbook(
     permissions: &PermissionArgs,
     detach: bool,
 ) -> Result<Playbook, Failure> {
+    let mut permitted = Permissions {
+        allow: input::permissions("--allow", &permissions.allow)?,
+        deny: input::permissions("--deny", &permissions.deny)?,
+        trusted: loaded.trusted,
+    };
+    loaded.settings.narrow(&loaded.bundle.record.root, &mut permitted);
     Ok(Playbook {
         name,
         bundle: Arc::clone(&loaded.bundle),
@@ -74,9 +81,9 @@ fn playbook(
         owner: if detach { RunOwner::Daemon } else { RunOwner::Foreground },
         cwd: cwd().to_string_lossy().into_owned(),
         env: input::environment(permissions)?,
-        allow: input::permissions("--allow", &permissions.allow)?,
-        deny: input::permissions("--deny", &permissions.deny)?,
-        trusted: loaded.trusted,
+        allow: permitted.allow,
+        deny: permitted.deny,
+        trusted: permitted.trusted,
         on_doubt,
     })
 }

@@ -29,7 +29,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Serves `hub` on the socket of the state directory and, where `listen` says so, over TCP.
+    /// Serves `hub` on the socket of the state directory and over TCP, for requests to `hosts` too.
     ///
     /// # Errors
     /// When an address is taken, or the socket cannot be made.
@@ -38,10 +38,10 @@ impl Served {
         core: &AsyncCore,
         hub: Arc<dyn Hub>,
         waiters: Arc<Waiters>,
-        listen: Option<SocketAddr>,
+        (listen, hosts): (SocketAddr, Vec<String>),
     ) -> Result<Self, Diagnostic> {
         let shutdown = CancellationToken::new();
-        let settings = Settings::in_state(&context.state, listen);
+        let settings = Settings { allowed_hosts: hosts, ..Settings::in_state(&context.state, Some(listen)) };
         let serving = core.runtime().block_on(http::serve(hub, waiters, settings, shutdown.clone()))?;
         Ok(Self { core: core.clone(), shutdown, serving })
     }
