@@ -11,6 +11,7 @@ use hob_model::{EntryKind, OpError, Position, Source};
 use rhai::{Dynamic, EvalAltResult, NativeCallContext};
 
 use crate::latch::{Halt, Latch};
+use crate::progress::effect_reached;
 use crate::records::{BranchLog, Record};
 use crate::run_cx::{Difference, Mode, RunCx, lock};
 
@@ -47,6 +48,7 @@ thread_local! {
 
 /// Evaluates something as a part of `branch`, on this thread.
 pub(crate) fn within<T>(branch: &Arc<BranchCx>, evaluate: impl FnOnce() -> T) -> T {
+    effect_reached();
     let outer = CURRENT.replace(Some(Arc::clone(branch)));
     let result = evaluate();
     CURRENT.set(outer);
@@ -97,6 +99,7 @@ impl BranchCx {
 
     /// The number of the next effect, and its position.
     pub(crate) fn next_effect(&self) -> (u32, Position) {
+        effect_reached();
         let mut counters = lock(&self.counters);
         counters.effects += 1;
         (counters.effects, self.position.effect(counters.effects))
@@ -104,6 +107,7 @@ impl BranchCx {
 
     /// The position of the next step called `name`.
     pub(crate) fn next_step(&self, name: &str) -> Position {
+        effect_reached();
         let mut counters = lock(&self.counters);
         let count = counters.steps.entry(name.to_owned()).or_insert(0);
         *count += 1;
@@ -213,7 +217,7 @@ impl BranchCx {
 
     /// Ends a verifying pass at the position it was aimed at.
     pub(crate) fn check_aim(&self, position: &Position, source: &Source) -> Result<(), Box<EvalAltResult>> {
-        if self.run.mode == crate::run_cx::Mode::Verify {
+        if self.run.mode == Mode::Verify {
             crate::inspect::calling(source);
         }
         if self.run.hits(position) { Err(self.halt(Halt::EndOfRecord)) } else { Ok(()) }

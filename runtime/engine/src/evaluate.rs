@@ -1,6 +1,5 @@
 //! Evaluating: one pass over a run's script, from the top, with its records.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use hob_journal::JournalError;
@@ -8,15 +7,16 @@ use hob_model::{Diagnostic, EntryKind, OpError, Position, RunEntry, RunStatus, V
 use hob_primitive::Registry;
 use rhai::{Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Scope, Shared};
 
-use crate::branch::{BranchCx, BranchHandle, DeclaringHandle, current, within};
+use crate::branch::{BranchCx, BranchHandle, DeclaringHandle, within};
 use crate::bundle::{Bundle, module_file};
 use crate::compensate::{Closure, Compensated, run_all};
 use crate::convert::{captures_digest, to_dynamic, to_value};
 use crate::declare::{Declared, Declaring};
 use crate::host::Host;
 use crate::language::{Limits, new_engine};
-use crate::latch::{Halt, Latch, on_fresh_flag, thread_latched};
-use crate::run_cx::{CANCEL_CHECK_OPERATIONS, Difference, Mode, RunCx, lock};
+use crate::latch::{Halt, Latch, on_fresh_flag};
+use crate::progress::{effect_reached, on_progress};
+use crate::run_cx::{Difference, Mode, RunCx, lock};
 
 /// The stack of a thread that evaluates scripts, in bytes: recursion must meet hob's limit before the guard page.
 pub const SCRIPT_STACK_BYTES: usize = 16 * 1024 * 1024;
@@ -66,37 +66,6 @@ pub(crate) fn parsing_engine(registry: &Registry) -> Engine {
     let mut engine = new_engine(&Limits::default());
     crate::library::Library::new(registry).add_to(&mut engine);
     engine
-}
-
-thread_local! {
-    /// Operations of this thread since the last look at the cancel flag, and whether it was set at that look.
-    static UNCHECKED: Cell<(u64, bool)> = const { Cell::new((0, false)) };
-}
-
-/// What the evaluator asks between operations: whether to end.
-fn on_progress(_: u64) -> Option<Dynamic> {
-    if thread_latched() {
-        return Some(Dynamic::UNIT);
-    }
-    if let Some(token) = crate::language::interruption() {
-        return Some(token);
-    }
-    let (count, was_cancelled) = UNCHECKED.get();
-    if count < CANCEL_CHECK_OPERATIONS {
-        UNCHECKED.set((count + 1, was_cancelled));
-        return None;
-    }
-    let branch = current();
-    let cancelled = branch.as_ref().is_some_and(|branch| branch.must_end());
-    UNCHECKED.set((0, cancelled));
-    // Pure code that saw two looks go by without coming to an effect is cut.
-    if cancelled && was_cancelled {
-        if let Some(branch) = branch {
-            branch.latch.set(Halt::Cancelled);
-        }
-        return Some(Dynamic::UNIT);
-    }
-    None
 }
 
 /// An engine with all names, for evaluating scripts of `bundle`.
@@ -151,6 +120,7 @@ pub fn declarations(host: &Host, bundle: &Arc<Bundle>) -> Result<Arc<Vec<Declare
         let declaring = Declaring::collecting(Arc::clone(bundle));
         let engine = engine_for(host, bundle, Dynamic::from(DeclaringHandle(Arc::clone(&declaring))));
         let program = bundle.program(&engine, &bundle.record.root, &[])?;
+        effect_reached();
         on_fresh_flag(|| engine.run_ast(&program))
             .map_err(|error| diagnosed(&error, bundle, &engine, host))?;
         Ok(Arc::new(declaring.take()))
@@ -174,7 +144,6 @@ pub(crate) fn evaluate_with(run: &Arc<RunCx>, prepare: impl FnOnce(&mut Engine))
     let root = BranchCx::root(run);
     let mut engine = engine_for(&run.host, &bundle, Dynamic::from(BranchHandle(Arc::clone(&root))));
     prepare(&mut engine);
-    UNCHECKED.set((0, false));
     let result = on_fresh_flag(|| within(&root, || evaluate_entry(run, &bundle, &engine, &root)));
     // A function turned into text by the very last expression is noticed here, where no operation follows.
     let result = match crate::language::interruption() {

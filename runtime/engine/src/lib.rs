@@ -42,6 +42,7 @@ pub mod language;
 pub mod latch;
 mod library;
 pub mod permission;
+pub mod progress;
 pub mod records;
 pub mod request;
 pub mod run_cx;

@@ -20,9 +20,6 @@ use crate::records::{EndedBranch, Records};
 /// From this many entries on a run is told, once, that `carry` would keep it small.
 pub const RUN_ENTRIES_WARN: u64 = 100_000;
 
-/// Pure code that goes on for so many operations without an effect is cut by a cancel.
-pub const CANCEL_CHECK_OPERATIONS: u64 = 65_536;
-
 /// What an evaluation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -7,6 +7,7 @@ use rhai::{Dynamic, EvalAltResult, Position};
 use super::words::{restyle, type_name, with_article};
 use crate::convert::to_value;
 use crate::language::text::FUNCTION_AS_TEXT;
+use crate::progress::NO_EFFECT;
 
 /// The most details of an error that become notes.
 const DETAIL_NOTES_MAX: usize = 8;
@@ -159,6 +160,14 @@ fn explain_terminated(token: &Dynamic) -> Explained {
     if token.as_immutable_string_ref().is_ok_and(|text| text.as_str() == FUNCTION_AS_TEXT) {
         return Explained::invalid(Code::ScriptFailed, FUNCTION_AS_TEXT)
             .hint("call it first, as in `f.call()`, or write the name yourself");
+    }
+    if token.as_immutable_string_ref().is_ok_and(|text| text.as_str() == NO_EFFECT) {
+        return Explained::new(
+            Code::LimitReached,
+            ErrorKind::Failed,
+            format!("{} operations without an effect", crate::progress::OPERATIONS_WITHOUT_EFFECT_MAX),
+        )
+        .hint("look for a loop without an end, or have a program do the computing");
     }
     Explained::new(Code::ScriptFailed, ErrorKind::Cancelled, "the evaluation was ended")
 }

@@ -39,6 +39,11 @@ impl Passage<'_> {
                     self.record_outcome(EffectClass::Keyed, None, &result);
                     Ok(result)
                 }
+                Ok(Probe::Failed(error)) => {
+                    let result = Err(self.stamp(error));
+                    self.record_outcome(EffectClass::Keyed, None, &result);
+                    Ok(result)
+                }
                 Ok(Probe::NotDone) => self.act(request, undoes, Some(record)),
                 Ok(Probe::Unknown(_)) | Err(_) => Err(self.doubt()),
             },
