@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use hob_terminal::ColorChoice;
+
+/// The most runs or fire times that are printed at once.
+const COUNT_MAX: u64 = 100_000;
 
 /// The household spirit of your homelab.
 ///
@@ -22,6 +26,7 @@ pub(crate) struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The state directory [default: $XDG_STATE_HOME/hob, or /var/lib/hob for root]
     #[arg(long, global = true, env = "HOB_STATE", value_name = "DIR")]
@@ -125,7 +130,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Return as soon as the run is durable; the daemon goes on with it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub detach: bool,
     /// What to do with effects whose outcome a crash left unknown: ask, retry, skip or fail
     #[arg(long, value_name = "POLICY", default_value = "ask")]
@@ -223,7 +228,7 @@ pub(crate) struct HoldArgs {
     #[arg(long = "for", value_name = "DURATION")]
     pub duration: Option<String>,
     /// Why, for people
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
 }
 
@@ -239,7 +244,7 @@ pub(crate) enum RunsCommand {
         #[arg(long)]
         name: Option<String>,
         /// At most so many
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = RangedU64ValueParser::<usize>::new().range(1..=COUNT_MAX))]
         limit: usize,
     },
     /// Show a run with its entries
@@ -279,7 +284,7 @@ pub(crate) enum RunsCommand {
         /// The run's id, or its beginning
         run: String,
         /// Why, for people
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Send a signal to a run
@@ -302,7 +307,7 @@ pub(crate) enum RunsCommand {
         #[arg(long)]
         deny: bool,
         /// For people
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         comment: String,
     },
     /// Settle an effect whose outcome is unknown
@@ -368,7 +373,7 @@ pub(crate) enum ScheduleCommand {
         #[arg(long, value_name = "TIME")]
         from: Option<String>,
         /// How many
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..=COUNT_MAX))]
         count: usize,
         /// A local time that does not exist: run_after or skip
         #[arg(long, value_name = "POLICY")]

@@ -14,6 +14,9 @@ use hob_terminal::{Role, Style};
 
 use crate::args::Global;
 
+/// The database in the state directory.
+const JOURNAL_FILE: &str = "journal.db";
+
 /// The exit codes of language.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -137,7 +140,14 @@ impl Context {
     /// # Errors
     /// When there is none.
     pub(crate) fn read(&self) -> Result<Arc<dyn Journal>, Failure> {
-        Ok(Arc::new(SqliteJournal::open_read_only(&self.state)?))
+        let opened = SqliteJournal::open_read_only(&self.state);
+        let journal = opened.map_err(|error| match self.state.join(JOURNAL_FILE).exists() {
+            true => Failure::from(error),
+            false => Diagnostic::error(Code::StateUnusable, error.to_string())
+                .hint("where there is one, name its directory with --state or HOB_STATE")
+                .into(),
+        })?;
+        Ok(Arc::new(journal))
     }
 
     /// The socket of the process that holds the state directory.

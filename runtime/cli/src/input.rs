@@ -41,7 +41,7 @@ pub(crate) fn run_input(args: &RunArgs) -> Result<Value, Failure> {
             other if args.args.is_empty() => return Ok(other),
             other => {
                 return Err(Failure::usage(format!(
-                    "--input is a {}, so --arg has no map to add to",
+                    "--input is no map but {}, so --arg has nothing to add to",
                     other.type_name()
                 )));
             }

@@ -101,9 +101,11 @@ pub(crate) fn explain(context: &Context, code: Option<&str>) -> Outcome {
         }
         Some(text) => {
             let code = Code::parse(text).ok_or_else(|| {
+                let near = hob_model::names::nearest(text, Code::ALL.iter().map(|code| code.as_str()));
+                let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
                 Failure::from(
                     Diagnostic::error(Code::Usage, format!("there is no code `{text}`"))
-                        .hint("`hob explain` lists all of them"),
+                        .hint(format!("{near}`hob explain` lists all of them")),
                 )
             })?;
             context.print_line(code.page().trim_end());

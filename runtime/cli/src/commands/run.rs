@@ -229,10 +229,23 @@ pub(crate) fn print_value(context: &Context, value: &Value) -> Result<(), Failur
 
 /// Starts a workflow of the homelab that is served, and follows it.
 fn run_workflow(context: &Context, args: &RunArgs, input: &Value) -> Outcome {
+    if Path::new(&args.target).is_dir() {
+        let what = format!("`{}` is a directory; name a script in it, or a workflow", args.target);
+        let hint = format!("`hob up {}` serves the homelab there", args.target);
+        return Err(Diagnostic::error(Code::Usage, what).hint(hint).into());
+    }
     if args.dry_run {
         return Err(Failure::usage(
             "a workflow is dry-run from its homelab's directory: not available yet; give a script",
         ));
     }
-    super::remote::workflow(context, &args.target, input, args.detach)
+    super::remote::workflow(context, &args.target, input, args.detach).map_err(|mut failure| {
+        for problem in failure.diagnostics.iter_mut().filter(|problem| problem.code == Code::NoDaemon) {
+            problem.notes.push(format!(
+                "there is no file `{}`, so it was taken for a workflow of the homelab that is served",
+                args.target
+            ));
+        }
+        failure
+    })
 }

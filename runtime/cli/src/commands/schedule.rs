@@ -1,14 +1,11 @@
 //! `hob schedule list|next`
 
-use hob_model::{Code, Diagnostic, Timestamp};
+use hob_model::{Code, Diagnostic, Timestamp, names};
 use hob_scheduler::{Gap, LocalTime, OverlapHour, When};
-use jiff::tz::TimeZone;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::args::ScheduleCommand;
 use crate::context::{Context, Exit, Failure, Outcome};
-
-/// The most fire times that are printed at once.
-const COUNT_MAX: usize = 100_000;
 
 /// `hob schedule …`
 pub(crate) fn dispatch(context: &Context, command: ScheduleCommand) -> Outcome {
@@ -35,14 +32,12 @@ fn next(
 ) -> Outcome {
     let zones = jiff::tz::db();
     let when = When::parse(expression, zones).map_err(|error| {
-        Failure::from(
-            Diagnostic::error(Code::Usage, error.to_string()).hint("`hob doc schedule` shows all forms"),
-        )
+        Failure::from(Diagnostic::error(Code::Usage, error.to_string()).hint(
+            "it is a crontab line, an OnCalendar expression, every(\"5m\") or at(\"2027-01-01T08:00:00\")",
+        ))
     })?;
     let zone = match tz {
-        Some(name) => {
-            zones.get(name).map_err(|_| Failure::usage(format!("there is no time zone `{name}`")))?
-        }
+        Some(name) => zones.get(name).map_err(|_| no_zone(name, zones))?,
         None => TimeZone::system(),
     };
     let from: Timestamp = match from {
@@ -64,7 +59,7 @@ fn next(
     };
     let fires: Vec<String> = when
         .fires(from, &rules)
-        .take(count.min(COUNT_MAX))
+        .take(count)
         .map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
         .collect();
     if fires.is_empty() {
@@ -77,6 +72,15 @@ fn next(
         context.print_line(&fires.join("\n"));
     }
     Ok(Exit::Done)
+}
+
+fn no_zone(name: &str, zones: &TimeZoneDatabase) -> Failure {
+    let known: Vec<_> = zones.available().collect();
+    let problem = Diagnostic::error(Code::Usage, format!("there is no time zone `{name}`"));
+    match names::nearest(name, known.iter().map(|zone| zone.as_str())) {
+        Some(near) => problem.hint(format!("did you mean `{near}`?")).into(),
+        None => problem.hint("write it as in Europe/Berlin").into(),
+    }
 }
 
 /// The policy that an option names.
