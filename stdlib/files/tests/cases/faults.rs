@@ -205,7 +205,7 @@ fn a_plug_pulled_while_appending() {
         match h.probe(&p, "files::append", args(), noted.clone()).unwrap() {
             Probe::NotDone => drop(h.call_noted(&p, "files::append", args(), noted).unwrap()),
             Probe::Done(size) => assert_eq!(size, Value::Int(23), "step {step}"),
-            Probe::Unknown(why) => panic!("step {step}: {why}"),
+            unclear => panic!("step {step}: {unclear:?}"),
         }
         assert_eq!(
             files(&h, &fake),
