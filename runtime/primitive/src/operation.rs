@@ -30,6 +30,8 @@ pub enum Handler {
 pub enum Probe {
     /// It happened, and this is its outcome.
     Done(Value),
+    /// It happened, and failed like this.
+    Failed(OpError),
     /// It did not happen: it may be done again.
     NotDone,
     /// The world cannot tell; a person must.
@@ -90,7 +92,7 @@ pub struct Operation {
     /// What it gives, as scripts see it.
     pub returns: &'static str,
     /// What it needs, one word or more: `files.read:{from} files.write:{to}`, where `{…}` is a parameter, of which
-    /// `{url.host}` and `{cmd.program}` are parts. `None`: `PRIMITIVE.OPERATION`.
+    /// `{url.host}`, `{cmd.program}` and `{unit.full}` are parts. `None`: `PRIMITIVE.OPERATION`.
     pub permission: Option<&'static str>,
     /// How long it may take unless the call says otherwise: `"30s"`. `None`: as long as it takes.
     pub timeout: Option<&'static str>,
