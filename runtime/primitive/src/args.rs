@@ -304,6 +304,9 @@ pub trait FromOptions: Sized {
     /// Its keys.
     const SPECS: &'static [OptionSpec];
 
+    /// Keys that people expect here and that are refused, each with the reason.
+    const REFUSED: &'static [(&'static str, &'static str)] = &[];
+
     /// Takes its keys out of `map`.
     ///
     /// # Errors
@@ -363,7 +366,13 @@ impl OptionMap {
     pub fn read<T: FromOptions>(mut self) -> Result<T, OpError> {
         let known: Vec<&str> = T::SPECS.iter().map(|spec| spec.key).collect();
         if let Some(unknown) = self.0.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(unknown_option(unknown, &known));
+            let refused = T::REFUSED.iter().find(|(key, _)| key == unknown);
+            return Err(match refused {
+                Some((key, reason)) => OpError::invalid(format!("option `{key}` is not taken here"))
+                    .hint(*reason)
+                    .detail(OPTION_DETAIL, *key),
+                None => unknown_option(unknown, &known),
+            });
         }
         T::from_options(&mut self)
     }

@@ -5,6 +5,7 @@ use hob_primitive::{Ports, Primitive};
 pub(crate) fn primitives() -> Vec<Primitive> {
     let mut all = Vec::new();
     all.extend([hob_std_base64::primitive()]);
+    all.extend(hob_std_containers::primitives());
     all.extend([hob_std_csv::primitive()]);
     all.extend([hob_std_env::primitive()]);
     all.extend([hob_std_files::primitive()]);
@@ -16,12 +17,14 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_semver::primitive()]);
     all.extend([hob_std_time::primitive()]);
     all.extend([hob_std_toml::primitive()]);
+    all.extend([hob_std_units::primitive()]);
     all.extend([hob_std_yaml::primitive()]);
     all
 }
 
 pub(crate) fn install(ports: &mut Ports) {
     hob_std_base64::install(ports);
+    hob_std_containers::install(ports);
     hob_std_csv::install(ports);
     hob_std_env::install(ports);
     hob_std_files::install(ports);
@@ -33,5 +36,6 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_semver::install(ports);
     hob_std_time::install(ports);
     hob_std_toml::install(ports);
+    hob_std_units::install(ports);
     hob_std_yaml::install(ports);
 }

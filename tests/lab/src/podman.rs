@@ -31,6 +31,9 @@ pub const REGISTRY_PASSWORD: &str = "open sesame";
 /// The bcrypt hash of [`REGISTRY_PASSWORD`].
 const REGISTRY_HASH: &str = "$2b$05$DgwkeY8VFaZsg7l5NUlTreADllgFF7mdmv6fC3h2SvQiHxif/3GqO";
 
+/// How often the socket is tried, 5 ms apart.
+const LISTENER_TRIES_MAX: u32 = 2000;
+
 /// The programs it needs.
 const PROGRAMS: [&str; 9] =
     ["podman", "runc", "conmon", "unshare", "nsenter", "busybox", "docker-registry", "ip", "iptables"];
@@ -71,6 +74,7 @@ impl Podman {
         let pipes = keeper.stdin.take().zip(keeper.stdout.take()).expect("both were asked for");
         let it = Self { keeper, orders: Mutex::new((pipes.0, BufReader::new(pipes.1))), place };
         it.answer()?;
+        it.await_listener()?;
         Ok(it)
     }
 
@@ -99,7 +103,8 @@ impl Podman {
     /// # Errors
     /// When the keeper is gone.
     pub fn start_engine(&self) -> io::Result<()> {
-        self.order("start")
+        self.order("start")?;
+        self.await_listener()
     }
 
     /// Starts both registries, with [`IMAGE`] in them as `busybox:1`.
@@ -130,6 +135,19 @@ impl Podman {
     /// When it cannot be started.
     pub fn cli(&self, args: &[&str]) -> io::Result<Output> {
         self.inside("podman")?.args(storage(self.place.path())).args(args).output()
+    }
+
+    /// The socket is there a moment before anybody listens.
+    fn await_listener(&self) -> io::Result<()> {
+        let mut last = Ok(());
+        for _ in 0..LISTENER_TRIES_MAX {
+            match std::os::unix::net::UnixStream::connect(self.socket()) {
+                Ok(_) => return Ok(()),
+                Err(error) => last = Err(error),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        last
     }
 
     fn order(&self, order: &str) -> io::Result<()> {

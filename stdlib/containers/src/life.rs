@@ -1,0 +1,365 @@
+//! Making containers, and making them be as declared.
+
+use std::sync::Arc;
+
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
+use hob_model::{OpError, Value};
+use hob_primitive::{Ctx, Progress};
+
+use crate::body::{self, LABEL_EFFECT};
+use crate::compare;
+use crate::options::{PullPolicy, Spec};
+use crate::port::{ContainersPort, Engine, EngineError, Filters};
+use crate::problem::{Subject, error, explain, listed};
+use crate::transfer;
+use crate::view;
+
+/// What a container is called while its successor is tried.
+const SUFFIX_OLD: &str = ".hob-old";
+
+/// The engine that `socket`, or convention, says.
+pub(crate) async fn engine(cx: &Ctx, socket: Option<&str>) -> Result<Arc<dyn Engine>, OpError> {
+    let port = cx.port::<dyn ContainersPort>()?;
+    let found = port.engine(socket, cx.env_all()).await;
+    found.map_err(|cause| error(socket.unwrap_or("its usual sockets"), Subject::Engine, &cause))
+}
+
+/// The container, or `None` when there is none of that name.
+pub(crate) async fn find(
+    engine: &dyn Engine,
+    name: &str,
+) -> Result<Option<ContainerInspectResponse>, OpError> {
+    match engine.inspect(name).await {
+        Ok(found) => Ok(Some(found)),
+        Err(cause) if cause.is_absent() => Ok(None),
+        Err(cause) => Err(error(&engine.address(), Subject::Container(name), &cause)),
+    }
+}
+
+/// The container that the effect with this key made, if it did.
+pub(crate) async fn made_by(
+    engine: &dyn Engine,
+    key: &str,
+) -> Result<Option<ContainerInspectResponse>, OpError> {
+    let filters = Filters::from([("label".to_owned(), vec![format!("{LABEL_EFFECT}={key}")])]);
+    let listed = listed(engine, true, &filters).await;
+    let listed = listed.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))?;
+    match listed.into_iter().find_map(|container| container.id) {
+        Some(id) => find(engine, &id).await,
+        None => Ok(None),
+    }
+}
+
+/// Whether it runs.
+pub(crate) fn is_running(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().and_then(|state| state.running).unwrap_or_default()
+}
+
+/// Its id.
+pub(crate) fn id(found: &ContainerInspectResponse) -> String {
+    found.id.clone().unwrap_or_default()
+}
+
+/// Makes a container that carries the key of this effect, or adopts the one that carries it already.
+pub(crate) async fn create(cx: &Ctx, name: &str, spec: &Spec) -> Result<Value, OpError> {
+    let engine = engine(cx, spec.socket.as_deref()).await?;
+    let start = spec.start.unwrap_or(false);
+    let (id, warm) = match made_by(&*engine, cx.key()).await? {
+        Some(found) => (id(&found), is_running(&found)),
+        None => {
+            let body = prepare(cx, &*engine, spec).await?;
+            (make(&*engine, name, spec, body).await?, false)
+        }
+    };
+    if start && !warm {
+        started_or_removed(&*engine, name, &id).await?;
+    }
+    Ok(created(&id, name))
+}
+
+/// The value of `containers::create`.
+pub(crate) fn created(id: &str, name: &str) -> Value {
+    Value::map([("id", Value::from(id)), ("name", Value::from(name))])
+}
+
+/// Fetches the image if that is wanted, and finds the container whose network is shared.
+async fn prepare(cx: &Ctx, engine: &dyn Engine, spec: &Spec) -> Result<ContainerCreateBody, OpError> {
+    let shared = match spec.network_mode.as_deref().and_then(body::shared_with) {
+        Some(other) => match find(engine, other).await? {
+            Some(found) => Some(id(&found)),
+            None => {
+                let absent = EngineError::new(crate::port::Fault::Status(404), "no such container");
+                return Err(explain(engine, Subject::Container(other), absent).await);
+            }
+        },
+        None => None,
+    };
+    // What is wrong with the options is said before anything is fetched.
+    let body = body::body(cx, spec, shared.as_deref())?;
+    if !spec.devices.cdi.is_empty() && is_podman(engine).await? {
+        return Err(OpError::invalid("Podman takes no CDI names over its API: it would leave the devices out")
+            .hint("name the devices by path: \"/dev/nvidia0\", \"/dev/nvidiactl\", \"/dev/nvidia-uvm\", \"/dev/dri\"")
+            .detail("option", "devices"));
+    }
+    let image = &spec.image.0;
+    let here = match engine.image(image).await {
+        Ok(_) => true,
+        Err(cause) if cause.is_absent() => false,
+        Err(cause) => return Err(error(&engine.address(), Subject::Image(image), &cause)),
+    };
+    match (spec.pull_policy, here) {
+        (PullPolicy::Never, false) => {
+            let absent = EngineError::new(crate::port::Fault::Status(404), "no such image");
+            return Err(explain(engine, Subject::Image(image), absent).await);
+        }
+        (PullPolicy::Always, _) | (PullPolicy::Missing, false) => {
+            transfer::pull(cx, engine, image, spec.auth.as_ref(), spec.platform.as_deref()).await?;
+        }
+        (PullPolicy::Never | PullPolicy::Missing, true) => {}
+    }
+    Ok(body)
+}
+
+async fn is_podman(engine: &dyn Engine) -> Result<bool, OpError> {
+    let version = engine.version().await;
+    let version = version.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))?;
+    Ok(version.components.iter().flatten().any(|part| part.name.contains("Podman")))
+}
+
+async fn make(
+    engine: &dyn Engine,
+    name: &str,
+    spec: &Spec,
+    body: ContainerCreateBody,
+) -> Result<String, OpError> {
+    match engine.create(name, body).await {
+        Ok(id) => Ok(id),
+        Err(cause) if cause.is_absent() => Err(explain(engine, Subject::Image(&spec.image.0), cause).await),
+        Err(cause) => Err(error(&engine.address(), Subject::Container(name), &cause)),
+    }
+}
+
+/// Starts a container that was just made; one that does not start is removed again.
+async fn started_or_removed(engine: &dyn Engine, name: &str, id: &str) -> Result<(), OpError> {
+    let Err(cause) = engine.start(id).await else { return Ok(()) };
+    let problem = error(&engine.address(), Subject::Container(name), &cause);
+    match engine.remove(id, true, true).await {
+        Ok(()) => Err(problem),
+        Err(left) if left.is_absent() => Err(problem),
+        Err(left) => Err(problem.detail("left", id).detail("not_removed", left.message)),
+    }
+}
+
+/// What `containers::ensure` found and did.
+struct Ensured {
+    id: String,
+    changed: bool,
+    recreated: bool,
+    because: Vec<String>,
+}
+
+impl From<Ensured> for Value {
+    fn from(it: Ensured) -> Self {
+        Self::map([
+            ("id", Self::from(it.id)),
+            ("changed", Self::from(it.changed)),
+            ("recreated", Self::from(it.recreated)),
+            ("because", Self::from(it.because)),
+        ])
+    }
+}
+
+/// Makes the container of this name be as declared.
+pub(crate) async fn ensure(cx: &Ctx, name: &str, spec: &Spec) -> Result<Value, OpError> {
+    let engine = engine(cx, spec.socket.as_deref()).await?;
+    let engine = &*engine;
+    let start = spec.start.unwrap_or(true);
+    let body = prepare(cx, engine, spec).await?;
+    let old = format!("{name}{SUFFIX_OLD}");
+    let mut found = find(engine, name).await?;
+    if found.is_none() && find(engine, &old).await?.is_some() {
+        // A crash came between renaming the old one and making the new one.
+        told(engine, name, engine.rename(&old, name).await)?;
+        found = find(engine, name).await?;
+    }
+    let Some(found) = found else {
+        let id = make(engine, name, spec, body).await?;
+        if start {
+            started_or_removed(engine, name, &id).await?;
+        }
+        let because = vec!["it did not exist".to_owned()];
+        return Ok(Ensured { id, changed: true, recreated: false, because }.into());
+    };
+    let because = differences(engine, spec, &body, &found).await?;
+    if !because.is_empty() {
+        cx.progress(Progress { message: format!("recreating {name}"), ..Progress::default() });
+        let id = replace(engine, name, spec, body, &found, start).await?;
+        return Ok(Ensured { id, changed: true, recreated: true, because }.into());
+    }
+    let mut ensured = Ensured { id: self::id(&found), changed: false, recreated: false, because };
+    if start && !is_running(&found) {
+        let state = found.state.and_then(|state| state.status).map_or_else(String::new, |s| s.to_string());
+        start_in_place_of(engine, name, &ensured.id, &old).await?;
+        ensured.changed = true;
+        ensured.because = vec![format!("it was {state}")];
+    }
+    // A crash came between starting the new one and removing the old one, or it was still depended on.
+    remove_if_free(engine, &old).await?;
+    Ok(ensured.into())
+}
+
+/// Starts a container. Where a crash left its predecessor beside it, that one is stopped before, and put back when the
+/// new one does not start.
+async fn start_in_place_of(engine: &dyn Engine, name: &str, id: &str, old: &str) -> Result<(), OpError> {
+    let Some(left) = find(engine, old).await? else {
+        return told(engine, name, engine.start(id).await);
+    };
+    let (old_id, ran) = (self::id(&left), is_running(&left));
+    if ran {
+        told(engine, name, engine.stop(&old_id, None).await)?;
+    }
+    match started_or_removed(engine, name, id).await {
+        Ok(()) => Ok(()),
+        Err(problem) => Err(put_back(engine, name, &old_id, true, problem).await),
+    }
+}
+
+/// Why `found` is not as declared; empty when it is.
+async fn differences(
+    engine: &dyn Engine,
+    spec: &Spec,
+    body: &ContainerCreateBody,
+    found: &ContainerInspectResponse,
+) -> Result<Vec<String>, OpError> {
+    let mut because = compare::differences(body, found);
+    let image = &spec.image.0;
+    let has = found.config.as_ref().and_then(|config| config.image.clone()).unwrap_or_default();
+    let wanted = engine.image(image).await;
+    let wanted = wanted.map_err(|cause| error(&engine.address(), Subject::Image(image), &cause))?;
+    let bare =
+        |id: &Option<String>| id.as_deref().unwrap_or_default().trim_start_matches("sha256:").to_owned();
+    if bare(&wanted.id) != bare(&found.image) {
+        because.insert(
+            0,
+            match has == *image {
+                true => format!("image: {image} is a newer one now"),
+                false => format!("image: {has} → {image}"),
+            },
+        );
+    }
+    Ok(because)
+}
+
+/// Puts a new container in the place of `found`. When the new one does not start, the old one is put back.
+async fn replace(
+    engine: &dyn Engine,
+    name: &str,
+    spec: &Spec,
+    body: ContainerCreateBody,
+    found: &ContainerInspectResponse,
+    start: bool,
+) -> Result<String, OpError> {
+    let (old_id, old) = (id(found), format!("{name}{SUFFIX_OLD}"));
+    let ran = is_running(found);
+    if !remove_if_free(engine, &old).await? {
+        return Err(OpError::conflict(format!("containers still share the network of {old}"))
+            .hint(format!("they hang in a network that is gone: ensure them too, then {name} again"))
+            .nothing_happened());
+    }
+    told(engine, name, engine.rename(&old_id, &old).await)?;
+    let made = make(engine, name, spec, body).await;
+    let made = match made {
+        Ok(id) if start => {
+            // Two cannot have the same ports and addresses.
+            let stopped = match ran {
+                true => told(engine, name, engine.stop(&old_id, None).await),
+                false => Ok(()),
+            };
+            match stopped {
+                Ok(()) => started_or_removed(engine, name, &id).await.map(|()| id),
+                Err(problem) => {
+                    drop(engine.remove(&id, true, true).await);
+                    Err(problem)
+                }
+            }
+        }
+        other => other,
+    };
+    match made {
+        Ok(id) => {
+            remove_if_free(engine, &old_id).await?;
+            Ok(id)
+        }
+        Err(problem) => Err(put_back(engine, name, &old_id, ran, problem).await),
+    }
+}
+
+async fn put_back(engine: &dyn Engine, name: &str, old_id: &str, ran: bool, problem: OpError) -> OpError {
+    let renamed = engine.rename(old_id, name).await;
+    let started = if ran { engine.start(old_id).await } else { Ok(()) };
+    match (renamed, started) {
+        (Ok(()), Ok(())) => problem.detail("kept", "the container is as it was before"),
+        (renamed, started) => {
+            let why = renamed.err().or(started.err()).map(|cause| cause.message).unwrap_or_default();
+            problem.detail("not_put_back", format!("{old_id}: {why}"))
+        }
+    }
+}
+
+/// Removes a predecessor; `false` when it must stay. Podman keeps what other containers share a network with, until they
+/// have been made anew too.
+async fn remove_if_free(engine: &dyn Engine, old: &str) -> Result<bool, OpError> {
+    match engine.remove(old, true, false).await {
+        Err(cause) if cause.is_absent() => Ok(true),
+        Err(cause) if cause.message.contains("dependent containers") => Ok(false),
+        Err(cause) => Err(error(&engine.address(), Subject::Container(old), &cause)),
+        Ok(()) => Ok(true),
+    }
+}
+
+/// The result of a request about a container, as a script sees it.
+pub(crate) fn told<T>(engine: &dyn Engine, name: &str, result: Result<T, EngineError>) -> Result<T, OpError> {
+    result.map_err(|cause| error(&engine.address(), Subject::Container(name), &cause))
+}
+
+/// The container, which must be there.
+pub(crate) async fn existing(engine: &dyn Engine, name: &str) -> Result<ContainerInspectResponse, OpError> {
+    match engine.inspect(name).await {
+        Ok(found) => Ok(found),
+        Err(cause) => Err(explain(engine, Subject::Container(name), cause).await),
+    }
+}
+
+/// When it was started last; empty when it never was.
+fn started_at(found: &ContainerInspectResponse) -> &str {
+    let time = found.state.as_ref().and_then(|state| state.started_at.as_deref());
+    time.filter(|time| *time != view::NEVER).unwrap_or_default()
+}
+
+/// Whether it was ever started.
+pub(crate) fn was_started(found: &ContainerInspectResponse) -> bool {
+    !started_at(found).is_empty()
+}
+
+/// What tells one start of a container from every other: its id, and when that was.
+pub(crate) fn start_note(found: &ContainerInspectResponse) -> Value {
+    Value::map([("id", Value::from(id(found))), ("started_at", Value::from(started_at(found)))])
+}
+
+/// The value of `containers::restart`.
+pub(crate) fn restarted(found: &ContainerInspectResponse) -> Value {
+    Value::map([("started_at", Value::from(started_at(found)))])
+}
+
+/// What a dry run takes `containers::ensure` for.
+pub(crate) fn modelled() -> Value {
+    Ensured { id: String::new(), changed: true, recreated: false, because: Vec::new() }.into()
+}
+
+/// What `get` gives.
+pub(crate) async fn get(engine: &dyn Engine, name: &str) -> Result<Value, OpError> {
+    match engine.inspect(name).await {
+        Ok(found) => Ok(view::details(&found)),
+        Err(cause) => Err(explain(engine, Subject::Container(name), cause).await),
+    }
+}

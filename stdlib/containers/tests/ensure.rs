@@ -1,0 +1,196 @@
+//! `containers::ensure`: what it compares, how it replaces, and what a failure or a crash in the middle leaves.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // tests
+
+mod world;
+
+use hob_model::{ErrorKind, Value};
+use hob_std_containers::fake::Strikes;
+use hob_std_containers::port::{EngineError, Fault};
+use serde_json::{Value as Json, json};
+use world::{Case, both, flag, list, text};
+
+fn because(value: &Value) -> Vec<&str> {
+    list(value.get("because").unwrap()).iter().filter_map(Value::as_str).collect()
+}
+
+/// Everything that Compose has and the lab's kernel can do.
+fn rich(port: u16) -> Json {
+    json!({
+        "command": ["sleep", "1000"],
+        "environment": {"A": "1", "B": "two words"},
+        "ports": [format!("127.0.0.1:{port}:80"), {"target": 53, "published": port, "protocol": "udp"}],
+        "expose": ["9000"],
+        "volumes": ["/tmp:/x:ro,rslave", "/var/tmp:/y"],
+        "tmpfs": ["/scratch:size=1m"],
+        "user": "0:0",
+        "working_dir": "/bin",
+        "hostname": "inner",
+        "labels": {"tier": "core"},
+        "cap_add": ["NET_ADMIN"],
+        "cap_drop": ["CAP_MKNOD"],
+        "devices": ["/dev/null:/dev/zigbee:rw"],
+        "security_opt": ["no-new-privileges"],
+        "read_only": true,
+        "cpus": 0.5,
+        "mem_limit": "64M",
+        "memswap_limit": "128M",
+        "pids_limit": 100,
+        "shm_size": "32M",
+        "sysctls": {"net.ipv4.ip_forward": 1},
+        "restart": "on-failure:3",
+        "dns": ["10.0.0.1"],
+        "dns_search": ["lan"],
+        "extra_hosts": ["nas:10.0.0.2"],
+        "stop_grace_period": "3s",
+        "healthcheck": {"test": ["CMD", "true"], "interval": "30s", "retries": 3},
+        "logging": {"driver": "k8s-file", "options": {"max-size": "1m"}},
+        "group_add": ["10"],
+    })
+}
+
+#[test]
+fn what_is_as_declared_stays() {
+    both(|case| {
+        let (name, port) = (case.name("rich"), case.port());
+        let first = case.ensure(&name, rich(port)).unwrap();
+        assert_eq!((flag(&first, "changed"), because(&first)), (true, vec!["it did not exist"]), "{case}");
+        let again = case.ensure(&name, rich(port)).unwrap();
+        assert_eq!(because(&again), Vec::<&str>::new(), "{case}");
+        assert_eq!((flag(&again, "changed"), text(&again, "id")), (false, text(&first, "id")), "{case}");
+
+        case.call("containers::stop", json!([name])).unwrap();
+        let again = case.ensure(&name, rich(port)).unwrap();
+        assert_eq!((flag(&again, "recreated"), because(&again)), (false, vec!["it was exited"]), "{case}");
+        assert_eq!(text(&case.call("containers::get", json!([name])).unwrap(), "state"), "running");
+    });
+}
+
+#[test]
+fn every_change_is_seen_and_said() {
+    both(|case| {
+        let (name, port) = (case.name("changes"), case.port());
+        case.ensure(&name, rich(port)).unwrap();
+        for (key, value, says) in [
+            ("environment", json!({"A": "2", "B": "two words"}), "environment A changed"),
+            ("environment", json!({"B": "two words"}), "environment A is no longer declared"),
+            ("mem_limit", json!("32M"), "mem_limit: 67108864 → 33554432"),
+            ("cap_add", json!(["NET_ADMIN", "SYS_TIME"]), "cap_add SYS_TIME is new: yes"),
+            ("sysctls", json!({"net.ipv4.ip_forward": 0}), "sysctl net.ipv4.ip_forward changed"),
+            ("volumes", json!(["/tmp:/x:ro,rslave", "/var:/y"]), "volume /y: /var/tmp rw → /var rw"),
+            ("labels", json!({"tier": "media"}), "label tier: core → media"),
+            ("restart", json!("always"), "restart: on-failure:3 → always"),
+            ("logging", json!({"driver": "none"}), "logging changed"),
+            ("command", json!(["sleep", "999"]), "command: sleep 1000 → sleep 999"),
+        ] {
+            let mut spec = rich(port);
+            spec[key] = value;
+            let spec_start = {
+                let mut spec = spec.clone();
+                spec["start"] = json!(false);
+                spec
+            };
+            let it = case.ensure(&name, spec_start).unwrap();
+            assert!(flag(&it, "recreated"), "{case}: {key}");
+            assert_eq!(because(&it), [says], "{case}: {key}");
+            let back = case
+                .ensure(&name, {
+                    let mut spec = rich(port);
+                    spec["start"] = json!(false);
+                    spec
+                })
+                .unwrap();
+            assert!(flag(&back, "recreated"), "{case}: {key} back");
+        }
+    });
+}
+
+#[test]
+fn what_does_not_start_leaves_what_was() {
+    both(|case| {
+        let (name, other, port) = (case.name("kept"), case.name("has-port"), case.port());
+        case.ensure(&other, json!({"command": "sleep 1000", "ports": [format!("{port}:80")]})).unwrap();
+        let before = case.ensure(&name, json!({"command": "sleep 1000"})).unwrap();
+        let spec = json!({"command": "sleep 1000", "ports": [format!("{port}:80")]});
+        let error = case.ensure(&name, spec).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict, "{case}: {error}");
+        assert!(error.details.get("kept").is_some(), "{case}: {error:?}");
+        let now = case.call("containers::get", json!([name])).unwrap();
+        assert_eq!((text(&now, "id"), text(&now, "state")), (text(&before, "id"), "running"), "{case}");
+        let all = case.call("containers::list", json!([{"name": name}])).unwrap();
+        assert_eq!(list(&all).len(), 1, "{case}: nothing else is left");
+
+        let error =
+            case.ensure(&name, json!({"image": "localhost/absent:1", "pull_policy": "never"})).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound, "{case}: {error}");
+        let now = case.call("containers::get", json!([name])).unwrap();
+        assert_eq!(
+            text(&now, "id"),
+            text(&before, "id"),
+            "{case}: an image that is missing is noticed before"
+        );
+    });
+}
+
+#[test]
+fn a_crash_at_any_call_is_put_right_by_doing_it_again() {
+    let lost = || EngineError::new(Fault::Lost, "hob died here");
+    // Which calls a replacement makes.
+    let calls = {
+        let case = Case::fake();
+        case.ensure("web", json!({"command": "sleep 1"})).unwrap();
+        let fake = case.fake.clone().unwrap();
+        drop(fake.faults().take_calls());
+        case.ensure("web", json!({"command": "sleep 2"})).unwrap();
+        fake.faults().take_calls()
+    };
+    assert!(calls.len() > 8, "{calls:?}");
+    for (at, when) in (0..calls.len()).flat_map(|at| [(at, Strikes::Before), (at, Strikes::After)]) {
+        let case = Case::fake();
+        let fake = case.fake.clone().unwrap();
+        case.ensure("web", json!({"command": "sleep 1"})).unwrap();
+        fake.faults().crash_at(at, when, lost());
+        let died = case.ensure("web", json!({"command": "sleep 2"})).unwrap_err();
+        assert_eq!(died.kind, ErrorKind::Unavailable, "{at} {when:?}: {died}");
+        fake.faults().revive();
+        case.ensure("web", json!({"command": "sleep 2"})).unwrap();
+        let all = case.call("containers::list", json!([])).unwrap();
+        let all = list(&all);
+        assert_eq!(all.len(), 1, "{at} {when:?} {}: {all:?}", calls[at]);
+        assert_eq!((text(&all[0], "name"), text(&all[0], "state")), ("web", "running"), "{at} {when:?}");
+        assert_eq!(text(&all[0], "command"), "sleep 2", "{at} {when:?}");
+    }
+}
+
+#[test]
+fn shared_networks() {
+    both(|case| {
+        let (vpn, client) = (case.name("vpn"), case.name("client"));
+        case.ensure(&vpn, json!({"command": "sleep 1000"})).unwrap();
+        let spec = json!({"command": "sleep 1000", "network_mode": format!("container:{vpn}")});
+        case.ensure(&client, spec.clone()).unwrap();
+        assert!(!flag(&case.ensure(&client, spec.clone()).unwrap(), "changed"), "{case}");
+        // The one whose network it is is another one now: what shares it hangs in a network that is gone.
+        case.ensure(&vpn, json!({"command": "sleep 1000", "environment": {"NEW": 1}})).unwrap();
+        let it = case.ensure(&client, spec).unwrap();
+        assert!(
+            flag(&it, "recreated") && because(&it)[0].starts_with("network_mode: container:"),
+            "{case}: {it:?}"
+        );
+
+        // What it left behind for the sake of the other goes with the next look.
+        assert!(!flag(
+            &case.ensure(&vpn, json!({"command": "sleep 1000", "environment": {"NEW": 1}})).unwrap(),
+            "changed"
+        ));
+        let left = case.call("containers::list", json!([{"name": vpn}])).unwrap();
+        assert_eq!(list(&left).len(), 1, "{case}");
+
+        let spec = json!({"command": "sleep 1000", "network_mode": "service:nobody"});
+        let error = case.ensure(&case.name("alone"), spec).unwrap_err();
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::NotFound, "there is no container nobody"),
+            "{case}"
+        );
+    });
+}

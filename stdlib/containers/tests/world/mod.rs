@@ -1,0 +1,151 @@
+//! The two engines that cases run against.
+#![allow(dead_code)] // each test binary uses a part
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use hob_lab::podman::Podman;
+use hob_model::{OpError, Value};
+use hob_std_containers::{ContainersPort, fake::Fake, live::Live, primitives};
+use hob_testkit::Harness;
+use serde_json::{Value as Json, json};
+
+/// An image that both engines have.
+pub(crate) const IMAGE: &str = hob_lab::podman::IMAGE;
+
+/// The Podman of this test binary, or `None` where there is none to be had.
+pub(crate) fn podman() -> Option<&'static Podman> {
+    static PODMAN: OnceLock<Option<Podman>> = OnceLock::new();
+    // It is never dropped: it ends with this process.
+    PODMAN.get_or_init(|| hob_lab::started("podman", Podman::missing(), Podman::start)).as_ref()
+}
+
+/// One engine, and the surroundings of calls.
+pub(crate) struct Case {
+    world: &'static str,
+    harness: Harness,
+    pub(crate) fake: Option<Fake>,
+    number: u16,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.world)
+    }
+}
+
+/// Numbers that tell cases, their ports and their addresses from each other.
+fn next() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    NEXT.fetch_add(1, Ordering::SeqCst)
+}
+
+impl Case {
+    pub(crate) fn fake() -> Self {
+        let fake = Fake::new();
+        let harness = Harness::new().port::<dyn ContainersPort>(Arc::new(fake.clone()));
+        Self { world: "fake", harness, fake: Some(fake), number: next() }
+    }
+
+    pub(crate) fn live() -> Option<Self> {
+        let socket = podman()?.socket();
+        let env = vec![("CONTAINER_HOST".to_owned(), socket.to_string_lossy().into_owned())];
+        let harness = Harness::new().port::<dyn ContainersPort>(Arc::new(Live::new(env)));
+        Some(Self { world: "podman", harness, fake: None, number: next() })
+    }
+
+    /// The same engine, for another effect.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        let it = match &self.fake {
+            Some(fake) => {
+                let harness = Harness::new().port::<dyn ContainersPort>(Arc::new(fake.clone()));
+                Self { world: self.world, harness, fake: Some(fake.clone()), number: self.number }
+            }
+            None => Self { number: self.number, ..Self::live().expect("it is there: this is one") },
+        };
+        Self { harness: it.harness.key(&format!("{key} {}", self.number)), ..it }
+    }
+
+    /// A name that no other case has.
+    pub(crate) fn name(&self, name: &str) -> String {
+        format!("{name}-{}", self.number)
+    }
+
+    /// A port inside the engine's own network that no other case has.
+    pub(crate) fn port(&self) -> u16 {
+        20_000 + self.number
+    }
+
+    /// A byte of an address that no other case has.
+    pub(crate) fn octet(&self) -> u16 {
+        self.number % 250
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.harness.dir()
+    }
+
+    pub(crate) fn harness(&self) -> &Harness {
+        &self.harness
+    }
+
+    pub(crate) fn call(&self, name: &str, args: Json) -> Result<Value, OpError> {
+        let primitives = primitives();
+        let home =
+            primitives.iter().find(|one| one.operations.iter().any(|operation| operation.name == name));
+        self.harness.call(home.unwrap_or_else(|| panic!("no operation {name}")), name, args)
+    }
+
+    /// As an effect of its own: a harness has one key, with which a second `create` adopts the first.
+    pub(crate) fn create(&self, name: &str, spec: Json) -> Result<Value, OpError> {
+        self.with_key(&format!("create {name}")).call("containers::create", json!([name, whole(spec)]))
+    }
+
+    pub(crate) fn ensure(&self, name: &str, spec: Json) -> Result<Value, OpError> {
+        self.call("containers::ensure", json!([name, whole(spec)]))
+    }
+}
+
+/// `spec` with an image, and what containers need on the machines that tests run on.
+pub(crate) fn whole(spec: Json) -> Json {
+    let mut all = json!({
+        "image": IMAGE,
+        "ulimits": {"nofile": {"soft": 1024, "hard": 4096}, "nproc": 4096},
+        "stop_signal": "SIGKILL",
+    });
+    let Json::Object(spec) = spec else { panic!("a specification is a map") };
+    all.as_object_mut().expect("it was just written").extend(spec);
+    all
+}
+
+/// Runs a case in both worlds.
+pub(crate) fn both(run: impl Fn(&Case)) {
+    run(&Case::fake());
+    if let Some(live) = Case::live() {
+        run(&live);
+    }
+}
+
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_else(|| panic!("no text `{key}` in {value:?}"))
+}
+
+pub(crate) fn int(value: &Value, key: &str) -> i64 {
+    value.get(key).and_then(Value::as_int).unwrap_or_else(|| panic!("no number `{key}` in {value:?}"))
+}
+
+pub(crate) fn flag(value: &Value, key: &str) -> bool {
+    match value.get(key) {
+        Some(Value::Bool(flag)) => *flag,
+        other => panic!("no truth value `{key}`: {other:?}"),
+    }
+}
+
+pub(crate) fn list(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(items) => items,
+        other => panic!("no array: {other:?}"),
+    }
+}
