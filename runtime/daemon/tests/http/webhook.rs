@@ -89,7 +89,12 @@ fn the_answer_tells_what_became_of_the_run() {
     assert_eq!((waits.status, &waits.json()["status"]), (202, &json!("waiting")));
     assert_eq!(world.rested(waits.json()["run"].as_str().unwrap())["trigger"], "webhook:POST /signal");
     let unspeakable = ask("nan");
-    assert_eq!((unspeakable.status, &unspeakable.json()["error"]["kind"]), (500, &json!("failed")));
+    let why = unspeakable.json();
+    assert_eq!(
+        (unspeakable.status, &why["error"]["message"]),
+        (500, &json!("the value of the run: NaN has no JSON form"))
+    );
+    assert_eq!(world.rested(why["run"].as_str().unwrap())["status"], "failed");
     let carried = ask("carry");
     assert_eq!(carried.status, 202);
     assert_eq!(world.rested(carried.json()["run"].as_str().unwrap())["output"], 1);
