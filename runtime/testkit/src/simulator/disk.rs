@@ -241,10 +241,15 @@ impl Journal for FaultJournal {
         if pass {
             hob_engine::Turns::pass(&self.sim.turns);
         }
+        if self.sim.is_dead() {
+            return Err(Self::stopped());
+        }
+        // That the journal has stopped outranks a lack of room, as in the real one.
+        self.inner().may_act()?;
         if poor {
             return Err(JournalError::Reserve { path: "sim".to_owned(), free_bytes: 1, reserve_bytes: 2 });
         }
-        if self.sim.is_dead() { Err(Self::stopped()) } else { self.inner().may_act() }
+        Ok(())
     }
 
     fn run(&self, run: RunId) -> Result<Option<RunRow>, JournalError> {

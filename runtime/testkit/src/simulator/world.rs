@@ -30,7 +30,10 @@ fn reaches(state: &mut State, act: Act) {
     match state.stopped {
         Some(_) if !act.class().acts() => {}
         Some(stopped) if stopped < act.cleared => {
-            state.witness.broken("something acts after the journal stopped")
+            let (label, at, cleared) = (&act.label, &act.position, act.cleared);
+            let rule =
+                format!("{label} at {at} acts, cleared at {cleared}, after the journal stopped at {stopped}");
+            state.witness.broken(rule);
         }
         _ => state.witness.act(act),
     }
