@@ -6,6 +6,7 @@ mod files;
 mod jobs;
 mod lists;
 mod logs;
+mod playbook;
 mod transient;
 mod weather;
 mod world;

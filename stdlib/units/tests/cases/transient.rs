@@ -204,6 +204,22 @@ fn what_cannot_be_known_is_asked() {
     });
 }
 
+/// What ended long ago makes room; what has just ended stays for those who may ask.
+#[test]
+fn units_that_ended_are_kept_for_a_while() {
+    let fake = World::new("fake", std::sync::Arc::new(hob_std_units::fake::Fake::new()));
+    let first = fake.again("first");
+    let made = first.call("run", json!(["/bin/true"]));
+    let stem = text(&made, "unit");
+    let second = fake.again("second");
+    second.call("run", json!(["/bin/true"]));
+    assert_eq!(count(&fake, stem), 1);
+    second.harness.clock().advance(hob_std_units::KEPT + Duration::from_secs(600));
+    second.call("run", json!(["/bin/true", {"name": "third"}]));
+    assert_eq!(count(&fake, "hob-*"), 0);
+    assert_eq!(count(&fake, "third.service"), 1, "one that a script named is the script's");
+}
+
 #[test]
 fn a_dry_run_goes_on_in_the_shape_of_the_real_result() {
     both(|w| {
