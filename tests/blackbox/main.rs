@@ -10,6 +10,7 @@
 mod access;
 mod beside;
 mod cases;
+mod engines;
 mod kill;
 mod quickstart;
 mod sources;

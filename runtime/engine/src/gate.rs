@@ -21,6 +21,7 @@ use crate::compensate::{Closure, Compensation};
 use crate::convert::{to_dynamic, to_rhai_error};
 use crate::host::cwd_of;
 use crate::latch::Halt;
+use crate::permission::Permissions;
 use crate::records::Record;
 use crate::request::{Attempts, Request, call_text};
 use crate::run_cx::{Mode, RunCx};
@@ -199,7 +200,7 @@ impl Passage<'_> {
         let run = self.run();
         let needs = request.needs(self.operation, &cwd_of(&run.started.cwd));
         if let Some(need) = needs.iter().find(|need| !run.permissions.permits(need)) {
-            let error = self.stamp(not_permitted(need));
+            let error = self.stamp(not_permitted(need, &run.permissions));
             self.record_outcome(request.class, Some(request.payload.clone()), &Err(error.clone()));
             return Ok(Err(error));
         }
@@ -431,9 +432,15 @@ fn retry_after(error: &OpError) -> Option<std::time::Duration> {
     u64::try_from(millis).ok().map(std::time::Duration::from_millis)
 }
 
-fn not_permitted(need: &str) -> OpError {
+fn not_permitted(need: &str, permissions: &Permissions) -> OpError {
+    let hint = match permissions.denied_by(need) {
+        Some(deny) => {
+            format!("`{deny}` is denied, by --deny, by deny: […] in the declaration or by hob.toml")
+        }
+        None => format!("grant it with --allow '{need}', or allow: [\"{need}\"] in the declaration"),
+    };
     OpError::denied(format!("this run may not do `{need}`"))
-        .hint(format!("grant it with --allow '{need}', or allow: [\"{need}\"] in the declaration"))
+        .hint(hint)
         .detail("permission", need)
         .retryable(false)
 }

@@ -32,6 +32,12 @@ impl Permissions {
         allowed && !matches(&self.deny)
     }
 
+    /// The grant taken away that keeps `need` from being permitted, if it is one.
+    #[must_use]
+    pub fn denied_by(&self, need: &str) -> Option<&str> {
+        self.deny.iter().find(|deny| covers(deny, need)).map(String::as_str)
+    }
+
     /// Takes away what `allow` does not cover and what `deny` covers; it never gives more than there was.
     pub fn narrow(&mut self, allow: Option<&[String]>, deny: &[String]) {
         self.deny.extend_from_slice(deny);
