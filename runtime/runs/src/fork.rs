@@ -87,6 +87,12 @@ impl Runs {
         let fact = |kind: &EntryKind| match kind {
             _ if kind.position().is_some_and(undoes) => false,
             EntryKind::Wait { position, .. } => waited.contains(position),
+            // With another value in it, it may end in another way.
+            EntryKind::BranchEnded { position, .. } | EntryKind::StepEnded { position, .. }
+                if fork.set.iter().any(|(set, _)| set.is_within(position)) =>
+            {
+                false
+            }
             other => is_fact(other),
         };
         let kept = entries.iter().skip(1).filter(|entry| fact(&entry.kind)).filter(|entry| {

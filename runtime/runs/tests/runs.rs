@@ -322,6 +322,21 @@ fn carry_starts_a_successor_with_the_state() {
 }
 
 #[test]
+fn a_branch_with_another_value_in_it_is_evaluated_again() {
+    let world = World::default();
+    let run = world.run(
+        r#"let all = parallel([1], |n| { let seen = world::look("a"); seen + "!" });
+        let one = step("s", || world::look("b") + "?");
+        world::look("c"); [all[0], one]"#,
+    );
+    let set = |position: &str| (at(position), Value::from("pinned"));
+    let fork = Fork { at: Some(at("2")), set: vec![set("1.0/1"), set("step:s/1")], input: None };
+    let forked = world.runs.fork(run, &fork, hob_model::RunOwner::Daemon).unwrap();
+    world.settle();
+    assert_eq!(world.value(forked), Value::Array(vec![Value::from("pinned!"), Value::from("pinned?")]));
+}
+
+#[test]
 fn a_fork_shares_nothing_of_a_compensation() {
     let world = World::default();
     let run = world.run(r#"undo(|| world::fire("undone")); throw "no""#);
