@@ -24,7 +24,10 @@ impl Closure {
     /// Keeps `function` as it can be called at this place.
     #[must_use]
     pub fn capture(ctx: &NativeCallContext<'_>, function: FnPtr) -> Self {
-        Self { function, context: ctx.store_data() }
+        let mut context = ctx.store_data();
+        // It names the run or the declaration that keeps this closure, and neither would ever be freed.
+        context.global.tag = Dynamic::UNIT;
+        Self { function, context }
     }
 
     /// Calls it in `engine`, as a part of the evaluation with `tag`, with copies of what it captured.

@@ -31,6 +31,21 @@ fn a_sleeping_run_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_run_that_waits_leaves_nothing_of_its_evaluation_in_memory() {
+    let owners = |script: &str, workflow: bool| {
+        let world = World::default();
+        let run = if workflow { world.run_workflow(script, "w") } else { world.run(script) };
+        assert_eq!(world.status(run), RunStatus::Waiting);
+        let bundle = world.runs.bundle(world.runs.row(run).unwrap().bundle.unwrap()).unwrap();
+        std::sync::Arc::strong_count(&bundle)
+    };
+    let plain = owners(r#"wait_signal("go")"#, false);
+    assert_eq!(owners(r#"undo(|| world::fire("a")); finally(|| 1); wait_signal("go")"#, false), plain);
+    let homelab = r#"let a = "a"; workflow("w", || { undo(|| world::fire(a)); wait_signal("go") })"#;
+    assert_eq!(owners(homelab, true), plain);
+}
+
+#[test]
 fn what_a_call_is_given_stays_as_it_was() {
     let world = World::default();
     // Rhai lends a variable that is the first argument of a call.
