@@ -1,7 +1,7 @@
 //! Measures `units::list` with many units, beside `systemctl list-units`.
 //!
 //! ```text
-//! cargo run --release -p hob-std-units --example list [COUNT]
+//! cargo run --release -p hob-std-units --example list_units [COUNT]
 //! ```
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)] // a program that measures
 

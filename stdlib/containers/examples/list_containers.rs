@@ -1,7 +1,7 @@
 //! Measures `containers::list` with many containers, beside `podman ps` and the engine's own time.
 //!
 //! ```text
-//! cargo run --release -p hob-std-containers --example list [COUNT]
+//! cargo run --release -p hob-std-containers --example list_containers [COUNT]
 //! ```
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)] // a program that measures
 
