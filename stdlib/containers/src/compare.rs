@@ -18,6 +18,9 @@ pub type Fields = BTreeMap<String, String>;
 /// How many hexadecimal digits of a digest are kept: enough to see a change, too few to guess a secret by.
 const DIGEST_DIGITS: usize = 8;
 
+/// The value of a volume that the engine is to name.
+const ANONYMOUS: &str = "without a name";
+
 /// The parts of a declaration and of an inspection that have the same form.
 struct Shape<'a> {
     env: &'a Option<Vec<String>>,
@@ -218,7 +221,7 @@ fn unreported(body: &ContainerCreateBody, fields: &mut Fields) {
     let mut put = |name: String, value: String| drop(fields.insert(name, value));
     let texts = [("stop_signal", &body.stop_signal), ("domainname", &body.domainname)];
     for target in body.volumes.iter().flatten() {
-        put(format!("volume {target}"), "without a name".to_owned());
+        put(format!("volume {target}"), ANONYMOUS.to_owned());
     }
     for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
         put(name.to_owned(), text.clone());
@@ -277,6 +280,12 @@ fn unreported(body: &ContainerCreateBody, fields: &mut Fields) {
     }
 }
 
+/// Whether a declared field leaves it to the engine which port or which volume it is.
+fn leaves_choice(name: &str, value: &str) -> bool {
+    (name.starts_with("port ") && value.contains("any"))
+        || (name.starts_with("volume ") && value == ANONYMOUS)
+}
+
 fn digest(value: &str) -> String {
     blake3::hash(value.as_bytes()).to_hex()[..DIGEST_DIGITS].to_owned()
 }
@@ -303,9 +312,7 @@ pub fn differences(body: &ContainerCreateBody, found: &ContainerInspectResponse)
         let secret = name.starts_with("environment ");
         match (observed.get(name), declared.get(name)) {
             (Some(now), _) if now == value => {}
-            // The engine was to choose the port.
-            (Some(_), Some(then))
-                if name.starts_with("port ") && value.contains("any") && *then == digest(value) => {}
+            (Some(_), Some(then)) if leaves_choice(name, value) && *then == digest(value) => {}
             (Some(_), _) if secret => because.push(format!("{name} changed")),
             (Some(now), _) => because.push(format!("{name}: {now} → {value}")),
             (None, Some(then)) if *then == digest(value) => {}

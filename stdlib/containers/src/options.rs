@@ -33,7 +33,8 @@ pub struct Spec {
     /// Variables of its environment.
     #[option(default = "Pairs::default()")]
     pub environment: Pairs,
-    /// Published ports: `8080`, `"8080:80"`, `"127.0.0.1:53:53/udp"`, `#{ target, published, host_ip, protocol }`.
+    /// Published ports: `"8080:80"`, `"127.0.0.1:53:53/udp"`, `80` (the engine chooses the other side),
+    /// `#{ target, published, host_ip, protocol }`.
     #[option(default = "Ports::default()")]
     pub ports: Ports,
     /// Ports that are documented but not published: `["80", "53/udp"]`.

@@ -30,8 +30,8 @@ pub struct Port {
     pub container: String,
 }
 
-/// Published ports: `8080` (the same on both sides), `"8080:80"`, `"127.0.0.1:8080:80/udp"`, `"8000-8010:8000-8010"`,
-/// `#{ target, published, host_ip, protocol }`.
+/// Published ports: `"8080:80"`, `"127.0.0.1:8080:80/udp"`, `"8000-8010:8000-8010"`, `80` (the engine chooses the port of
+/// the host), `#{ target, published, host_ip, protocol }`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Ports(pub Vec<Port>);
 
@@ -77,7 +77,7 @@ fn short_port(text: &str, ip: &str, ports: &mut Vec<Port>) -> Result<(), Mismatc
     let wrong = || {
         mismatch(
             format!("\"{text}\" is no port"),
-            "write 8080, \"8080:80\", \"127.0.0.1:8080:80/udp\" or \"8000-8010:8000-8010\"",
+            "write \"8080:80\", \"127.0.0.1:8080:80/udp\" or \"8000-8010:8000-8010\"",
         )
     };
     let (rest, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
@@ -87,7 +87,6 @@ fn short_port(text: &str, ip: &str, ports: &mut Vec<Port>) -> Result<(), Mismatc
     let (rest, container) = rest.rsplit_once(':').unwrap_or(("", rest));
     let (host_ip, host) = match rest.rsplit_once(':') {
         Some((ip, port)) => (ip.trim_start_matches('[').trim_end_matches(']'), port),
-        None if rest.is_empty() && !text.contains(':') => (ip, container),
         None => (ip, rest),
     };
     if !host_ip.is_empty() && host_ip.parse::<std::net::IpAddr>().is_err() {

@@ -194,3 +194,58 @@ fn shared_networks() {
         );
     });
 }
+
+#[test]
+fn each_option_is_found_as_it_was_declared() {
+    both(|case| {
+        case.ensure(&case.name("other"), json!({"command": "sleep 1000"})).unwrap();
+        for option in [
+            json!({"restart": "no"}),
+            json!({"restart": "unless-stopped"}),
+            json!({"restart": "on-failure"}),
+            json!({"network_mode": "host"}),
+            json!({"network_mode": "none"}),
+            json!({"network_mode": "bridge"}),
+            json!({"ports": [80]}),
+            json!({"ports": ["8000-8002:9000-9002", "0.0.0.0:53:53/udp", "[::1]:81:81"]}),
+            json!({"entrypoint": ["sh", "-c"], "command": ["echo a b"]}),
+            json!({"entrypoint": "sleep 10"}),
+            json!({"command": ["sh", "-c", "echo 'a  b'; sleep 1"]}),
+            json!({"user": "1000"}),
+            json!({"privileged": true}),
+            json!({"read_only": false, "tty": true, "stdin_open": true}),
+            json!({"cap_add": ["ALL"]}),
+            json!({"cap_add": ["CHOWN"], "cap_drop": ["ALL"]}),
+            json!({"cpu_shares": 512, "cpuset": "0"}),
+            json!({"cpus": 2, "mem_limit": "1G", "mem_reservation": "512M"}),
+            json!({"oom_score_adj": 100}),
+            json!({"pids_limit": -1}),
+            json!({"dns_opt": ["ndots:1"], "dns": ["1.1.1.1", "9.9.9.9"]}),
+            json!({"ipc": "host", "pid": "host", "uts": "host"}),
+            json!({"ipc": "private"}),
+            json!({"hostname": "h", "domainname": "example.net"}),
+            json!({"stop_grace_period": "90s", "stop_signal": "SIGINT"}),
+            json!({"healthcheck": {"disable": true}}),
+            json!({"healthcheck": {"test": "true", "interval": "1m30s", "timeout": "10s", "start_period": "1m"}}),
+            json!({"volumes": ["/anonymous", "named:/named", "/tmp:/tmp:rw,rshared"]}),
+            json!({"volumes": [{"type": "bind", "source": "/tmp", "target": "/t", "read_only": true}]}),
+            json!({"tmpfs": ["/tmp", "/run:size=64m,mode=1777"]}),
+            json!({"labels": ["a=b", "c=d=e"], "environment": ["A=b=c", "EMPTY="]}),
+            json!({"extra_hosts": {"a": "10.0.0.1", "b": "10.0.0.2"}}),
+            json!({"security_opt": ["seccomp=unconfined", "label=disable"]}),
+            json!({"device_cgroup_rules": ["c 189:* rmw"]}),
+            json!({"shm_size": 1048576, "sysctls": ["net.ipv4.ip_forward=1"]}),
+            json!({"group_add": ["10", "20"], "working_dir": "/"}),
+            json!({"secrets": {"s": "/etc/hostname"}}),
+            json!({"expose": ["80", "53/udp"]}),
+        ] {
+            let name = case.name("option");
+            let mut spec = option.clone();
+            spec["start"] = json!(false);
+            case.ensure(&name, spec.clone()).unwrap_or_else(|error| panic!("{case}: {option}: {error}"));
+            let again = case.ensure(&name, spec).unwrap();
+            assert_eq!(because(&again), Vec::<&str>::new(), "{case}: {option}");
+            case.call("containers::remove", json!([name, {"volumes": true}])).unwrap();
+        }
+    });
+}
