@@ -178,7 +178,7 @@ fn evaluate_entry(
             let body = found.and_then(Declared::body).ok_or_else(|| {
                 OpError::not_found(format!("the bundle declares no {kind} `{name}` with a body"))
             })?;
-            compare_captures(run, bundle, body)?;
+            compare_captures(root, bundle, body)?;
             Ok(body.call(engine, Dynamic::from(BranchHandle(Arc::clone(root))), &[input])?)
         }
         RunEntry::Native(name) => Err(Ended::Refused(OpError::failed(format!("`{name}` is not a script")))),
@@ -187,7 +187,8 @@ fn evaluate_entry(
 
 /// Has what the closure captured recorded, or compares it with the record: the same sources give the same values, or hob
 /// has a bug.
-fn compare_captures(run: &RunCx, bundle: &Bundle, body: &Closure) -> Result<(), Ended> {
+fn compare_captures(root: &BranchCx, bundle: &Bundle, body: &Closure) -> Result<(), Box<EvalAltResult>> {
+    let run = &root.run;
     let Some(values) = captures_digest(&body.function) else {
         return Ok(());
     };
@@ -195,10 +196,10 @@ fn compare_captures(run: &RunCx, bundle: &Bundle, body: &Closure) -> Result<(), 
     let recorded = lock(&run.records).captured.filter(|(of, _)| *of == bundle);
     match recorded {
         Some((_, recorded)) if recorded == values => Ok(()),
-        Some(_) => Err(Ended::Differs(Difference {
-            position: Position::root(),
-            message: "the declaration captured other values than when the run began".to_owned(),
-        })),
+        Some(_) => {
+            let message = "the declaration captured other values than when the run began".to_owned();
+            Err(root.differ(&Position::root(), message))
+        }
         None => {
             if run.mode == Mode::Live {
                 lock(&run.records).captured = Some((bundle, values));
@@ -219,7 +220,6 @@ fn diagnosed(error: &EvalAltResult, bundle: &Bundle, engine: &Engine, host: &Hos
 /// Why an evaluation gave no value.
 enum Ended {
     Thrown(Box<EvalAltResult>),
-    Differs(Difference),
     Diagnosed(Diagnostic),
     Refused(OpError),
 }
@@ -262,10 +262,6 @@ fn conclude(
         return Evaluated::Paused(difference);
     }
     let evaluated = match result {
-        Err(Ended::Differs(difference)) => {
-            run.differ(difference.clone());
-            return Evaluated::Paused(difference);
-        }
         Ok(value) => match output(&value) {
             Ok(value) => Evaluated::Succeeded(value),
             Err(error) => failed(error, hob_model::Code::NotJournalable),

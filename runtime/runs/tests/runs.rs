@@ -412,6 +412,14 @@ fn what_a_declaration_captured_is_recorded_and_compared() {
     other.runs.signal(run, "go", Value::Unit).unwrap();
     other.settle();
     assert_eq!(other.status(run), RunStatus::Paused);
+    let paused = hob_journal::Journal::entries(&*other.journal, run, 0, usize::MAX)
+        .unwrap()
+        .into_iter()
+        .find_map(|it| match it.kind {
+            hob_model::EntryKind::Paused { message, .. } => Some(message),
+            _ => None,
+        });
+    assert!(paused.is_some_and(|message| message.contains("captured other values")));
     assert_eq!(other.ledger.done(), ["fire nas", "fire nas"]);
 }
 
