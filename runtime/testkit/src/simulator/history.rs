@@ -1,6 +1,6 @@
 //! One simulated history: a script, a machine that fails, and everything that is done until all runs have ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -86,18 +86,7 @@ pub(super) fn simulate(
 ) -> Result<Past, (String, Vec<String>)> {
     let mut witness = Witness::default();
     witness.story = told.then(Vec::new);
-    let state = State {
-        rng: Rng::with_seed(seed ^ 0x5eed),
-        witness,
-        moment: 1,
-        fault: None,
-        struck: None,
-        runs: None,
-        stopped: None,
-        failures: HashMap::new(),
-        plan: plan.clone(),
-        interventions: 0,
-    };
+    let state = State::new(seed ^ 0x5eed, witness, plan.clone());
     let sim = Sim::new(state, SeededTurns::new(seed));
     let disk = Arc::new(if plan.sqlite { Disk::sqlite() } else { Disk::memory() });
     let mut history =
@@ -336,18 +325,7 @@ pub(super) fn expect_pause(
     disk: Arc<Disk>,
     run: RunId,
 ) -> Result<(), String> {
-    let state = State {
-        rng: Rng::with_seed(1),
-        witness: Witness::default(),
-        moment: 1,
-        fault: None,
-        struck: None,
-        runs: None,
-        stopped: None,
-        failures: HashMap::new(),
-        plan: plan.clone(),
-        interventions: 0,
-    };
+    let state = State::new(1, Witness::default(), plan.clone());
     let sim = Sim::new(state, SeededTurns::new(1));
     sim.lock().witness.restart(disk.journal());
     let (plan, script) = (plan.clone(), Arc::clone(script));

@@ -74,6 +74,24 @@ pub(super) struct State {
     pub(super) interventions: u32,
 }
 
+impl State {
+    /// The state in which a simulation begins.
+    pub(super) fn new(seed: u64, witness: Witness, plan: super::history::Plan) -> Self {
+        Self {
+            rng: Rng::with_seed(seed),
+            witness,
+            moment: 1,
+            fault: None,
+            struck: None,
+            runs: None,
+            stopped: None,
+            failures: HashMap::new(),
+            plan,
+            interventions: 0,
+        }
+    }
+}
+
 impl Sim {
     pub(super) fn new(state: State, turns: SeededTurns) -> Arc<Self> {
         Arc::new(Self {
