@@ -3,8 +3,11 @@
 //! The comparison runs with `gap: skip` and `overlap_hour: first`, which is systemd's way. It starts in the first
 //! hour of a day and ends at the next moment that a clock is put forward. Elsewhere systemd 252 does not do what its
 //! manual says: after a gap it passes over the rest of the day (in Dublin, or at midnight) or gives up with "Resource
-//! deadlock avoided" (`2/2:0 America/Sao_Paulo`); and asked at 23:59 for `0/7:0 Europe/Berlin`, it leaves out the
-//! midnight of the day on which the clock is put back.
+//! deadlock avoided" (`2/2:0 America/Sao_Paulo`). And where the next of a repetition lies beyond the end, it may go on
+//! from there: `*-1/16` has after the 17th a 33rd of December, and so passes over the 1st of January; `0/5:0` has a
+//! 25th hour, and so passes over the midnight after a day on which the clock is put back.
+//!
+//! Since more of such may be in systemd, the cases are the same each time. `HOB_LONG=1` tries new ones, and more.
 
 #![allow(clippy::disallowed_methods, reason = "the peer is another program")]
 
@@ -12,8 +15,9 @@ use std::process::Command;
 
 use hob_scheduler::{Gap, LocalTime, OverlapHour, When};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp, ToSpan as _, Zoned};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 const ITERATIONS: usize = 8;
 
@@ -117,7 +121,39 @@ fn has_list_from_end(expression: &str) -> bool {
     expression.split(' ').any(|word| word.split_once('~').is_some_and(|(_, days)| days.contains(',')))
 }
 
+/// Whether a field is a repetition without an end, as `1/16`.
+fn repeats_to_the_end(field: Option<&str>) -> bool {
+    field.is_some_and(|field| field.contains('/') && !field.contains(".."))
+}
+
+/// Where systemd may begin to pass over times, because a repetition goes beyond the end of its field.
+fn end_of_repetitions(expression: &str, midnight: &Zoned) -> Timestamp {
+    let mut words = expression.split(' ');
+    let days = words.clone().find(|word| !word.contains(':')).and_then(|date| Some(date.rsplit_once('-')?.1));
+    let hours = words.find(|word| word.contains(':')).and_then(|time| time.split(':').next());
+    let mut end = Timestamp::MAX;
+    if repeats_to_the_end(days) {
+        end = midnight.last_of_year().unwrap().tomorrow().unwrap().start_of_day().unwrap().timestamp();
+    }
+    if repeats_to_the_end(hours) {
+        let before = midnight.timestamp() - SignedDuration::from_secs(1);
+        if let Some(change) = midnight.time_zone().following(before).next() {
+            let day = change.timestamp().to_zoned(midnight.time_zone().clone());
+            end = end.min(day.tomorrow().unwrap().start_of_day().unwrap().timestamp());
+        }
+    }
+    end
+}
+
+fn config() -> ProptestConfig {
+    if std::env::var("HOB_LONG").is_ok_and(|it| it == "1") {
+        return ProptestConfig::with_cases(20_000);
+    }
+    ProptestConfig { rng_seed: RngSeed::Fixed(252), ..ProptestConfig::default() }
+}
+
 proptest! {
+    #![proptest_config(config())]
     #[test]
     fn agrees(
         expression in expression(),
@@ -138,7 +174,8 @@ proptest! {
             let before = change.checked_sub(SignedDuration::from_secs(1)).unwrap();
             zone.to_offset(before) < zone.to_offset(*change)
         };
-        let end = zone.following(after).map(|change| change.timestamp()).find(put_forward).unwrap_or(Timestamp::MAX);
+        let gap = zone.following(after).map(|change| change.timestamp()).find(put_forward).unwrap_or(Timestamp::MAX);
+        let end = gap.min(end_of_repetitions(&expression, &midnight));
         match (When::parse(&expression, jiff::tz::db()), systemd(&expression, after)) {
             (Ok(when), Ok(expected)) => {
                 // Of a time that exists twice, systemd takes one or the other, depending on where it comes from.
