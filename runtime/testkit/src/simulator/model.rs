@@ -234,6 +234,8 @@ impl RunModel {
             EntryKind::Reopened { position, .. } => self.reopened(position),
             EntryKind::Overridden { position, .. } => {
                 self.overridden = true;
+                // The value may lead elsewhere before the run comes again to a branch that the original had begun.
+                self.open_branches.retain(|branch| position.is_within(branch));
                 self.set(position, Phase::Done { ok: true }, None);
             }
             EntryKind::BranchEnded { position, end, .. } => return self.branch_ended(position, end),
