@@ -64,7 +64,8 @@ impl Runs {
         if row.status.ended() {
             return Err(RunError::State { run, status: row.status, why: "it has ended already" });
         }
-        self.append_anyhow(run, vec![EntryKind::CancelRequested { reason: reason.to_owned() }], vec![])?;
+        let beside = self.leave_queue(run);
+        self.append_anyhow(run, vec![EntryKind::CancelRequested { reason: reason.to_owned() }], beside)?;
         let mut state = self.state();
         if let Some(active) = state.active.get_mut(&run) {
             active.cancels += 1;

@@ -19,6 +19,7 @@ mod manager;
 mod migrate;
 mod recover;
 mod threads;
+mod turns;
 mod wake;
 
 pub use command::RunChoice;
@@ -29,3 +30,4 @@ pub use manager::{ADOPTED_BUNDLE, Listener, NewRun, NoListener, Parts, Runs};
 pub use migrate::Migration;
 pub use recover::Recovered;
 pub use threads::{InlineSpawner, ScriptThreads, Spawner};
+pub use turns::Begin;

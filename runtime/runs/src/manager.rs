@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use hob_engine::{Bundle, Host, Observer, Performer, Records, RunCx, Turns};
-use hob_journal::{Commit, Journal, RunRow, Slot, Ticket, Write};
+use hob_journal::{Commit, Journal, RunRow, Ticket, Write};
 use hob_model::{
     Digest, Entry, EntryKind, OpError, Position, RunEnd, RunEntry, RunId, RunStarted, RunStatus, Timestamp,
     Value, Wait,
@@ -13,6 +13,7 @@ use hob_primitive::{Clock, Ports, Progress, Registry};
 
 use crate::error::RunError;
 use crate::threads::Spawner;
+use crate::turns::Begin;
 
 /// Bundles that stay compiled in memory; the oldest unused are dropped beyond it.
 pub(crate) const BUNDLES_CACHED_MAX: usize = 64;
@@ -79,6 +80,8 @@ pub(crate) struct State {
     pub(crate) active: HashMap<RunId, Active>,
     /// Runs that must not go on: restored and not released.
     pub(crate) held: std::collections::HashSet<RunId>,
+    /// Runs that wait their turn (see [`crate::turns`]).
+    pub(crate) turns: std::collections::HashSet<RunId>,
     /// The runs that this process serves; `None` when it serves all, as a daemon does.
     pub(crate) own: Option<std::collections::HashSet<RunId>>,
     /// The newest event that waits were compared with.
@@ -213,13 +216,13 @@ impl Runs {
         RunId::new(self.now(), (self.0.entropy)())
     }
 
-    fn first_entry(&self, new: &NewRun) -> Entry {
+    pub(crate) fn first_entry(&self, new: &NewRun) -> Entry {
         let mut started = new.started.clone();
         started.bundle = Some(new.bundle.digest());
         Entry { seq: 0, at: self.now(), kind: EntryKind::Started(started) }
     }
 
-    fn first_writes(&self, new: &NewRun, entry: Entry) -> Vec<Write> {
+    pub(crate) fn first_writes(&self, new: &NewRun, entry: Entry) -> Vec<Write> {
         let mut writes = if self.knows(&new.bundle) { vec![] } else { new.bundle.writes() };
         writes.push(Write::Entry(new.id, entry));
         writes
@@ -276,15 +279,7 @@ impl Runs {
     /// # Errors
     /// As [`Runs::start`].
     pub fn start_slot(&self, schedule: &str, nominal: Timestamp, new: NewRun) -> Result<bool, RunError> {
-        self.journal().may_act()?;
-        let slot = Slot { schedule: schedule.to_owned(), nominal, run: new.id };
-        let claimed =
-            self.journal().claim(slot, Commit { writes: self.first_writes(&new, self.first_entry(&new)) })?;
-        if claimed {
-            self.0.listener.changed(new.id, RunStatus::Queued, None);
-            self.schedule(new.id);
-        }
-        Ok(claimed)
+        self.start_slot_as(schedule, nominal, new, Begin::default())
     }
 
     /// Has the run evaluated, on a thread of its own; a run that is being evaluated is evaluated once more after it.
@@ -295,7 +290,7 @@ impl Runs {
     /// As [`Runs::schedule`]; `fresh` is all that the journal has of the run.
     fn admit(&self, run: RunId, fresh: Option<(Records, Arc<Bundle>)>) {
         let mut state = self.state();
-        if state.closing || state.held.contains(&run) {
+        if state.closing || state.held.contains(&run) || state.turns.contains(&run) {
             return;
         }
         if let Some(own) = &mut state.own {

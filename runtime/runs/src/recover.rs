@@ -45,6 +45,7 @@ impl Runs {
                 recovered.held += 1;
             }
         }
+        self.recover_turns()?;
         let working =
             RunFilter { status: vec![RunStatus::Queued, RunStatus::Running], ..RunFilter::default() };
         // Of those that sleep only the few in the foreground: a million others are not to be read at each start.
@@ -65,7 +66,7 @@ impl Runs {
                 let entry = Entry { seq: row.entries, at: self.now(), kind: EntryKind::Interrupted };
                 self.journal().submit(Commit::one(Write::Entry(row.run, entry)));
                 recovered.interrupted += 1;
-            } else if take_over && !waiting && row.bundle.is_some() {
+            } else if take_over && !waiting && row.bundle.is_some() && !self.waits_turn(row.run) {
                 recovered.resumed += 1;
                 self.schedule(row.run);
             }

@@ -234,8 +234,8 @@ impl Runs {
     }
 
     /// Has new events compared with the waits for events. One thread at a time does so, for all that came meanwhile:
-    /// each end of a run is an event.
-    pub(crate) fn events_changed(&self) {
+    /// each end of a run is an event. For whoever wrote events to the journal itself; [`Runs::emit`] calls it.
+    pub fn events_changed(&self) {
         {
             let mut state = self.state();
             if let Some(again) = &mut state.comparing {

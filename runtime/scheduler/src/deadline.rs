@@ -47,6 +47,18 @@ impl Schedule {
         }
     }
 
+    /// When deadlines are to be looked at after `now`: no deadline lies in between. `None` where there is none.
+    #[must_use]
+    pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.deadline? {
+            Deadline::After(duration) => {
+                let first = self.next(earlier(now, duration))?;
+                Some(later(first, duration))
+            }
+            Deadline::By(time) => self.next_daily(time, now),
+        }
+    }
+
     /// The deadlines after `looked` and up to `now` that were missed, also those that passed while nothing ran.
     ///
     /// Slots up to `since` (see [`crate::Progress`]) do not count. `succeeded` says when this slot, or one

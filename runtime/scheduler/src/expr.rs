@@ -99,6 +99,16 @@ impl When {
         parse_item(part, zones)
     }
 
+    /// Whether it names times without an end, as far as anybody can tell: one-off times do not.
+    #[must_use]
+    pub fn recurs(&self) -> bool {
+        match self {
+            Self::Calendar(_) | Self::Every(_) => true,
+            Self::At(_) => false,
+            Self::AnyOf(items) => items.iter().any(Self::recurs),
+        }
+    }
+
     /// Reads what a script gave: a text, or an array of texts.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Whether a slot may start now: earlier runs of its schedule, and runs that name the same conflict keys.
 
-use crate::schedule::{Overlap, Schedule};
+use crate::schedule::{CatchUp, Overlap, Schedule};
 
 /// How many slots of one schedule may wait their turn; further ones are skipped, and said to be.
 pub const QUEUED_SLOTS_MAX: usize = 1_000;
@@ -65,6 +65,36 @@ impl Schedule {
     /// Parked runs do not count as running, unless they hold a conflict key that this schedule names too. A
     /// conflict makes a slot wait rather than skip it: of two jobs at the same hour, both run.
     pub fn decide<Id: Copy>(&self, live: &[LiveRun<'_, Id>], skipped_in_row: u32) -> Decision<Id> {
+        self.decide_by(self.overlap, live, skipped_in_row)
+    }
+
+    /// As [`Schedule::decide`], for a slot that is caught up: `catch_up: "all"` promises each of them a run, so where a
+    /// slot that comes in time would be skipped, it waits its turn.
+    pub fn decide_late<Id: Copy>(&self, live: &[LiveRun<'_, Id>], skipped_in_row: u32) -> Decision<Id> {
+        let overlap = match (self.catch_up, self.overlap) {
+            (CatchUp::All, Overlap::Skip | Overlap::QueueOne | Overlap::CancelOther) => Overlap::Queue,
+            (_, overlap) => overlap,
+        };
+        self.decide_by(overlap, live, skipped_in_row)
+    }
+
+    /// Whether a run of this schedule that waits its turn may begin beside `live`, which it is not among.
+    pub fn may_begin<Id>(&self, live: &[LiveRun<'_, Id>]) -> bool {
+        let shares_key = |run: &LiveRun<'_, Id>| run.conflicts.iter().any(|key| self.conflicts.contains(key));
+        let keeps = |run: &&LiveRun<'_, Id>| match run.state {
+            LiveState::Queued => false,
+            LiveState::Running if run.own && self.overlap != Overlap::Allow => true,
+            LiveState::Running | LiveState::Parked => shares_key(run),
+        };
+        !live.iter().any(|run| keeps(&run))
+    }
+
+    fn decide_by<Id: Copy>(
+        &self,
+        overlap: Overlap,
+        live: &[LiveRun<'_, Id>],
+        skipped_in_row: u32,
+    ) -> Decision<Id> {
         let shares_key = |run: &LiveRun<'_, Id>| run.conflicts.iter().any(|key| self.conflicts.contains(key));
         let ids =
             |runs: &mut dyn Iterator<Item = &LiveRun<'_, Id>>| runs.map(|run| run.id).collect::<Vec<_>>();
@@ -82,7 +112,7 @@ impl Schedule {
             behind.extend(&held_by_others);
             if behind.is_empty() { Decision::Start } else { Decision::Queue { behind } }
         };
-        match self.overlap {
+        match overlap {
             Overlap::Skip if !occupying.is_empty() => skip(occupying),
             Overlap::QueueOne if queued >= 1 => skip(occupying),
             Overlap::Queue if queued >= QUEUED_SLOTS_MAX => skip(occupying),

@@ -162,6 +162,56 @@ fn conflicts_make_wait_and_count_parked_runs() {
 }
 
 #[test]
+fn slots_that_are_caught_up_wait_their_turn() {
+    use LiveState::{Queued, Running};
+    let live = [run(1, true, Running, &[]), run(2, true, Queued, &[])];
+    for overlap in [Overlap::Skip, Overlap::Queue, Overlap::QueueOne, Overlap::CancelOther] {
+        let mut schedule = Schedule::new("test", when("@daily"), zone("UTC"));
+        schedule.overlap = overlap;
+        assert_eq!(schedule.decide_late(&live, 0), schedule.decide(&live, 0), "{overlap:?}: only with `all`");
+        schedule.catch_up = CatchUp::All;
+        assert_eq!(schedule.decide_late(&live, 0), Decision::Queue { behind: vec![1, 2] }, "{overlap:?}");
+    }
+}
+
+#[test]
+fn whose_turn_it_is() {
+    use LiveState::{Parked, Queued, Running};
+    let (disk, gpu) = (["disk".to_owned()], ["gpu".to_owned()]);
+    let mut schedule = Schedule::new("test", when("@daily"), zone("UTC"));
+    schedule.conflicts = disk.to_vec();
+    let cases: &[(LiveRun<'_, u32>, bool, bool)] = &[
+        (run(1, true, Running, &[]), false, true),
+        (run(1, true, Running, &disk), false, false),
+        (run(1, true, Queued, &disk), true, true),
+        (run(1, true, Parked, &[]), true, true),
+        (run(1, true, Parked, &disk), false, false),
+        (run(1, false, Running, &[]), true, true),
+        (run(1, false, Running, &gpu), true, true),
+        (run(1, false, Running, &disk), false, false),
+        (run(1, false, Parked, &disk), false, false),
+        (run(1, false, Queued, &disk), true, true),
+    ];
+    for (live, alone, allowed) in cases {
+        schedule.overlap = Overlap::Queue;
+        assert_eq!(schedule.may_begin(&[*live]), *alone, "{live:?}");
+        schedule.overlap = Overlap::Allow;
+        assert_eq!(schedule.may_begin(&[*live]), *allowed, "{live:?} and `allow`");
+    }
+}
+
+#[test]
+fn no_deadline_lies_before_the_next_look() {
+    let daily = with_deadline("0 3 * * *", Deadline::After(Duration::from_secs(7_200)));
+    // The slot of 03:00 in Berlin has its deadline at 05:00: 04:00 UTC.
+    assert_eq!(daily.next_deadline(time("2026-01-03T03:00:00Z")), Some(time("2026-01-03T04:00:00Z")));
+    assert_eq!(daily.next_deadline(time("2026-01-03T04:00:00Z")), Some(time("2026-01-04T04:00:00Z")));
+    let by = with_deadline("0 3 * * *", Deadline::By(clock_time(6, 30, 0, 0)));
+    assert_eq!(by.next_deadline(time("2026-01-03T03:00:00Z")), Some(time("2026-01-03T05:30:00Z")));
+    assert_eq!(Schedule::new("test", when("@daily"), zone("UTC")).next_deadline(Timestamp::UNIX_EPOCH), None);
+}
+
+#[test]
 fn three_skipped_in_a_row_are_a_miss() {
     let schedule = Schedule::new("test", when("@daily"), zone("UTC"));
     let missed = |in_row| match schedule.decide(&[run(1, true, LiveState::Running, &[])], in_row) {

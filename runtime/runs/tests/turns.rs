@@ -1,0 +1,91 @@
+//! Runs that wait their turn.
+
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::sync::Arc;
+
+use hob_engine::Bundle;
+use hob_journal::{Journal, Write};
+use hob_model::{OnDoubt, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Value};
+use hob_runs::{Begin, NewRun};
+use world::World;
+
+fn new(world: &World) -> NewRun {
+    let started = RunStarted {
+        name: "test".into(),
+        entry: RunEntry::Playbook("test.rhai".into()),
+        bundle: None,
+        input: Value::Unit,
+        owner: RunOwner::Daemon,
+        parent: None,
+        cwd: "/".into(),
+        env: vec![],
+        allow: vec![],
+        deny: vec![],
+        trusted: true,
+        on_doubt: OnDoubt::Ask,
+        trigger: "test".into(),
+    };
+    let bundle = Arc::new(Bundle::of_text("test.rhai", r#"world::make("x")"#, "/", "host"));
+    NewRun { id: world.runs.new_id(), started, bundle }
+}
+
+fn queued(world: &World, queue: &str) -> RunId {
+    let new = new(world);
+    let run = new.id;
+    let fact = Write::Fact { key: "beside".into(), value: Some(Value::from(run.to_string())) };
+    let begin = Begin { queue: Some(queue.to_owned()), beside: vec![fact] };
+    world.runs.start_as(new, begin).unwrap();
+    world.settle();
+    run
+}
+
+#[test]
+fn a_run_waits_its_turn_over_a_crash_and_begins_once() {
+    let world = World::default();
+    let (first, second) = (queued(&world, "a"), queued(&world, "a"));
+    let other = queued(&world, "b");
+    world.runs.journal().flush().unwrap();
+    assert_eq!(world.journal.fact("beside").unwrap(), Some(Value::from(other.to_string())));
+    let world = world.crash(0);
+    assert!(world.ledger.done().is_empty());
+    assert_eq!(world.runs.queued("a").unwrap(), [first, second]);
+    assert_eq!((world.status(first), world.runs.turns()), (RunStatus::Queued, 3));
+    // Nothing else starts it either.
+    assert!(world.runs.take_turn(first).unwrap());
+    assert!(!world.runs.take_turn(first).unwrap(), "once");
+    // It dies before it was evaluated: it goes on all the same.
+    let world = world.crash(0);
+    assert_eq!(world.ledger.done(), ["make x"]);
+    assert_eq!(world.status(first), RunStatus::Succeeded);
+    assert_eq!(world.shape(first)[..2], ["Started", "Resumed"]);
+    assert_eq!(world.runs.queued("a").unwrap(), [second]);
+}
+
+#[test]
+fn a_slot_is_claimed_by_the_run_that_waits() {
+    let world = World::default();
+    let nominal = world.runs.now();
+    let begin = || Begin { queue: Some("a".to_owned()), ..Begin::default() };
+    assert!(world.runs.start_slot_as("a", nominal, new(&world), begin()).unwrap());
+    assert!(!world.runs.start_slot_as("a", nominal, new(&world), begin()).unwrap());
+    assert!(!world.runs.start_slot_as("a", nominal, new(&world), Begin::default()).unwrap());
+    let world = world.crash(0);
+    assert_eq!(world.runs.queued("a").unwrap().len(), 1);
+    assert!(world.ledger.done().is_empty());
+}
+
+#[test]
+fn a_cancelled_run_waits_no_longer() {
+    let world = World::default();
+    let run = queued(&world, "a");
+    world.runs.cancel(run, "not wanted").unwrap();
+    world.settle();
+    assert_eq!((world.status(run), world.runs.turns()), (RunStatus::Cancelled, 0));
+    assert!(!world.runs.take_turn(run).unwrap());
+    let world = world.crash(usize::MAX);
+    assert!(world.runs.queued("a").unwrap().is_empty());
+    assert!(world.ledger.done().is_empty());
+}
