@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use hob_lab::podman::{IMAGE, Podman};
+use hob_lab::engine::{Engine, IMAGE, Kind};
 use hob_lab::systemd::Systemd;
 use hob_tests::home::Home;
 use hob_tests::process::Background;
@@ -94,10 +94,10 @@ fn newest(home: &Home, input: &Json) -> Option<Json> {
 
 #[test]
 fn a_container_is_made_and_restarted_exactly_once() {
-    if !is_there(Podman::missing()) {
+    if !is_there(Kind::Podman.missing()) {
         return;
     }
-    let (home, podman, mut rng) = (home(), Podman::start().unwrap(), fastrand::Rng::new());
+    let (home, podman, mut rng) = (home(), Engine::start(Kind::Podman).unwrap(), fastrand::Rng::new());
     println!("seed {}", rng.get_seed());
     home.write("work.rhai", CONTAINER);
     for round in 0..rounds() {

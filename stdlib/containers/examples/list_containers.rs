@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hob_lab::podman::{IMAGE, Podman};
+use hob_lab::engine::{Engine, IMAGE, Kind};
 use hob_model::Value;
 use hob_std_containers::{ContainersPort, live::Live, primitives};
 use hob_testkit::Harness;
@@ -22,7 +22,8 @@ const ROUNDS: usize = 20;
 
 fn main() {
     let count: usize = std::env::args().nth(1).map_or(200, |text| text.parse().unwrap());
-    let podman = hob_lab::started("podman", Podman::missing(), Podman::start).expect("podman");
+    let podman =
+        hob_lab::started("podman", Kind::Podman.missing(), || Engine::start(Kind::Podman)).expect("podman");
     let socket = podman.socket();
     for at in 0..count {
         let name = format!("bench-{at}");

@@ -1,15 +1,15 @@
-//! The same cases against the fake and a real Podman.
+//! The same cases against the fake and every real engine.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // tests
 
 mod world;
 
 use hob_model::{ErrorKind, Value};
 use serde_json::json;
-use world::{Case, IMAGE, both, flag, int, list, text, whole};
+use world::{Case, IMAGE, everywhere, flag, int, list, text, whole};
 
 #[test]
 fn from_making_to_removing() {
-    both(|case| {
+    everywhere(|case| {
         let name = case.name("life");
         let made = case.create(&name, json!({"command": ["sleep", "1000"]})).unwrap();
         assert_eq!(text(&made, "name"), name);
@@ -37,7 +37,7 @@ fn from_making_to_removing() {
 
 #[test]
 fn lists() {
-    both(|case| {
+    everywhere(|case| {
         let (one, two) = (case.name("listed1"), case.name("listed2"));
         case.create(&one, json!({"command": "sleep 1000", "start": true, "labels": {"tier": one}})).unwrap();
         case.create(&two, json!({"command": "true", "labels": {"tier": two}})).unwrap();
@@ -59,7 +59,7 @@ fn lists() {
 
 #[test]
 fn what_is_not_there_is_named_with_what_is_near() {
-    both(|case| {
+    everywhere(|case| {
         let name = case.name("postgres");
         case.create(&name, json!({})).unwrap();
         let near = format!("{}x", &name[..name.len() - 1]);
@@ -81,7 +81,7 @@ fn what_is_not_there_is_named_with_what_is_near() {
 
 #[test]
 fn conflicts() {
-    both(|case| {
+    everywhere(|case| {
         let (one, two) = (case.name("taken"), case.name("port2"));
         let port = case.port();
         let ports = json!([format!("{port}:80")]);
@@ -101,7 +101,7 @@ fn conflicts() {
 
 #[test]
 fn programs_inside() {
-    both(|case| {
+    everywhere(|case| {
         let name = case.name("exec");
         case.create(&name, json!({"command": "sleep 1000", "start": true, "environment": ["A=one two"]}))
             .unwrap();
@@ -143,7 +143,7 @@ fn programs_inside() {
 
 #[test]
 fn what_it_wrote() {
-    both(|case| {
+    everywhere(|case| {
         let name = case.name("logs");
         let script = "echo one; echo two >&2; echo three";
         case.create(&name, json!({"command": ["sh", "-c", script], "start": true})).unwrap();
@@ -169,7 +169,7 @@ fn what_it_wrote() {
 
 #[test]
 fn how_it_ended() {
-    both(|case| {
+    everywhere(|case| {
         let name = case.name("ended");
         case.create(&name, json!({"command": ["sh", "-c", "exit 3"], "start": true})).unwrap();
         let it = case.call("containers::wait", json!([name])).unwrap();
@@ -188,7 +188,7 @@ fn how_it_ended() {
 
 #[test]
 fn restarting_and_killing() {
-    both(|case| {
+    everywhere(|case| {
         let name = case.name("restart");
         case.create(&name, json!({"command": "sleep 1000", "start": true})).unwrap();
         let before = case.call("containers::get", json!([name])).unwrap();
@@ -204,7 +204,7 @@ fn restarting_and_killing() {
 
 #[test]
 fn networks_and_volumes() {
-    both(|case| {
+    everywhere(|case| {
         let (net, name) = (case.name("net"), case.name("joined"));
         let octet = case.octet();
         let options = json!({"subnet": format!("10.77.{octet}.0/24"), "labels": {"a": "b"}});
@@ -249,7 +249,7 @@ fn networks_and_volumes() {
 
 #[test]
 fn images() {
-    both(|case| {
+    everywhere(|case| {
         let listed = case.call("containers::images::list", json!([{"name": "busybox"}])).unwrap();
         assert!(
             list(&listed).iter().any(|it| list(it.get("names").unwrap()).contains(&Value::from(IMAGE))),
@@ -282,7 +282,7 @@ fn images() {
 
 #[test]
 fn wrong_names_and_options_reach_no_engine() {
-    both(|case: &Case| {
+    everywhere(|case: &Case| {
         for (operation, args, says) in [
             ("containers::get", json!(["../images/json"]), "is no name"),
             ("containers::create", json!(["x", {}]), "option `image` is missing"),
@@ -327,7 +327,7 @@ fn wrong_names_and_options_reach_no_engine() {
 
 #[test]
 fn cdi_names_are_refused_where_they_would_be_passed_over() {
-    both(|case| {
+    everywhere(|case| {
         let name = case.name("gpu");
         let made = case.create(&name, json!({"devices": ["nvidia.com/gpu=all"]}));
         match case.to_string().as_str() {

@@ -8,7 +8,7 @@ use hob_primitive::Probe;
 use hob_std_containers::fake::Strikes;
 use hob_std_containers::port::{EngineError, Fault};
 use serde_json::{Value as Json, json};
-use world::{Case, int, list, text, whole};
+use world::{Case, engines, everywhere, int, list, text, whole};
 
 fn lost() -> EngineError {
     EngineError::new(Fault::Lost, "hob died here")
@@ -56,23 +56,28 @@ fn making_one_with_the_fake() {
 }
 
 #[test]
-fn making_one_with_podman() {
-    let Some(case) = Case::live() else { return };
+fn making_one_with_real_engines() {
+    for case in engines().map(Case::of) {
+        made_and_adopted(&case);
+    }
+}
+
+fn made_and_adopted(case: &Case) {
     let name = case.name("crashed");
     let args = json!([name, whole(json!({"command": "sleep 1000", "start": true}))]);
     // Killed before the engine was asked.
-    let first = recover(&case, "containers::create", args.clone(), Value::Unit);
+    let first = recover(case, "containers::create", args.clone(), Value::Unit);
     // Killed after it had answered.
-    let again = recover(&case, "containers::create", args.clone(), Value::Unit);
+    let again = recover(case, "containers::create", args.clone(), Value::Unit);
     assert_eq!(first, again);
     // Killed between making and starting: it is there, and was never started.
     case.call("containers::remove", json!([name, {"force": true}])).unwrap();
     let primitive = hob_std_containers::primitives().remove(0);
     let stopped = json!([name, whole(json!({"command": "sleep 1000"}))]);
     let made = case.harness().call(&primitive, "containers::create", stopped).unwrap();
-    let adopted = recover(&case, "containers::create", args, Value::Unit);
+    let adopted = recover(case, "containers::create", args, Value::Unit);
     assert_eq!(text(&adopted, "id"), text(&made, "id"));
-    assert_eq!(text(&only_one(&case, &name), "state"), "running");
+    assert_eq!(text(&only_one(case, &name), "state"), "running");
     // Another effect is another container.
     let other =
         case.with_key("other").call("containers::create", json!([case.name("another"), whole(json!({}))]));
@@ -81,17 +86,16 @@ fn making_one_with_podman() {
 
 #[test]
 fn restarting() {
-    let worlds = [Some(Case::fake()), Case::live()];
-    for case in worlds.into_iter().flatten() {
+    everywhere(|case| {
         let name = case.name("again");
         case.create(&name, json!({"command": "sleep 1000", "start": true})).unwrap();
         let primitive = hob_std_containers::primitives().remove(0);
         let args = json!([name]);
         let noted = case.harness().intent(&primitive, "containers::restart", args.clone()).unwrap();
         // Killed before: it is done, once.
-        let first = recover(&case, "containers::restart", args.clone(), noted.clone());
+        let first = recover(case, "containers::restart", args.clone(), noted.clone());
         // Killed after: it is adopted, and not done again.
-        let again = recover(&case, "containers::restart", args.clone(), noted);
+        let again = recover(case, "containers::restart", args.clone(), noted);
         assert_eq!(first, again, "{case}");
         let now = case.call("containers::get", args.clone()).unwrap();
         assert_eq!(text(&now, "started_at"), text(&first, "started_at"), "{case}");
@@ -101,5 +105,5 @@ fn restarting() {
         case.call("containers::remove", json!([name, {"force": true}])).unwrap();
         let probe = case.harness().probe(&primitive, "containers::restart", args, noted).unwrap();
         assert!(matches!(probe, Probe::Unknown(_)), "{case}: {probe:?}");
-    }
+    });
 }

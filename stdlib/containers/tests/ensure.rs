@@ -7,7 +7,7 @@ use hob_model::{ErrorKind, Value};
 use hob_std_containers::fake::Strikes;
 use hob_std_containers::port::{EngineError, Fault};
 use serde_json::{Value as Json, json};
-use world::{Case, both, flag, list, text};
+use world::{Case, everywhere, flag, list, text};
 
 fn because(value: &Value) -> Vec<&str> {
     list(value.get("because").unwrap()).iter().filter_map(Value::as_str).collect()
@@ -50,7 +50,7 @@ fn rich(port: u16) -> Json {
 
 #[test]
 fn what_is_as_declared_stays() {
-    both(|case| {
+    everywhere(|case| {
         let (name, port) = (case.name("rich"), case.port());
         let first = case.ensure(&name, rich(port)).unwrap();
         assert_eq!((flag(&first, "changed"), because(&first)), (true, vec!["it did not exist"]), "{case}");
@@ -67,7 +67,7 @@ fn what_is_as_declared_stays() {
 
 #[test]
 fn every_change_is_seen_and_said() {
-    both(|case| {
+    everywhere(|case| {
         let (name, port) = (case.name("changes"), case.port());
         case.ensure(&name, rich(port)).unwrap();
         for (key, value, says) in [
@@ -106,7 +106,7 @@ fn every_change_is_seen_and_said() {
 
 #[test]
 fn what_does_not_start_leaves_what_was() {
-    both(|case| {
+    everywhere(|case| {
         let (name, other, port) = (case.name("kept"), case.name("has-port"), case.port());
         case.ensure(&other, json!({"command": "sleep 1000", "ports": [format!("{port}:80")]})).unwrap();
         let before = case.ensure(&name, json!({"command": "sleep 1000"})).unwrap();
@@ -163,7 +163,7 @@ fn a_crash_at_any_call_is_put_right_by_doing_it_again() {
 
 #[test]
 fn shared_networks() {
-    both(|case| {
+    everywhere(|case| {
         let (vpn, client) = (case.name("vpn"), case.name("client"));
         case.ensure(&vpn, json!({"command": "sleep 1000"})).unwrap();
         let spec = json!({"command": "sleep 1000", "network_mode": format!("container:{vpn}")});
@@ -197,7 +197,7 @@ fn shared_networks() {
 
 #[test]
 fn each_option_is_found_as_it_was_declared() {
-    both(|case| {
+    everywhere(|case| {
         case.ensure(&case.name("other"), json!({"command": "sleep 1000"})).unwrap();
         for option in [
             json!({"restart": "no"}),

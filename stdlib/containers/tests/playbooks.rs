@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hob_engine::{Bundle, Evaluated, Mode};
-use hob_lab::podman::Podman;
+use hob_lab::engine::{Engine, Kind};
 use hob_model::{RunEntry, Value};
 use hob_primitive::{Ports, Registry};
 use hob_std_containers::{ContainersPort, live::Live, primitives};
@@ -17,13 +17,13 @@ use world::list;
 
 /// An engine of its own: the playbooks' names and ports are what they are.
 struct Lab {
-    podman: Podman,
+    podman: Engine,
     scripts: Scripts,
 }
 
 impl Lab {
     fn start() -> Option<Self> {
-        let podman = hob_lab::started("podman", Podman::missing(), Podman::start)?;
+        let podman = world::start(Kind::Podman)?;
         let env = vec![("CONTAINER_HOST".to_owned(), podman.socket().to_string_lossy().into_owned())];
         let mut ports = Ports::default();
         ports.insert::<dyn ContainersPort>(Arc::new(Live::new(env)));

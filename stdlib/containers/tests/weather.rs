@@ -6,7 +6,7 @@ mod world;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
-use hob_lab::podman::{Podman, REGISTRY, REGISTRY_PASSWORD, REGISTRY_PRIVATE, REGISTRY_USER};
+use hob_lab::engine::{Engine, Kind, REGISTRY, REGISTRY_PASSWORD, REGISTRY_PRIVATE, REGISTRY_USER};
 use hob_model::ErrorKind;
 use hob_primitive::{EventSink, EventSource};
 use hob_std_containers::events::ContainerEvents;
@@ -43,7 +43,7 @@ fn engines_that_are_not_there() {
 /// One engine of its own: it is stopped and started.
 #[test]
 fn a_podman_that_comes_and_goes_with_its_registries() {
-    let Some(podman) = hob_lab::started("podman", Podman::missing(), Podman::start) else { return };
+    let Some(podman) = world::start(Kind::Podman) else { return };
     let harness = harness().env("CONTAINER_HOST", podman.socket().to_str().unwrap());
     let all = primitives();
     let call = |operation: &str, args| {
@@ -81,7 +81,7 @@ fn a_podman_that_comes_and_goes_with_its_registries() {
 
 type Call<'a> = &'a dyn Fn(&str, serde_json::Value) -> Result<hob_model::Value, hob_model::OpError>;
 
-fn registries(podman: &Podman, call: Call<'_>) {
+fn registries(podman: &Engine, call: Call<'_>) {
     let error = call("containers::images::pull", json!([format!("{REGISTRY}/busybox:1")])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "nobody listens yet: {error}");
     podman.start_registries().unwrap();
@@ -115,7 +115,7 @@ fn registries(podman: &Podman, call: Call<'_>) {
 }
 
 /// What happens is told, until nobody listens.
-fn events(podman: &Podman, harness: &Harness, call: Call<'_>) {
+fn events(podman: &Engine, harness: &Harness, call: Call<'_>) {
     let env = vec![("CONTAINER_HOST".to_owned(), podman.socket().to_string_lossy().into_owned())];
     let source = Arc::new(ContainerEvents::new(Arc::new(Live::new(env))));
     assert_eq!(source.prefix(), "container.");

@@ -6,8 +6,8 @@
 
 #![allow(clippy::disallowed_methods)] // it starts real programs and lays out their files
 
+pub mod engine;
 pub mod marker;
-pub mod podman;
 pub mod systemd;
 
 /// Starts a server for a test, or says on standard error why the test is skipped. In CI (`CI=true`) nothing is skipped.

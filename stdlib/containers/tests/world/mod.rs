@@ -1,4 +1,4 @@
-//! The two engines that cases run against.
+//! The engines that cases run against: the fake, Podman with and without root, and Docker.
 #![allow(dead_code)] // each test binary uses a part
 
 use std::fmt;
@@ -6,20 +6,27 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use hob_lab::podman::Podman;
+use hob_lab::engine::{Engine, Kind};
 use hob_model::{OpError, Value};
 use hob_std_containers::{ContainersPort, fake::Fake, live::Live, primitives};
 use hob_testkit::Harness;
 use serde_json::{Value as Json, json};
 
 /// An image that both engines have.
-pub(crate) const IMAGE: &str = hob_lab::podman::IMAGE;
+pub(crate) const IMAGE: &str = hob_lab::engine::IMAGE;
 
-/// The Podman of this test binary, or `None` where there is none to be had.
-pub(crate) fn podman() -> Option<&'static Podman> {
-    static PODMAN: OnceLock<Option<Podman>> = OnceLock::new();
-    // It is never dropped: it ends with this process.
-    PODMAN.get_or_init(|| hob_lab::started("podman", Podman::missing(), Podman::start)).as_ref()
+/// The real engines of this test binary, as far as this machine has them.
+pub(crate) fn engines() -> impl Iterator<Item = &'static Engine> {
+    static ENGINES: [OnceLock<Option<Engine>>; 3] = [const { OnceLock::new() }; 3];
+    let kinds = [Kind::Podman, Kind::RootlessPodman, Kind::Docker];
+    // They are never dropped: they end with this process.
+    let started = |(slot, kind): (&'static OnceLock<_>, Kind)| slot.get_or_init(|| start(kind)).as_ref();
+    ENGINES.iter().zip(kinds).filter_map(started)
+}
+
+/// An engine for one test, or `None` where there is none to be had.
+pub(crate) fn start(kind: Kind) -> Option<Engine> {
+    hob_lab::started(kind.name(), kind.missing(), || Engine::start(kind))
 }
 
 /// One engine, and the surroundings of calls.
@@ -27,6 +34,7 @@ pub(crate) struct Case {
     world: &'static str,
     harness: Harness,
     pub(crate) fake: Option<Fake>,
+    pub(crate) engine: Option<&'static Engine>,
     number: u16,
 }
 
@@ -46,26 +54,26 @@ impl Case {
     pub(crate) fn fake() -> Self {
         let fake = Fake::new();
         let harness = Harness::new().port::<dyn ContainersPort>(Arc::new(fake.clone()));
-        Self { world: "fake", harness, fake: Some(fake), number: next() }
+        Self { world: "fake", harness, fake: Some(fake), engine: None, number: next() }
     }
 
-    pub(crate) fn live() -> Option<Self> {
-        let socket = podman()?.socket();
-        let env = vec![("CONTAINER_HOST".to_owned(), socket.to_string_lossy().into_owned())];
+    pub(crate) fn of(engine: &'static Engine) -> Self {
+        let env = vec![("CONTAINER_HOST".to_owned(), engine.socket().to_string_lossy().into_owned())];
         let harness = Harness::new().port::<dyn ContainersPort>(Arc::new(Live::new(env)));
-        Some(Self { world: "podman", harness, fake: None, number: next() })
+        Self { world: engine.kind().name(), harness, fake: None, engine: Some(engine), number: next() }
     }
 
     /// The same engine, for another effect.
     pub(crate) fn with_key(&self, key: &str) -> Self {
-        let it = match &self.fake {
-            Some(fake) => {
+        let it = match (&self.fake, self.engine) {
+            (Some(fake), _) => {
                 let harness = Harness::new().port::<dyn ContainersPort>(Arc::new(fake.clone()));
-                Self { world: self.world, harness, fake: Some(fake.clone()), number: self.number }
+                Self { fake: Some(fake.clone()), harness, ..Self::fake() }
             }
-            None => Self { number: self.number, ..Self::live().expect("it is there: this is one") },
+            (None, engine) => Self::of(engine.expect("a case has one or the other")),
         };
-        Self { harness: it.harness.key(&format!("{key} {}", self.number)), ..it }
+        let harness = it.harness.key(&format!("{key} {}", self.number));
+        Self { harness, number: self.number, ..it }
     }
 
     /// A name that no other case has.
@@ -120,12 +128,10 @@ pub(crate) fn whole(spec: Json) -> Json {
     all
 }
 
-/// Runs a case in both worlds.
-pub(crate) fn both(run: impl Fn(&Case)) {
+/// Runs a case with every engine.
+pub(crate) fn everywhere(run: impl Fn(&Case)) {
     run(&Case::fake());
-    if let Some(live) = Case::live() {
-        run(&live);
-    }
+    engines().for_each(|engine| run(&Case::of(engine)));
 }
 
 pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -1,4 +1,4 @@
-//! A real Podman with a registry, in namespaces of its own.
+//! A real Podman, with and without root, or a real Docker, with a registry, in namespaces of its own.
 //!
 //! The engine, its containers and its registries live in private mount, process and network namespaces, so that nothing
 //! of it is to be seen outside, several run side by side, and the end of one process is the end of all. That process
@@ -31,63 +31,132 @@ pub const REGISTRY_PASSWORD: &str = "open sesame";
 /// The bcrypt hash of [`REGISTRY_PASSWORD`].
 const REGISTRY_HASH: &str = "$2b$05$DgwkeY8VFaZsg7l5NUlTreADllgFF7mdmv6fC3h2SvQiHxif/3GqO";
 
+/// The user that a rootless engine runs as; one that machines do not have.
+const ROOTLESS_UID: u32 = 64_321;
+
 /// How often the socket is tried, 5 ms apart.
 const LISTENER_TRIES_MAX: u32 = 2000;
 
-/// The programs it needs.
-const PROGRAMS: [&str; 9] =
-    ["podman", "runc", "conmon", "unshare", "nsenter", "busybox", "docker-registry", "ip", "iptables"];
+/// The shell that is process 1 of the engine's namespaces.
+const KEEPER: &str = include_str!("engine.sh");
 
-/// A Podman that runs until this value is dropped or the process ends.
-#[derive(Debug)]
-pub struct Podman {
-    keeper: Child,
-    orders: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    place: Place,
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Podman, as root.
+    Podman,
+    /// Podman, as a user without rights, with user namespaces and slirp4netns.
+    RootlessPodman,
+    /// Docker.
+    Docker,
 }
 
-impl Podman {
+impl Kind {
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Podman => "podman",
+            Self::RootlessPodman => "rootless",
+            Self::Docker => "docker",
+        }
+    }
+
+    /// The programs it needs.
+    fn programs(self) -> Vec<&'static str> {
+        let common = ["runc", "unshare", "nsenter", "busybox", "docker-registry", "ip", "iptables", "curl"];
+        let own: &[&str] = match self {
+            Self::Podman => &["podman", "conmon"],
+            Self::RootlessPodman => &["podman", "conmon", "newuidmap", "slirp4netns", "setpriv"],
+            Self::Docker => &["dockerd", "containerd"],
+        };
+        [&common, own].concat()
+    }
+
     /// What this machine lacks for it; `None` when it can be started.
     #[must_use]
-    pub fn missing() -> Option<String> {
+    pub fn missing(self) -> Option<String> {
         if !rustix::process::geteuid().is_root() {
             return Some("the rights of root".to_owned());
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let there = |name: &&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
-        let lacking: Vec<&str> = PROGRAMS.into_iter().filter(|name| !there(name)).collect();
+        let lacking: Vec<&str> = self.programs().into_iter().filter(|name| !there(name)).collect();
         (!lacking.is_empty()).then(|| lacking.join(", "))
     }
 
+    fn tidy(self) -> fn(&Path) {
+        match self {
+            Self::Podman => remove_cgroups_of_podman,
+            Self::RootlessPodman => |_| {},
+            Self::Docker => remove_cgroups_of_docker,
+        }
+    }
+}
+
+/// An engine that runs until this value is dropped or the process ends.
+#[derive(Debug)]
+pub struct Engine {
+    kind: Kind,
+    keeper: Child,
+    orders: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    place: Place,
+}
+
+impl Engine {
     /// Starts one: takes about a second.
     ///
     /// # Errors
     /// When it does not come up; the message has what it said.
-    pub fn start() -> io::Result<Self> {
-        let place = Place::new("podman", remove_cgroups)?;
+    pub fn start(kind: Kind) -> io::Result<Self> {
+        let place = Place::new(kind.name(), kind.tidy())?;
         lay_out(place.path())?;
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "sh"]);
-        command.arg(place.path().join("keeper.sh")).arg(place.path());
+        command.args([
+            "--mount",
+            "--pid",
+            "--net",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-c",
+            KEEPER,
+        ]);
+        command.arg(place.path().join("keeper.sh")).arg(place.path()).arg(kind.name());
+        command.env("IMAGE", IMAGE).env("ROOTLESS_UID", ROOTLESS_UID.to_string());
+        command.env("CREDENTIALS", format!("{REGISTRY_USER}:{REGISTRY_PASSWORD}"));
         let said = fs::File::create(place.path().join("keeper.log"))?;
         let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said).spawn()?;
         let pipes = keeper.stdin.take().zip(keeper.stdout.take()).expect("both were asked for");
-        let it = Self { keeper, orders: Mutex::new((pipes.0, BufReader::new(pipes.1))), place };
+        let it = Self { kind, keeper, orders: Mutex::new((pipes.0, BufReader::new(pipes.1))), place };
         it.answer()?;
         it.await_listener()?;
         Ok(it)
     }
 
+    /// Which engine it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The socket of the engine.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.place.path().join("podman.sock")
+        self.place.path().join("run/engine.sock")
     }
 
     /// A directory that the engine sees at the same place, for binds and contexts.
     #[must_use]
     pub fn shared(&self) -> PathBuf {
         self.place.path().join("shared")
+    }
+
+    /// The directory that the engine sees as `/etc/cdi`, for specifications of devices.
+    #[must_use]
+    pub fn cdi(&self) -> PathBuf {
+        self.place.path().join("cdi")
     }
 
     /// Ends the engine's service; containers go on.
@@ -125,16 +194,16 @@ impl Podman {
         let pid = text.split_whitespace().next().ok_or_else(|| io::Error::other("the keeper is gone"))?;
         let mut command = Command::new("nsenter");
         command.args(["--target", pid, "--mount", "--pid", "--net", program]);
-        command.envs(environment(self.place.path()));
         Ok(command)
     }
 
-    /// Runs Podman's own command line on the same containers.
+    /// Runs the engine's own command line on the same containers.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn cli(&self, args: &[&str]) -> io::Result<Output> {
-        self.inside("podman")?.args(storage(self.place.path())).args(args).output()
+        let program = self.place.path().join("cli");
+        self.inside(&program.to_string_lossy())?.args(args).output()
     }
 
     /// The socket is there a moment before anybody listens.
@@ -165,11 +234,11 @@ impl Podman {
             return Ok(());
         }
         let said = fs::read_to_string(self.place.path().join("keeper.log")).unwrap_or_default();
-        Err(io::Error::other(format!("podman did not come up: {line}{said}")))
+        Err(io::Error::other(format!("{} did not come up: {line}{said}", self.kind.name())))
     }
 }
 
-impl Drop for Podman {
+impl Drop for Engine {
     fn drop(&mut self) {
         if let Ok(pipes) = self.orders.get_mut() {
             drop(writeln!(pipes.0, "end"));
@@ -177,26 +246,13 @@ impl Drop for Podman {
             drop(pipes.1.read_to_end(&mut Vec::new()));
         }
         drop(self.keeper.wait());
-        remove_cgroups(self.place.path());
+        self.kind.tidy()(self.place.path());
     }
-}
-
-fn environment(dir: &Path) -> [(&'static str, PathBuf); 3] {
-    [
-        ("CONTAINERS_CONF", dir.join("containers.conf")),
-        ("CONTAINERS_REGISTRIES_CONF", dir.join("registries.conf")),
-        ("TMPDIR", dir.join("tmp")),
-    ]
-}
-
-fn storage(dir: &Path) -> Vec<String> {
-    let root = dir.join("root").to_string_lossy().into_owned();
-    ["--root", &root, "--runroot", "/run/lab-run", "--tmpdir", "/run/lab-tmp"].map(str::to_owned).into()
 }
 
 /// Writes the files it is configured by.
 fn lay_out(dir: &Path) -> io::Result<()> {
-    for sub in ["tmp", "networks", "rootfs/bin", "shared", "registry", "cdi"] {
+    for sub in ["tmp", "networks", "rootfs/bin", "run", "shared", "registry", "cdi"] {
         fs::create_dir_all(dir.join(sub))?;
     }
     let here = dir.display();
@@ -207,6 +263,8 @@ fn lay_out(dir: &Path) -> io::Result<()> {
          [network]\nnetwork_backend = \"netavark\"\nnetwork_config_dir = \"{here}/networks\"\n"
     );
     fs::write(dir.join("containers.conf"), conf)?;
+    fs::write(dir.join("daemon.json"), "{}")?;
+    fs::write(dir.join("keeper.sh"), KEEPER)?;
     let mut registries = String::from("unqualified-search-registries = []\n");
     for (name, auth) in [(REGISTRY, false), (REGISTRY_PRIVATE, true)] {
         registries.push_str(&format!("[[registry]]\nlocation = \"{name}\"\ninsecure = true\n"));
@@ -222,73 +280,13 @@ fn lay_out(dir: &Path) -> io::Result<()> {
     }
     fs::write(dir.join("registries.conf"), registries)?;
     fs::write(dir.join("htpasswd"), format!("{REGISTRY_USER}:{REGISTRY_HASH}\n"))?;
-    let exports: String =
-        environment(dir).iter().map(|(name, path)| format!("export {name}='{}'\n", path.display())).collect();
-    let podman = storage(dir).join(" ");
-    let script = KEEPER
-        .replace("@EXPORTS@", &exports)
-        .replace("@PODMAN@", &format!("podman {podman}"))
-        .replace("@IMAGE@", IMAGE)
-        .replace("@CREDENTIALS@", &format!("'{REGISTRY_USER}:{REGISTRY_PASSWORD}'"));
-    fs::write(dir.join("keeper.sh"), script)
+    Ok(())
 }
 
-/// The shell that is process 1 of the engine's namespaces.
-const KEEPER: &str = r#"
-set -eu
-d=$1
-cd "$d"
-exec 9>lock
-flock -s 9
-mount -t tmpfs tmpfs /run
-mkdir -p /etc/cdi
-mount --bind "$d/cdi" /etc/cdi
-ip link set lo up
-@EXPORTS@
-p="@PODMAN@"
-serve() {
-    rm -f podman.sock
-    $p system service --time 0 "unix://$d/podman.sock" >/dev/null 9>&- &
-    service=$!
-    await_that [ -S podman.sock ]
-}
-await_that() { # COMMAND…
-    tries=0
-    until "$@"; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 1000 ] || exit 1
-        sleep 0.01
-    done
-}
-listening() { busybox nc -w 1 127.0.0.1 "$1" </dev/null >/dev/null 2>&1; }
-cp "$(command -v busybox)" rootfs/bin/busybox
-busybox --list | grep -vx busybox | while read -r applet; do ln -s busybox "rootfs/bin/$applet"; done
-tar -C rootfs -c . | $p import -q --change 'CMD ["sh"]' --change 'ENV FROM_IMAGE=yes' - @IMAGE@ >/dev/null
-serve
-echo ready
-while read -r order; do
-    case $order in
-        stop) kill "$service"; wait "$service" || true ;;
-        start) serve ;;
-        registries)
-            for port in 5000 5001; do docker-registry serve "registry-$port.yml" >/dev/null 2>&1 9>&- & done
-            await_that listening 5000
-            await_that listening 5001
-            $p push -q @IMAGE@ localhost:5000/busybox:1
-            $p push -q --creds @CREDENTIALS@ @IMAGE@ localhost:5001/busybox:1 ;;
-        *) break ;;
-    esac
-    echo ready
-done
-exec >/dev/null
-$p rm --all --force --time 0 || true
-"#;
-
-/// Removes the control groups that the engine made, which outlive their processes.
-fn remove_cgroups(dir: &Path) {
+/// Removes the control groups that Podman made, which outlive their processes.
+fn remove_cgroups_of_podman(dir: &Path) {
     let Ok(containers) = fs::read_dir(dir.join("root/overlay-containers")) else { return };
-    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else { return };
-    let hierarchies: Vec<PathBuf> = hierarchies.flatten().map(|entry| entry.path()).collect();
+    let hierarchies = hierarchies();
     for id in containers.flatten().filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name()) {
         for hierarchy in &hierarchies {
             let group = hierarchy.join("libpod_parent").join(format!("libpod-{}", id.to_string_lossy()));
@@ -297,4 +295,19 @@ fn remove_cgroups(dir: &Path) {
             drop(fs::remove_dir(group));
         }
     }
+}
+
+/// The same for Docker, which has them in one named after the engine's directory.
+fn remove_cgroups_of_docker(dir: &Path) {
+    let Some(name) = dir.file_name() else { return };
+    for group in hierarchies().into_iter().map(|hierarchy| hierarchy.join(name)) {
+        for container in fs::read_dir(&group).into_iter().flatten().flatten() {
+            drop(fs::remove_dir(container.path()));
+        }
+        drop(fs::remove_dir(group));
+    }
+}
+
+fn hierarchies() -> Vec<PathBuf> {
+    fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
