@@ -6,6 +6,10 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use hob_terminal::ColorChoice;
 
+mod timed;
+
+pub(crate) use timed::{EventsCommand, ScheduleCommand};
+
 /// The most runs or fire times that are printed at once.
 const COUNT_MAX: u64 = 100_000;
 
@@ -355,59 +359,6 @@ pub(crate) struct ReplayArgs {
     /// Where to stop [default: the end of the record]
     #[arg(long, value_name = "POSITION")]
     pub at: Option<String>,
-}
-
-/// `hob schedule …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum ScheduleCommand {
-    /// List the schedules of the homelab that is served
-    List,
-    /// Print the next fire times of an expression
-    Next {
-        /// A crontab line, an OnCalendar expression, `every("5m")`, `at("…")`
-        expression: String,
-        /// The time zone [default: the system's]
-        #[arg(long, value_name = "ZONE")]
-        tz: Option<String>,
-        /// After this time, RFC 3339 [default: now]
-        #[arg(long, value_name = "TIME")]
-        from: Option<String>,
-        /// How many
-        #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..=COUNT_MAX))]
-        count: usize,
-        /// A local time that does not exist: run_after or skip
-        #[arg(long, value_name = "POLICY")]
-        gap: Option<String>,
-        /// A local time that exists twice: first or both
-        #[arg(long, value_name = "POLICY")]
-        overlap_hour: Option<String>,
-    },
-}
-
-/// `hob events …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum EventsCommand {
-    /// List recorded events
-    List {
-        /// Only events whose name matches: unit.*
-        pattern: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
-    },
-    /// Print events as they come
-    Tail {
-        /// Only events whose name matches: unit.*
-        pattern: Option<String>,
-    },
-    /// Put an event on the bus
-    Emit {
-        /// Its name
-        name: String,
-        /// What it carries, as JSON
-        #[arg(default_value = "null")]
-        payload: String,
-    },
 }
 
 /// `hob logs`

@@ -25,6 +25,12 @@ const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// The largest event of a stream, in bytes.
 const EVENT_BYTES_MAX: usize = 64 << 20;
 
+/// A name as one segment of a path.
+#[must_use]
+pub fn segment(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
 /// Why a call gives no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {

@@ -13,10 +13,11 @@ use hob_planner::Homelab;
 use hob_runs::{ADOPTED_BUNDLE, Listener, RunError, Runs};
 use serde_json::{Value as Json, json};
 
+use crate::clock::ThisMachine;
 use crate::hub::{Hub, ServiceCommand, WebhookMatch};
 use crate::keeper::Keeper;
 use crate::node::Node;
-use crate::schedules::{Launch, ScheduleBell, Timed, serve as serve_schedules};
+use crate::schedules::{Launch, ScheduleBell, ScheduleCommand, Scheduling};
 use crate::sources::Listening;
 use crate::triggers;
 
@@ -30,9 +31,8 @@ pub struct Core {
     node: Node,
     homelab: Homelab,
     launch: Launch,
-    timed: Vec<Timed>,
+    scheduling: Arc<Scheduling>,
     keeper: Keeper,
-    bell: Arc<ScheduleBell>,
     ready: AtomicBool,
     serving: OnceLock<JoinHandle<()>>,
     listening: Mutex<Option<Listening>>,
@@ -75,7 +75,7 @@ impl CoreEars {
 impl Listener for CoreEars {
     fn changed(&self, _: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
         if status.ended() {
-            self.with(|core| core.bell.run_ended());
+            self.with(|core| core.scheduling.bell().run_ended());
         }
     }
 
@@ -101,13 +101,16 @@ impl Core {
             bundle: parts.bundle,
             directory: parts.directory.to_string_lossy().into_owned(),
         };
+        let timed = triggers::timed(&parts.homelab);
+        let (machine, bell) = (Arc::new(ThisMachine), Arc::new(ScheduleBell::default()));
+        let scheduling = Scheduling::new(launch.clone(), timed, machine, bell);
+        let scheduling = Arc::new(scheduling.map_err(|error| error.diagnostic())?);
         let core = Arc::new(Self {
             keeper: Keeper::new(runs, parts.homelab.clone(), &parts.state)?,
-            timed: triggers::timed(&parts.homelab),
+            scheduling,
             node: parts.node,
             homelab: parts.homelab,
             launch,
-            bell: Arc::default(),
             ready: AtomicBool::new(false),
             serving: OnceLock::new(),
             listening: Mutex::default(),
@@ -130,7 +133,7 @@ impl Core {
         let core = Arc::clone(self);
         let thread = std::thread::Builder::new()
             .name("hob-schedules".into())
-            .spawn(move || serve_schedules(&core.launch, &core.timed, &core.bell, &*core.maintain))
+            .spawn(move || core.scheduling.serve(&*core.maintain))
             .map_err(|error| {
                 Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
             })?;
@@ -147,7 +150,7 @@ impl Core {
     /// Ends: nothing new begins, effects under way come to their outcome, and services stop in reverse order or go on.
     pub fn end(&self, stop_services: bool) {
         self.ready.store(false, Ordering::SeqCst);
-        self.bell.stop();
+        self.scheduling.bell().stop();
         drop(self.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.node.close(LEAVE_GRACE);
         self.keeper.end(stop_services);
@@ -164,21 +167,6 @@ impl Core {
     #[must_use]
     pub fn keeper(&self) -> &Keeper {
         &self.keeper
-    }
-
-    fn next_of(&self, timed: &Timed) -> Option<String> {
-        let next = timed.schedule.next(self.node.runs.now())?;
-        Some(
-            next.to_zoned(timed.schedule.local_time.zone.clone())
-                .strftime("%Y-%m-%dT%H:%M:%S%:z")
-                .to_string(),
-        )
-    }
-
-    fn last_of(&self, timed: &Timed) -> Option<String> {
-        let slots = self.node.runs.journal().slots(&timed.schedule.name, 1).ok()?;
-        let last = slots.first()?.nominal.to_zoned(timed.schedule.local_time.zone.clone());
-        Some(last.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
     }
 
     fn live(&self, filter: RunFilter) -> Result<Vec<hob_journal::RunRow>, RunError> {
@@ -278,14 +266,11 @@ impl Hub for Core {
     }
 
     fn schedules(&self) -> Json {
-        let one = |timed: &Timed| {
-            json!({
-                "name": timed.schedule.name, "when": timed.schedule.when.to_string(),
-                "next": self.next_of(timed), "last": self.last_of(timed),
-                "paused": timed.schedule.paused,
-            })
-        };
-        self.timed.iter().map(one).collect()
+        self.scheduling.list()
+    }
+
+    fn schedule(&self, name: &str, command: ScheduleCommand) -> Result<Json, Diagnostic> {
+        self.scheduling.command(name, command)
     }
 
     fn service(&self, name: &str, command: ServiceCommand) -> Result<Json, Diagnostic> {

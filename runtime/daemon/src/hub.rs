@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use hob_journal::Ticket;
-use hob_model::{Diagnostic, RunId, Value};
+use hob_model::{Code, Diagnostic, RunId, Value};
 use hob_runs::Runs;
+
+use crate::schedules::ScheduleCommand;
 
 /// How a webhook answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +88,15 @@ pub trait Hub: Send + Sync + 'static {
 
     /// What `hob schedule list --json` prints.
     fn schedules(&self) -> serde_json::Value;
+
+    /// Carries out a command about a schedule.
+    ///
+    /// # Errors
+    /// When this process serves none, there is none of this name, or its state forbids it.
+    fn schedule(&self, name: &str, _command: ScheduleCommand) -> Result<serde_json::Value, Diagnostic> {
+        let text = format!("this process serves no schedules, and so none called `{name}`");
+        Err(Diagnostic::error(Code::NoDaemon, text))
+    }
 
     /// Carries out a command about a service; blocks until it is done.
     ///

@@ -92,14 +92,16 @@ impl Runs {
         self.state().turns.contains(&run)
     }
 
-    /// The runs that wait their turn in `queue`, oldest first.
+    /// The runs that wait their turn, oldest first, each with its queue.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn queued(&self, queue: &str) -> Result<Vec<RunId>, RunError> {
+    pub fn queues(&self) -> Result<Vec<(RunId, String)>, RunError> {
         let facts = self.journal().facts(TURN_PREFIX)?;
-        let mine = facts.iter().filter(|(_, value)| value.as_str() == Some(queue));
-        Ok(mine.filter_map(|(key, _)| RunId::parse(&key[TURN_PREFIX.len()..])).collect())
+        let read = |(key, value): &(String, Value)| {
+            Some((RunId::parse(&key[TURN_PREFIX.len()..])?, value.as_str()?.to_owned()))
+        };
+        Ok(facts.iter().filter_map(read).collect())
     }
 
     /// How many runs wait their turn, in any queue.
@@ -120,6 +122,13 @@ impl Runs {
         self.append_anyhow(run, vec![EntryKind::Resumed], vec![no_longer(run)])?;
         self.schedule(run);
         Ok(true)
+    }
+
+    /// Has a run evaluated that this process serves and that nobody evaluates, as its evaluation came to no end.
+    pub fn revive(&self, run: RunId) {
+        if self.serves(run) {
+            self.schedule(run);
+        }
     }
 
     /// Has a run that was cancelled wait no longer; the write that records it.

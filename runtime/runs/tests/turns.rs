@@ -42,6 +42,11 @@ fn queued(world: &World, queue: &str) -> RunId {
     run
 }
 
+fn waiting(world: &World, queue: &str) -> Vec<RunId> {
+    let all = world.runs.queues().unwrap();
+    all.into_iter().filter(|(_, of)| of == queue).map(|(run, _)| run).collect()
+}
+
 #[test]
 fn a_run_waits_its_turn_over_a_crash_and_begins_once() {
     let world = World::default();
@@ -51,7 +56,7 @@ fn a_run_waits_its_turn_over_a_crash_and_begins_once() {
     assert_eq!(world.journal.fact("beside").unwrap(), Some(Value::from(other.to_string())));
     let world = world.crash(0);
     assert!(world.ledger.done().is_empty());
-    assert_eq!(world.runs.queued("a").unwrap(), [first, second]);
+    assert_eq!(waiting(&world, "a"), [first, second]);
     assert_eq!((world.status(first), world.runs.turns()), (RunStatus::Queued, 3));
     // Nothing else starts it either.
     assert!(world.runs.take_turn(first).unwrap());
@@ -61,7 +66,7 @@ fn a_run_waits_its_turn_over_a_crash_and_begins_once() {
     assert_eq!(world.ledger.done(), ["make x"]);
     assert_eq!(world.status(first), RunStatus::Succeeded);
     assert_eq!(world.shape(first)[..2], ["Started", "Resumed"]);
-    assert_eq!(world.runs.queued("a").unwrap(), [second]);
+    assert_eq!(waiting(&world, "a"), [second]);
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn a_slot_is_claimed_by_the_run_that_waits() {
     assert!(!world.runs.start_slot_as("a", nominal, new(&world), begin()).unwrap());
     assert!(!world.runs.start_slot_as("a", nominal, new(&world), Begin::default()).unwrap());
     let world = world.crash(0);
-    assert_eq!(world.runs.queued("a").unwrap().len(), 1);
+    assert_eq!(waiting(&world, "a").len(), 1);
     assert!(world.ledger.done().is_empty());
 }
 
@@ -86,6 +91,6 @@ fn a_cancelled_run_waits_no_longer() {
     assert_eq!((world.status(run), world.runs.turns()), (RunStatus::Cancelled, 0));
     assert!(!world.runs.take_turn(run).unwrap());
     let world = world.crash(usize::MAX);
-    assert!(world.runs.queued("a").unwrap().is_empty());
+    assert!(waiting(&world, "a").is_empty());
     assert!(world.ledger.done().is_empty());
 }

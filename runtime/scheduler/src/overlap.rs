@@ -1,6 +1,6 @@
 //! Whether a slot may start now: earlier runs of its schedule, and runs that name the same conflict keys.
 
-use crate::schedule::{CatchUp, Overlap, Schedule};
+use crate::schedule::{Overlap, Schedule};
 
 /// How many slots of one schedule may wait their turn; further ones are skipped, and said to be.
 pub const QUEUED_SLOTS_MAX: usize = 1_000;
@@ -68,12 +68,12 @@ impl Schedule {
         self.decide_by(self.overlap, live, skipped_in_row)
     }
 
-    /// As [`Schedule::decide`], for a slot that is caught up: `catch_up: "all"` promises each of them a run, so where a
-    /// slot that comes in time would be skipped, it waits its turn.
-    pub fn decide_late<Id: Copy>(&self, live: &[LiveRun<'_, Id>], skipped_in_row: u32) -> Decision<Id> {
-        let overlap = match (self.catch_up, self.overlap) {
-            (CatchUp::All, Overlap::Skip | Overlap::QueueOne | Overlap::CancelOther) => Overlap::Queue,
-            (_, overlap) => overlap,
+    /// As [`Schedule::decide`], for a slot that was promised a run, such as one that `catch_up: "all"` catches up: it
+    /// neither gives way to an earlier run nor ends it, but waits its turn.
+    pub fn decide_in_turn<Id: Copy>(&self, live: &[LiveRun<'_, Id>], skipped_in_row: u32) -> Decision<Id> {
+        let overlap = match self.overlap {
+            Overlap::Allow => Overlap::Allow,
+            Overlap::Skip | Overlap::Queue | Overlap::QueueOne | Overlap::CancelOther => Overlap::Queue,
         };
         self.decide_by(overlap, live, skipped_in_row)
     }

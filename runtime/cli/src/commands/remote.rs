@@ -8,7 +8,6 @@ use hob_daemon::sent;
 use hob_engine::Bundle;
 use hob_model::{Code, Diagnostic, RunId, RunStatus, Value};
 use hob_runs::RunChoice;
-use hob_terminal::{Column, Table};
 use serde_json::{Value as Json, json};
 
 use super::runs::Decision;
@@ -168,24 +167,4 @@ pub(crate) fn migrate(context: &Context, run: RunId, bundle: &Bundle) -> Result<
 pub(crate) fn emit(context: &Context, name: &str, payload: &Value) -> Result<(), Failure> {
     client(context).post("/api/v1/events", &json!({ "name": name, "payload": as_json(payload)? }))?;
     Ok(())
-}
-
-/// `hob schedule list`
-pub(crate) fn schedules(context: &Context) -> Outcome {
-    let schedules = client(context).get("/api/v1/schedules")?;
-    if context.global.json {
-        context.print_json(&schedules);
-        return Ok(Exit::Done);
-    }
-    let mut table = Table::new(["SCHEDULE", "WHEN", "NEXT", "LAST"].map(Column::new));
-    for schedule in schedules.as_array().into_iter().flatten() {
-        let text = |key: &str| schedule[key].as_str().unwrap_or("-").to_owned();
-        table.row([text("name"), text("when"), text("next"), text("last")]);
-    }
-    if table.is_empty() {
-        context.say("no schedules");
-    } else {
-        context.print_line(table.render(context.out).trim_end());
-    }
-    Ok(Exit::Done)
 }

@@ -1,16 +1,27 @@
-//! `hob schedule list|next`
+//! `hob schedule …`
 
 use hob_model::{Code, Diagnostic, Timestamp, names};
 use hob_scheduler::{Gap, LocalTime, OverlapHour, When};
+use hob_terminal::{Column, Table};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+use serde_json::{Value as Json, json};
 
+use super::remote::client;
 use crate::args::ScheduleCommand;
 use crate::context::{Context, Exit, Failure, Outcome};
 
 /// `hob schedule …`
 pub(crate) fn dispatch(context: &Context, command: ScheduleCommand) -> Outcome {
     match command {
-        ScheduleCommand::List => super::remote::schedules(context),
+        ScheduleCommand::List => list(context),
+        ScheduleCommand::Run { schedule } => run(context, &schedule),
+        ScheduleCommand::Pause { schedule, reason } => {
+            changed(context, &schedule, "pause", &json!({ "reason": reason }))
+        }
+        ScheduleCommand::Resume { schedule } => changed(context, &schedule, "resume", &json!({})),
+        ScheduleCommand::Backfill { schedule, from, to, dry_run } => {
+            backfill(context, &schedule, &json!({ "from": from, "to": to, "dry": dry_run }))
+        }
         ScheduleCommand::Next { expression, tz, from, count, gap, overlap_hour } => next(
             context,
             &expression,
@@ -20,6 +31,93 @@ pub(crate) fn dispatch(context: &Context, command: ScheduleCommand) -> Outcome {
             [gap.as_deref(), overlap_hour.as_deref()],
         ),
     }
+}
+
+/// A text field of a schedule, or a dash.
+fn text(json: &Json, key: &str) -> String {
+    json[key].as_str().unwrap_or("-").to_owned()
+}
+
+fn list(context: &Context) -> Outcome {
+    let schedules = client(context).get("/api/v1/schedules")?;
+    if context.global.json {
+        context.print_json(&schedules);
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(["SCHEDULE", "WHEN", "NEXT", "LAST", "STATE"].map(Column::new));
+    for schedule in schedules.as_array().into_iter().flatten() {
+        let [name, when, next, last] = ["name", "when", "next", "last"].map(|key| text(schedule, key));
+        table.row([name, when, next, last, state(schedule)]);
+    }
+    if table.is_empty() {
+        context.say("no schedules");
+    } else {
+        context.print_line(table.render(context.out).trim_end());
+    }
+    Ok(Exit::Done)
+}
+
+/// What a schedule does now, in a few words.
+fn state(schedule: &Json) -> String {
+    let paused = (schedule["paused"] == true).then(|| match schedule["pause_reason"].as_str() {
+        Some(reason) => format!("paused: {reason}"),
+        None => "paused".to_owned(),
+    });
+    let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    let running = count(schedule["running"].as_array().map_or(0, Vec::len), "running");
+    let number = |key: &str| schedule[key].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let parts =
+        [paused, running, count(number("queued"), "queued"), count(number("skipped_in_row"), "skipped")];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn post(context: &Context, schedule: &str, verb: &str, body: &Json) -> Result<Json, Failure> {
+    let name = hob_daemon::client::segment(schedule);
+    Ok(client(context).post(&format!("/api/v1/schedules/{name}/{verb}"), body)?)
+}
+
+/// `hob schedule run`: prints the run.
+fn run(context: &Context, schedule: &str) -> Outcome {
+    let started = post(context, schedule, "run", &json!({}))?;
+    if context.global.json {
+        context.print_json(&started);
+    } else {
+        context.print_line(&text(&started, "run"));
+        if started["status"] == "queued" {
+            context.say("it waits its turn");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// `hob schedule pause|resume`
+fn changed(context: &Context, schedule: &str, verb: &str, body: &Json) -> Outcome {
+    let after = post(context, schedule, verb, body)?;
+    if context.global.json {
+        context.print_json(&after);
+    } else if after["paused"] == true {
+        context.say(&format!("{schedule} is paused"));
+    } else {
+        context.say(&format!("{schedule} fires next at {}", text(&after, "next")));
+    }
+    Ok(Exit::Done)
+}
+
+/// `hob schedule backfill`: prints the nominal times.
+fn backfill(context: &Context, schedule: &str, body: &Json) -> Outcome {
+    let done = post(context, schedule, "backfill", body)?;
+    if context.global.json {
+        context.print_json(&done);
+        return Ok(Exit::Done);
+    }
+    for slot in done["slots"].as_array().into_iter().flatten() {
+        let run = slot["run"].as_str().map(|run| format!(" {run}")).unwrap_or_default();
+        context.print_line(&format!("{}{run}", text(slot, "nominal")));
+    }
+    if let Some(known) = done["claimed_before"].as_u64().filter(|known| *known > 0) {
+        context.say(&format!("{known} more were decided before, and are left as they are"));
+    }
+    Ok(Exit::Done)
 }
 
 fn next(

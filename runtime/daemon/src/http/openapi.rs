@@ -168,6 +168,15 @@ fn schemas() -> Json {
         "Emitted": object(json!({ "name": text() })),
         "Service": object(json!({ "name": text() })),
         "Status": { "type": "object" },
-        "Schedules": {},
+        "Schedule": object(json!({
+            "name": text(), "when": text(), "timezone": maybe(), "next": maybe(), "last": maybe(),
+            "paused": { "type": "boolean" }, "paused_at": maybe(), "pause_reason": maybe(),
+            "running": list(text()), "queued": number(), "skipped_in_row": number(), "jitter": maybe(),
+        })),
+        "Queued": object(json!({ "run": { "type": "string", "format": "uuid" }, "status": text() })),
+        "Backfilled": object(json!({
+            "schedule": text(), "slots": list(json!({ "type": "object" })), "claimed_before": number(),
+            "dry": { "type": "boolean" },
+        })),
     })
 }

@@ -162,15 +162,15 @@ fn conflicts_make_wait_and_count_parked_runs() {
 }
 
 #[test]
-fn slots_that_are_caught_up_wait_their_turn() {
+fn slots_that_were_promised_a_run_wait_their_turn() {
     use LiveState::{Queued, Running};
     let live = [run(1, true, Running, &[]), run(2, true, Queued, &[])];
     for overlap in [Overlap::Skip, Overlap::Queue, Overlap::QueueOne, Overlap::CancelOther] {
         let mut schedule = Schedule::new("test", when("@daily"), zone("UTC"));
         schedule.overlap = overlap;
-        assert_eq!(schedule.decide_late(&live, 0), schedule.decide(&live, 0), "{overlap:?}: only with `all`");
-        schedule.catch_up = CatchUp::All;
-        assert_eq!(schedule.decide_late(&live, 0), Decision::Queue { behind: vec![1, 2] }, "{overlap:?}");
+        assert_eq!(schedule.decide_in_turn(&live, 0), Decision::Queue { behind: vec![1, 2] }, "{overlap:?}");
+        schedule.overlap = Overlap::Allow;
+        assert_eq!(schedule.decide_in_turn(&live, 0), Decision::Start);
     }
 }
 

@@ -3,6 +3,7 @@
 mod commands;
 mod events;
 pub(super) mod runs;
+mod schedules;
 mod services;
 mod sources;
 
@@ -43,7 +44,23 @@ pub(crate) static ROUTES: &[Route] = routes! {
     GET "/status" "getStatus" "Tells what `hob status --json` prints"
         => Answer::Json("Status"), services::status;
     GET "/schedules" "listSchedules" "Lists the schedules with their next fire times"
-        => Answer::Json("Schedules"), services::schedules;
+        => Answer::List("Schedule"), schedules::list;
+    POST "/schedules/{schedule}/run" "runSchedule" "Starts a run of a schedule now, beside its slots; answers once that is durable"
+        => Answer::Json("Queued"), schedules::run,
+        status: StatusCode::ACCEPTED;
+    POST "/schedules/{schedule}/pause" "pauseSchedule" "Has no slot of a schedule fire from now on"
+        => Answer::Json("Schedule"), schedules::pause,
+        body: &[optional("reason", Text, "why, for people")];
+    POST "/schedules/{schedule}/resume" "resumeSchedule" "Ends a pause; what it left out is not caught up"
+        => Answer::Json("Schedule"), schedules::resume;
+    POST "/schedules/{schedule}/backfill" "backfillSchedule" "Runs the slots of a range that were never claimed, one after the other"
+        => Answer::Json("Backfilled"), schedules::backfill,
+        status: StatusCode::ACCEPTED,
+        body: &[
+            required("from", Text, "slots after this time, RFC 3339"),
+            optional("to", Text, "up to this time; until now when not given"),
+            optional("dry", Flag, "only tell which slots these are"),
+        ];
 
     GET "/runs" "listRuns" "Lists runs, newest first"
         => Answer::List("Run"), runs::list,

@@ -1,4 +1,4 @@
-//! Services, schedules and the state of the whole.
+//! Services and the state of the whole.
 
 use axum::response::Response;
 use hob_model::{Code, Diagnostic};
@@ -13,10 +13,6 @@ type Reply = Result<Response, Refusal>;
 
 pub(super) async fn status(call: Call) -> Reply {
     Ok(ok(&call.app.blocking(|hub| Ok(hub.status())).await?))
-}
-
-pub(super) async fn schedules(call: Call) -> Reply {
-    Ok(ok(&call.app.blocking(|hub| Ok(hub.schedules())).await?))
 }
 
 async fn all(call: &Call) -> Result<Vec<Json>, Refusal> {

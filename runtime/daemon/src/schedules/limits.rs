@@ -1,0 +1,146 @@
+//! Timeouts and deadlines: each schedule is its own dead-man switch.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use hob_journal::{Commit, RunFilter, RunRow};
+use hob_model::{EntryKind, RunId, RunStatus, Timestamp, Value, duration};
+use hob_runs::RunError;
+use hob_scheduler::LiveState;
+
+use super::look::{Look, SLOTS_READ};
+use super::{Scheduling, Timed};
+
+/// How long a run may take to end by itself once its timeout has passed; then the effect under way is ended, too.
+const END_GRACE: Duration = Duration::from_secs(30);
+
+/// What stands before the nominal time in the trigger of a backfilled run.
+pub(super) const BACKFILL: &str = "backfill:";
+
+impl Scheduling {
+    /// Ends runs that went on for longer than the schedule's timeout; when to look at them again.
+    pub(super) fn end_overdue(
+        &self,
+        timed: &Timed,
+        look: &mut Look,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, RunError> {
+        let Some(timeout) = timed.schedule.timeout else { return Ok(None) };
+        let mut next = None;
+        let mut again = |at: Timestamp| next = [next, Some(at)].into_iter().flatten().min();
+        let rows = self.live_rows(timed)?;
+        look.overdue.retain(|run, _| rows.iter().any(|row| row.run == *run));
+        for row in rows.iter().filter(|row| self.state_of(row) == LiveState::Running) {
+            let Ok(limit) = self.began(row)?.checked_add(timeout) else { continue };
+            let asked = look.overdue.get(&row.run).copied();
+            let grace = |at: Timestamp| at.checked_add(END_GRACE).unwrap_or(Timestamp::MAX);
+            match asked {
+                None if limit > now => again(limit),
+                Some(at) if at <= now && grace(at) > now => again(grace(at)),
+                None => {
+                    let fields = [
+                        ("run", Value::from(row.run.to_string())),
+                        ("timeout", Value::from(duration::format(timeout))),
+                    ];
+                    let event = self.event(timed, "schedule.timeout", fields);
+                    self.launch.runs.journal().submit(Commit::one(event));
+                    self.end_run(row.run);
+                    look.overdue.insert(row.run, now);
+                    again(grace(now));
+                }
+                Some(_) => {
+                    self.end_run(row.run);
+                    look.overdue.insert(row.run, now);
+                    again(grace(now));
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    fn end_run(&self, run: RunId) {
+        // It may have ended by itself in this moment.
+        let _ = self.launch.runs.cancel(run, "the schedule's timeout");
+    }
+
+    /// When a run began: where it waited its turn, that came to an end with its second entry.
+    fn began(&self, row: &RunRow) -> Result<Timestamp, RunError> {
+        let second = self.launch.runs.journal().entries(row.run, 1, 1)?;
+        let turn = second.first().filter(|entry| entry.kind == EntryKind::Resumed);
+        Ok(turn.map_or(row.created, |entry| entry.at))
+    }
+
+    /// Raises `schedule.missed` for deadlines that passed without a success, also while nothing ran; when to look
+    /// again. How far was looked is recorded with what was found, so that each is raised once.
+    pub(super) fn report_missed(
+        &self,
+        timed: &Timed,
+        look: &mut Look,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, RunError> {
+        let schedule = &timed.schedule;
+        let (since, looked) = (look.memory.since, look.memory.deadlines);
+        if schedule.deadline.is_none() {
+            return Ok(None);
+        }
+        // Most looks end here: no deadline has passed since the last one.
+        if schedule.missed_deadlines(since, looked, now, |_| None).missed.is_empty() {
+            return Ok(schedule.next_deadline(now));
+        }
+        let succeeded = self.successes(timed)?;
+        let first_success = |nominal: Timestamp| {
+            succeeded.iter().filter(|(of, _)| *of >= nominal).map(|(_, ended)| *ended).min()
+        };
+        let found = schedule.missed_deadlines(since, looked, now, first_success);
+        let event = |nominal: Timestamp, deadline: Timestamp| {
+            let fields = [
+                ("nominal", Value::from(nominal.to_string())),
+                ("deadline", Value::from(deadline.to_string())),
+                ("reason", Value::from("it had not succeeded by its deadline")),
+            ];
+            self.event(timed, "schedule.missed", fields)
+        };
+        look.memory.deadlines = found.looked;
+        let missed = found.missed.iter().map(|missed| event(missed.nominal, missed.deadline));
+        self.launch.runs.journal().submit(missed.chain([look.memory.write(&schedule.name)]).collect());
+        Ok(if found.looked < now { Some(now) } else { schedule.next_deadline(now) })
+    }
+
+    /// The latest successes: the nominal time, and when it had succeeded. A run that a person started counts for the
+    /// time at which that was; a backfilled one for no later slot than its own.
+    fn successes(&self, timed: &Timed) -> Result<Vec<(Timestamp, Timestamp)>, RunError> {
+        let journal = self.launch.runs.journal();
+        let mut nominals: HashMap<RunId, Timestamp> = HashMap::new();
+        for slot in journal.slots(&timed.schedule.name, SLOTS_READ)? {
+            // The slot of a run is the first with its id: a later one was skipped because of it.
+            let first = nominals.entry(slot.run).or_insert(slot.nominal);
+            *first = slot.nominal.min(*first);
+        }
+        let (kind, name) = timed.target.clone();
+        let filter = RunFilter {
+            status: vec![RunStatus::Succeeded],
+            name: Some(name),
+            kind: Some(kind),
+            limit: Some(SLOTS_READ),
+            ..RunFilter::default()
+        };
+        let mut successes = Vec::new();
+        for row in journal.runs(&filter)? {
+            let nominal = match nominals.get(&row.run) {
+                Some(nominal) => Some(*nominal),
+                None if self.is_backfilled(row.run)? => None,
+                None => Some(row.created),
+            };
+            successes.extend(nominal.map(|nominal| (nominal, row.updated)));
+        }
+        Ok(successes)
+    }
+
+    fn is_backfilled(&self, run: RunId) -> Result<bool, RunError> {
+        let first = self.launch.runs.journal().entries(run, 0, 1)?;
+        Ok(first.first().is_some_and(|entry| match &entry.kind {
+            EntryKind::Started(started) => started.trigger.starts_with(BACKFILL),
+            _ => false,
+        }))
+    }
+}

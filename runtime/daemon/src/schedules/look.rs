@@ -1,0 +1,281 @@
+//! One look at one schedule.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use hob_journal::{Commit, RunFilter, RunRow, Slot, Write};
+use hob_model::{RunId, RunStatus, Timestamp, Value};
+use hob_runs::{Begin, NewRun, RunError};
+use hob_scheduler::slots::ON_TIME_SECONDS_MAX;
+use hob_scheduler::{CatchUp, Decision, Due, LiveRun, LiveState, Progress};
+
+use super::memory::{Memory, queue_of};
+use super::{Scheduling, Timed};
+
+/// Claimed slots that one look reads of each schedule.
+pub(super) const SLOTS_READ: usize = 64;
+
+/// Where a schedule stands.
+pub(super) struct Look {
+    pub(super) memory: Memory,
+    /// When this process looked at its slots last.
+    looked: Option<Timestamp>,
+    /// When it is to be looked at next; `None` where no further slot comes and nothing is to be watched.
+    pub(super) wake: Option<Timestamp>,
+    /// Something of it waits for the end of a run.
+    pub(super) awaits_ends: bool,
+    /// Runs of it that wait their turn, oldest first.
+    pub(super) queued: VecDeque<RunId>,
+    /// Runs of its backfills that wait, behind those.
+    pub(super) backfill: VecDeque<RunId>,
+    /// Runs whose timeout has passed, and since when they are asked to end.
+    pub(super) overdue: HashMap<RunId, Timestamp>,
+    /// The audit found that it does not fire, and said so.
+    pub(super) stuck: bool,
+}
+
+impl Look {
+    /// It is looked at in the next round.
+    pub(super) fn new(memory: Memory, now: Timestamp) -> Self {
+        Self {
+            memory,
+            looked: None,
+            wake: Some(now),
+            awaits_ends: false,
+            queued: VecDeque::new(),
+            backfill: VecDeque::new(),
+            overdue: HashMap::new(),
+            stuck: false,
+        }
+    }
+
+    pub(super) fn is_due(&self, now: Timestamp, ended: bool) -> bool {
+        self.wake.is_some_and(|wake| wake <= now) || (ended && self.awaits_ends)
+    }
+}
+
+/// The states in which a run still occupies its schedule, or its conflict keys.
+const LIVE: [RunStatus; 6] = [
+    RunStatus::Queued,
+    RunStatus::Running,
+    RunStatus::Waiting,
+    RunStatus::InDoubt,
+    RunStatus::Paused,
+    RunStatus::Interrupted,
+];
+
+impl Scheduling {
+    /// Whether no slot of it fires now.
+    pub(super) fn is_paused(timed: &Timed, look: &Look) -> bool {
+        timed.schedule.paused || look.memory.pause.is_some()
+    }
+
+    pub(super) fn look_at(&self, timed: &Timed, look: &mut Look, now: Timestamp) -> Result<(), RunError> {
+        look.awaits_ends = false;
+        let limit = self.end_overdue(timed, look, now)?;
+        let paused = Self::is_paused(timed, look);
+        let deadline = if paused { None } else { self.report_missed(timed, look, now)? };
+        let slot = if paused { None } else { self.fire_due(timed, look, now)? };
+        look.wake = [limit, deadline, slot].into_iter().flatten().min();
+        Ok(())
+    }
+
+    /// Lets begin what may, and decides the slots that are due; when to look again.
+    fn fire_due(
+        &self,
+        timed: &Timed,
+        look: &mut Look,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, RunError> {
+        self.begin_queued(timed, look)?;
+        let due = self.due(timed, look, now)?;
+        for slot in due.fire {
+            let lateness = now.duration_since(slot.due);
+            let late = lateness.unsigned_abs() > Duration::from_secs(ON_TIME_SECONDS_MAX);
+            self.settle(timed, look, slot.nominal, late)?;
+        }
+        look.looked = Some(now);
+        Ok(due.wake)
+    }
+
+    /// Which slots are due, by what is claimed.
+    pub(super) fn due(&self, timed: &Timed, look: &Look, now: Timestamp) -> Result<Due, RunError> {
+        let slots = self.launch.runs.journal().slots(&timed.schedule.name, SLOTS_READ)?;
+        let mut claimed: Vec<Timestamp> = slots.iter().map(|slot| slot.nominal).collect();
+        claimed.sort_unstable();
+        let progress = Progress { since: look.memory.since, claimed: &claimed, looked: look.looked };
+        Ok(timed.schedule.due(progress, now))
+    }
+
+    /// Decides one slot, durably.
+    fn settle(&self, timed: &Timed, look: &mut Look, nominal: Timestamp, late: bool) -> Result<(), RunError> {
+        let schedule = &timed.schedule;
+        let live = self.live_runs(timed)?;
+        // `catch_up: "all"` promises each slot a run. And while a backfill waits, slots that come meanwhile are not its
+        // victims: they wait before it.
+        let promised = late && schedule.catch_up == CatchUp::All;
+        let decision = if promised || !look.backfill.is_empty() {
+            schedule.decide_in_turn(&live, look.memory.skipped)
+        } else {
+            schedule.decide(&live, look.memory.skipped)
+        };
+        let new = || self.run_of(timed, nominal, format!("schedule:{nominal}"));
+        let start = |look: &mut Look, queue: Option<String>| -> Result<(), RunError> {
+            let (new, waits) = (new(), queue.is_some());
+            let run = new.id;
+            let beside = if look.memory.skipped > 0 {
+                look.memory.skipped = 0;
+                vec![look.memory.write(&schedule.name)]
+            } else {
+                vec![]
+            };
+            let begin = Begin { queue, beside };
+            let claimed = self.launch.runs.start_slot_as(&schedule.name, nominal, new, begin)?;
+            if !claimed {
+                tracing::debug!(schedule = schedule.name, %nominal, "the slot was claimed before");
+            } else if waits {
+                look.queued.push_back(run);
+                look.awaits_ends = true;
+            }
+            Ok(())
+        };
+        match decision {
+            Decision::Start => start(look, None),
+            Decision::Queue { .. } => start(look, Some(queue_of(&schedule.name))),
+            Decision::CancelFirst { cancel, .. } => {
+                // Claimed first: a crash after the cancel must not lose the slot for which it was made.
+                start(look, Some(queue_of(&schedule.name)))?;
+                self.cancel_others(&cancel, look);
+                Ok(())
+            }
+            Decision::Skip { because, missed } => {
+                self.skip(timed, look, nominal, because.first().copied(), missed)
+            }
+        }
+    }
+
+    pub(super) fn cancel_others(&self, cancel: &[RunId], look: &mut Look) {
+        for run in cancel {
+            // A second cancel would end the effect under way.
+            if !self.launch.runs.is_cancelled(*run) {
+                // It may have ended meanwhile.
+                let _ = self.launch.runs.cancel(*run, "overlap: cancel_other");
+            }
+        }
+        look.awaits_ends = true;
+    }
+
+    /// A slot that does not run is claimed all the same, so that it is decided once.
+    fn skip(
+        &self,
+        timed: &Timed,
+        look: &mut Look,
+        nominal: Timestamp,
+        because: Option<RunId>,
+        missed: bool,
+    ) -> Result<(), RunError> {
+        let runs = &self.launch.runs;
+        let run = because.unwrap_or_else(|| runs.new_id());
+        let fields = [
+            ("nominal", Value::from(nominal.to_string())),
+            ("because", Value::from(because.map(|run| run.to_string()))),
+        ];
+        let skipped = look.memory.skipped.saturating_add(1);
+        let mut writes = vec![self.event(timed, "schedule.skipped", fields.clone())];
+        if missed {
+            let reason = ("reason", Value::from(format!("{skipped} slots in a row were skipped")));
+            writes.push(self.event(timed, "schedule.missed", fields.into_iter().chain([reason])));
+        }
+        look.memory.skipped = skipped;
+        writes.push(look.memory.write(&timed.schedule.name));
+        let slot = Slot { schedule: timed.schedule.name.clone(), nominal, run };
+        runs.journal().claim(slot, Commit { writes })?;
+        Ok(())
+    }
+
+    /// Lets runs begin whose turn it is.
+    fn begin_queued(&self, timed: &Timed, look: &mut Look) -> Result<(), RunError> {
+        let runs = &self.launch.runs;
+        loop {
+            let queue = if look.queued.is_empty() { &mut look.backfill } else { &mut look.queued };
+            let Some(run) = queue.front().copied() else { return Ok(()) };
+            if !runs.waits_turn(run) {
+                queue.pop_front();
+                continue;
+            }
+            if runs.is_held(run) || !timed.schedule.may_begin(&self.live_runs(timed)?) {
+                look.awaits_ends = true;
+                return Ok(());
+            }
+            runs.take_turn(run)?;
+            queue.pop_front();
+        }
+    }
+
+    /// A run for a nominal time, which is handed to the script.
+    pub(super) fn run_of(&self, timed: &Timed, nominal: Timestamp, trigger: String) -> NewRun {
+        let (kind, name) = &timed.target;
+        let input = Value::map([
+            ("schedule", Value::from(timed.schedule.name.as_str())),
+            ("nominal", Value::from(nominal.to_string())),
+        ]);
+        self.launch.new_run(kind, name, &timed.policy, input, trigger)
+    }
+
+    /// The runs of a target that have not ended.
+    pub(super) fn live_rows(&self, timed: &Timed) -> Result<Vec<RunRow>, RunError> {
+        let (kind, name) = timed.target.clone();
+        let filter =
+            RunFilter { status: LIVE.to_vec(), name: Some(name), kind: Some(kind), ..RunFilter::default() };
+        Ok(self.launch.runs.journal().runs(&filter)?)
+    }
+
+    pub(super) fn state_of(&self, row: &RunRow) -> LiveState {
+        let runs = &self.launch.runs;
+        match row.status {
+            _ if runs.waits_turn(row.run) => LiveState::Queued,
+            _ if runs.is_held(row.run) => LiveState::Parked,
+            RunStatus::InDoubt | RunStatus::Paused | RunStatus::Interrupted => LiveState::Parked,
+            _ => LiveState::Running,
+        }
+    }
+
+    /// The runs that bear on whether a slot may start: its own, and those with a conflict key in common.
+    pub(super) fn live_runs(&self, timed: &Timed) -> Result<Vec<LiveRun<'_, RunId>>, RunError> {
+        let keys = &timed.schedule.conflicts;
+        let mut live = Vec::new();
+        let mut add = |other: &'_ Timed, own: bool, conflicts| -> Result<(), RunError> {
+            let rows = self.live_rows(other)?;
+            let run = |row: &RunRow| LiveRun { id: row.run, own, state: self.state_of(row), conflicts };
+            live.extend(rows.iter().map(run));
+            Ok(())
+        };
+        let conflicts_of = |name: &str| self.by_name.get(name).map(|at| &*self.timed[*at].schedule.conflicts);
+        add(timed, true, conflicts_of(&timed.schedule.name).unwrap_or_default())?;
+        if !keys.is_empty() {
+            for other in &self.timed {
+                let shares = other.schedule.conflicts.iter().any(|key| keys.contains(key));
+                if shares && other.schedule.name != timed.schedule.name {
+                    add(other, false, &other.schedule.conflicts)?;
+                }
+            }
+        }
+        Ok(live)
+    }
+
+    /// An event about a schedule.
+    pub(super) fn event(
+        &self,
+        timed: &Timed,
+        name: &str,
+        fields: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Write {
+        let schedule = timed.schedule.name.as_str();
+        Write::Event {
+            name: name.to_owned(),
+            payload: Value::map([("schedule", Value::from(schedule))].into_iter().chain(fields)),
+            origin: format!("schedule:{schedule}"),
+            at: self.launch.runs.now(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is remembered of a schedule over restarts: one fact for each, beside its claimed slots.
+
+use std::collections::HashMap;
+
+use hob_journal::{Commit, Write};
+use hob_model::{Digest, RunId, Timestamp, Value};
+use hob_runs::RunError;
+
+use super::look::Look;
+use super::{Launch, Timed};
+
+/// Before the name of a schedule, the name of its fact.
+const PREFIX: &str = "schedule/";
+
+/// Where the runs of a schedule wait their turn.
+pub(super) fn queue_of(schedule: &str) -> String {
+    format!("schedule/{schedule}")
+}
+
+/// Where the runs of its backfills wait, behind the others.
+pub(super) fn backfill_queue_of(schedule: &str) -> String {
+    format!("backfill/{schedule}")
+}
+
+/// A person's word that a schedule is not to fire.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pause {
+    pub(super) at: Timestamp,
+    pub(super) reason: String,
+}
+
+/// What is remembered of a schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Memory {
+    /// The digest of its expression, and whether it is declared as paused.
+    expression: String,
+    /// Since when the present expression is declared, or it was last resumed: what is older is never caught up.
+    pub(super) since: Timestamp,
+    /// Up to where deadlines were looked at.
+    pub(super) deadlines: Timestamp,
+    /// Slots that were skipped since one last ran.
+    pub(super) skipped: u32,
+    pub(super) pause: Option<Pause>,
+}
+
+impl Memory {
+    fn new(timed: &Timed, now: Timestamp) -> Self {
+        let expression = expression_of(timed);
+        Self { expression, since: now, deadlines: now, skipped: 0, pause: None }
+    }
+
+    fn read(fact: &Value) -> Option<Self> {
+        let time = |value: &Value, key: &str| value.get(key)?.as_str()?.parse().ok();
+        let since = time(fact, "since")?;
+        let pause = fact.get("paused").and_then(|pause| {
+            let reason = pause.get("reason").and_then(Value::as_str).unwrap_or_default();
+            Some(Pause { at: time(pause, "at")?, reason: reason.to_owned() })
+        });
+        Some(Self {
+            expression: fact.get("expression")?.as_str()?.to_owned(),
+            since,
+            deadlines: time(fact, "deadlines").unwrap_or(since),
+            skipped: fact
+                .get("skipped")
+                .and_then(Value::as_int)
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(0),
+            pause,
+        })
+    }
+
+    /// The write that keeps it.
+    pub(super) fn write(&self, schedule: &str) -> Write {
+        let pause = self.pause.as_ref().map(|pause| {
+            Value::map([
+                ("at", Value::from(pause.at.to_string())),
+                ("reason", Value::from(pause.reason.as_str())),
+            ])
+        });
+        let value = Value::map([
+            ("expression", Value::from(self.expression.as_str())),
+            ("since", Value::from(self.since.to_string())),
+            ("deadlines", Value::from(self.deadlines.to_string())),
+            ("skipped", Value::from(i64::from(self.skipped))),
+            ("paused", pause.unwrap_or_default()),
+        ]);
+        Write::Fact { key: format!("{PREFIX}{schedule}"), value: Some(value) }
+    }
+
+    /// It is resumed: slots of the pause are not caught up.
+    pub(super) fn resume(&mut self, now: Timestamp) {
+        self.pause = None;
+        self.since = now;
+        self.deadlines = now;
+        self.skipped = 0;
+    }
+}
+
+/// A schedule that is declared as paused counts as another one, so that what its pause left out is not caught up.
+fn expression_of(timed: &Timed) -> String {
+    let schedule = &timed.schedule;
+    let text = format!("{:?}/{:?}", schedule.when, schedule.local_time);
+    let digest = Digest::of(text.as_bytes());
+    if schedule.paused { format!("paused:{digest}") } else { digest.to_string() }
+}
+
+/// Where each of `timed` stands. What is seen for the first time, or with another expression, begins now.
+pub(super) fn recall(launch: &Launch, timed: &[Timed]) -> Result<Vec<Look>, RunError> {
+    let (journal, now) = (launch.runs.journal(), launch.runs.now());
+    let known: HashMap<String, Value> = journal.facts(PREFIX)?.into_iter().collect();
+    let mut writes = Vec::new();
+    let mut looks = Vec::with_capacity(timed.len());
+    for timed in timed {
+        let name = &timed.schedule.name;
+        let fact = known.get(&format!("{PREFIX}{name}")).and_then(Memory::read);
+        let memory = match fact {
+            Some(memory) if memory.expression == expression_of(timed) => memory,
+            // A pause that a person ordered holds for the name, whatever it is to do now.
+            older => {
+                let memory = Memory { pause: older.and_then(|older| older.pause), ..Memory::new(timed, now) };
+                writes.push(memory.write(name));
+                memory
+            }
+        };
+        looks.push(Look::new(memory, now));
+    }
+    if !writes.is_empty() {
+        // Durable before anything fires: whoever forgets since when begins anew, and catches nothing up.
+        journal.wait(journal.submit(Commit { writes }))?;
+    }
+    let mut queues: HashMap<String, Vec<RunId>> = HashMap::new();
+    for (run, queue) in launch.runs.queues()? {
+        queues.entry(queue).or_default().push(run);
+    }
+    for (timed, look) in timed.iter().zip(&mut looks) {
+        let mut take = |queue: String| queues.remove(&queue).unwrap_or_default().into();
+        look.queued = take(queue_of(&timed.schedule.name));
+        look.backfill = take(backfill_queue_of(&timed.schedule.name));
+    }
+    Ok(looks)
+}

@@ -1,0 +1,244 @@
+//! What fires schedules.
+//!
+//! Next fire times are computed from the expression and the claimed slots at each look, never chained: a schedule
+//! cannot die silently, whatever a run of it does. When each schedule is to be looked at next is kept in memory alone,
+//! and the audit compares it with the expression every minute.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `look` | one look at one schedule: which slots are due, and what becomes of them |
+//! | `limits` | timeouts and deadlines |
+//! | `memory` | what is remembered of a schedule over restarts |
+//! | `command` | what people do: list, run, pause, resume, backfill |
+//! | `watch` | steps of the clock, suspension of the machine, and the audit |
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hob_engine::Bundle;
+use hob_model::{OnDoubt, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Timestamp, Value};
+use hob_planner::declaration::RunPolicy;
+use hob_runs::{Listener, NewRun, RunError, Runs};
+use hob_scheduler::Schedule;
+
+use crate::clock::Machine;
+
+mod command;
+mod limits;
+mod look;
+mod memory;
+mod watch;
+
+pub use command::{Backfill, ScheduleCommand};
+use look::Look;
+use watch::Watch;
+
+/// How long it sleeps at most before it looks at the clocks again: one that jumps is noticed by then.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How often the journal is looked after.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
+/// The pause before the thread goes on after a panic.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// Something that fires at times.
+pub struct Timed {
+    /// When, and what holds for its slots; its name names its slots.
+    pub schedule: Schedule,
+    /// The declaration to run: kind and name.
+    pub target: (String, String),
+    /// What its runs may do.
+    pub policy: RunPolicy,
+}
+
+/// What declared runs are started with.
+#[derive(Clone)]
+pub struct Launch {
+    /// All runs.
+    pub runs: Runs,
+    /// The adopted homelab.
+    pub bundle: Arc<Bundle>,
+    /// Its directory.
+    pub directory: String,
+}
+
+impl Launch {
+    /// A run of a declaration.
+    #[must_use]
+    pub fn new_run(
+        &self,
+        kind: &str,
+        name: &str,
+        policy: &RunPolicy,
+        input: Value,
+        trigger: String,
+    ) -> NewRun {
+        let started = RunStarted {
+            name: name.to_owned(),
+            entry: RunEntry::Declared { kind: kind.to_owned(), name: name.to_owned() },
+            bundle: None,
+            input,
+            owner: RunOwner::Daemon,
+            parent: None,
+            cwd: self.directory.clone(),
+            env: vec![],
+            allow: policy.allow.clone().unwrap_or_default(),
+            deny: policy.deny.clone(),
+            trusted: policy.allow.is_none(),
+            on_doubt: policy.on_doubt.unwrap_or(OnDoubt::Ask),
+            trigger,
+        };
+        NewRun { id: self.runs.new_id(), started, bundle: Arc::clone(&self.bundle) }
+    }
+}
+
+/// Says that a run ended, so that slots that wait for it may go on.
+#[derive(Default)]
+pub struct ScheduleBell {
+    stale: Mutex<bool>,
+    changed: Condvar,
+    stopping: AtomicBool,
+    /// A run ended since the last round.
+    ended: AtomicBool,
+    /// A slot waits for the end of a run, or may come to as all are looked at now.
+    awaits_ends: AtomicBool,
+}
+
+impl ScheduleBell {
+    /// Look again.
+    pub fn ring(&self) {
+        if let Ok(mut stale) = self.stale.lock() {
+            *stale = true;
+        }
+        self.changed.notify_all();
+    }
+
+    /// A run ended. Schedules are looked at again if one waits for that, and not at each end of any run.
+    pub fn run_ended(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        if self.awaits_ends.load(Ordering::SeqCst) {
+            self.ring();
+        }
+    }
+
+    /// The thread ends.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.ring();
+    }
+
+    /// Sleeps until `pause` has passed or it rings.
+    fn sleep(&self, pause: Duration) {
+        let Ok(stale) = self.stale.lock() else { return };
+        if let Ok((mut stale, _)) = self.changed.wait_timeout_while(stale, pause, |stale| !*stale) {
+            *stale = false;
+        }
+    }
+}
+
+impl Listener for ScheduleBell {
+    fn changed(&self, _: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
+        if status.ended() {
+            self.run_ended();
+        }
+    }
+}
+
+/// All that fires at times, and where each of it stands.
+pub struct Scheduling {
+    launch: Launch,
+    timed: Vec<Timed>,
+    /// For each of `timed`, at the same place.
+    looks: Mutex<Vec<Look>>,
+    by_name: HashMap<String, usize>,
+    machine: Arc<dyn Machine>,
+    watch: Mutex<Watch>,
+    bell: Arc<ScheduleBell>,
+}
+
+impl Scheduling {
+    /// Everything in `timed`, with what is remembered of it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn new(
+        launch: Launch,
+        timed: Vec<Timed>,
+        machine: Arc<dyn Machine>,
+        bell: Arc<ScheduleBell>,
+    ) -> Result<Self, RunError> {
+        let looks = memory::recall(&launch, &timed)?;
+        let names = timed.iter().enumerate().map(|(at, timed)| (timed.schedule.name.clone(), at));
+        let by_name = names.collect();
+        let watch = Mutex::default();
+        Ok(Self { launch, timed, looks: Mutex::new(looks), by_name, machine, watch, bell })
+    }
+
+    /// The bell that has it look again.
+    #[must_use]
+    pub fn bell(&self) -> &Arc<ScheduleBell> {
+        &self.bell
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Vec<Look>> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fires schedules until the bell says stop; calls `maintain` now and then. A panic is a bug of hob, and must not
+    /// be the end of all schedules: it goes on.
+    pub fn serve(&self, maintain: &dyn Fn()) {
+        let mut maintained: Option<Timestamp> = None;
+        while !self.bell.stopping.load(Ordering::SeqCst) {
+            let now = self.launch.runs.now();
+            if maintained.is_none_or(|last| now.duration_since(last).unsigned_abs() >= MAINTAIN_EVERY) {
+                maintained = Some(now);
+                maintain();
+            }
+            let round = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.round()));
+            let pause = round.unwrap_or_else(|_| {
+                tracing::error!("looking at schedules panicked; it is tried again");
+                AFTER_PANIC
+            });
+            self.bell.sleep(pause);
+        }
+    }
+
+    /// Looks at all schedules that are to be looked at now; how long nothing is to be done afterwards.
+    pub fn round(&self) -> Duration {
+        let runs = &self.launch.runs;
+        let now = runs.now();
+        let moved = self.watch_clock(now);
+        if self.awaits_clock(now) {
+            return watch::CLOCK_AGAIN;
+        }
+        // Before anything is read: an end that comes after the reading rings.
+        self.bell.awaits_ends.store(true, Ordering::SeqCst);
+        let ended = self.bell.ended.swap(false, Ordering::SeqCst);
+        let (mut wake, mut awaits_ends) = (None, false);
+        let mut looks = self.looks();
+        for (timed, look) in self.timed.iter().zip(looks.iter_mut()) {
+            if moved || look.is_due(now, ended) {
+                self.look_or_later(timed, look, now);
+            }
+            wake = [wake, look.wake].into_iter().flatten().min();
+            awaits_ends |= look.awaits_ends;
+        }
+        drop(looks);
+        self.bell.awaits_ends.store(awaits_ends, Ordering::SeqCst);
+        self.audit(now);
+        runs.events_changed();
+        let pause = wake.map_or(LOOK_AGAIN, |wake| {
+            Duration::try_from(wake.duration_since(runs.now())).unwrap_or_default()
+        });
+        pause.min(LOOK_AGAIN)
+    }
+
+    /// Looks at one schedule; where that fails, once more soon.
+    fn look_or_later(&self, timed: &Timed, look: &mut Look, now: Timestamp) {
+        if let Err(error) = self.look_at(timed, look, now) {
+            tracing::error!(schedule = timed.schedule.name, %error, "the schedule cannot be served now");
+            look.wake = now.checked_add(LOOK_AGAIN).ok();
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Which slots fire: over downtime, pauses, backfills, crashes and steps of the clock.
+
+use std::collections::BTreeSet;
+
+use hob_daemon::schedules::{Backfill, ScheduleCommand};
+use hob_model::RunStatus;
+
+use crate::world::World;
+
+const HOURLY: &str = r#"schedule("job", "0 * * * *", #{ OPTIONS }, |slot| slot.nominal);"#;
+
+fn hourly(options: &str) -> String {
+    HOURLY.replace("OPTIONS", options)
+}
+
+#[test]
+fn what_was_missed_while_hob_was_down() {
+    // Down from 12:30 to 16:10.
+    let table = [
+        (r#"catch_up: "none""#, "02 17:00:00 succeeded"),
+        ("", "02 16:00:00 succeeded, 02 17:00:00 succeeded"),
+        (
+            r#"catch_up: "all""#,
+            "02 13:00:00 succeeded, 02 14:00:00 succeeded, 02 15:00:00 succeeded, 02 16:00:00 succeeded, \
+             02 17:00:00 succeeded",
+        ),
+        (
+            r#"catch_up: "all", window: "2h""#,
+            "02 15:00:00 succeeded, 02 16:00:00 succeeded, 02 17:00:00 succeeded",
+        ),
+        (r#"catch_up: "last", window: "5m""#, "02 17:00:00 succeeded"),
+        (r#"catch_up: "all", paused: true"#, ""),
+    ];
+    for (options, expected) in table {
+        let text = hourly(options);
+        let world = World::new(&text);
+        world.pass("30m");
+        let world = world.crash(0, "3h40m", &text);
+        world.pass("1h");
+        assert_eq!(world.story("job"), expected, "{options}");
+    }
+}
+
+#[test]
+fn what_is_caught_up_waits_its_turn() {
+    let text = r#"schedule("job", "0 * * * *", #{ catch_up: "all" }, |slot| { wait_signal("go"); });"#;
+    let world = World::new(text).crash(0, "3h30m", text);
+    assert_eq!(world.story("job"), "02 13:00:00 waiting, 02 14:00:00 queued, 02 15:00:00 queued");
+    assert!(world.events("schedule.skipped").is_empty());
+}
+
+#[test]
+fn another_expression_begins_anew() {
+    let world = World::new(&hourly("")).crash(0, "3h30m", r#"schedule("job", "10 * * * *", |slot| ());"#);
+    assert_eq!(world.story("job"), "", "12:10, 13:10, … were never declared");
+    world.pass("1h");
+    assert_eq!(world.story("job"), "02 16:10:00 succeeded");
+}
+
+#[test]
+fn a_pause_is_remembered_and_not_caught_up() {
+    let text = hourly("");
+    let world = World::new(&text);
+    let paused = world.command("job", ScheduleCommand::Pause { reason: "new disk".into() });
+    assert_eq!((&paused["paused"], &paused["pause_reason"]), (&true.into(), &"new disk".into()));
+    assert!(paused["next"].is_null());
+    world.pass("90m");
+    let world = world.crash(0, "1h", &text);
+    world.pass("1h");
+    assert_eq!(world.story("job"), "");
+    let resumed = world.command("job", ScheduleCommand::Resume);
+    assert_eq!(resumed["next"], "2026-06-02T16:00:00+00:00");
+    world.pass("1h");
+    assert_eq!(world.story("job"), "02 16:00:00 succeeded");
+    // What is declared as paused is not resumed by a command.
+    let world = World::new(&hourly("paused: true"));
+    let refused = world.scheduling.command("job", ScheduleCommand::Resume).unwrap_err();
+    assert!(refused.message.contains("declared with `paused: true`"), "{refused}");
+    // Nor caught up once the declaration changes.
+    let world = world.crash(0, "3h", &hourly(""));
+    assert_eq!(world.story("job"), "");
+}
+
+#[test]
+fn a_person_starts_one_beside_the_slots() {
+    let text = r#"schedule("job", "0 * * * *", |slot| { wait_signal("go"); });"#;
+    let world = World::new(text);
+    world.pass("10m");
+    let started = world.command("job", ScheduleCommand::Run);
+    assert_eq!(started["status"], "running");
+    assert_eq!(world.story("job"), "02 12:10:00 waiting");
+    let refused = world.scheduling.command("job", ScheduleCommand::Run).unwrap_err();
+    assert!(refused.message.contains("runs already"), "{refused}");
+    let unknown = world.scheduling.command("jib", ScheduleCommand::Run).unwrap_err();
+    assert_eq!(unknown.hint.as_deref(), Some("did you mean `job`?"));
+    world.release("job");
+    world.pass("1h");
+    assert_eq!(world.story("job"), "02 12:10:00 succeeded, 02 13:00:00 waiting");
+}
+
+fn backfill(from: &str, to: Option<&str>, dry: bool) -> ScheduleCommand {
+    ScheduleCommand::Backfill(Backfill::between(from, to, dry).unwrap())
+}
+
+#[test]
+fn a_range_is_backfilled_one_after_the_other() {
+    let text = r#"schedule("job", "0 * * * *", |slot| { wait_signal("go"); });"#;
+    let world = World::new(text);
+    world.pass("65m");
+    world.release("job");
+    // 12:00 is before the declaration, and 13:00 was fired.
+    let range = |dry| backfill("2026-06-02T09:00:00Z", None, dry);
+    let dry = world.command("job", range(true));
+    assert_eq!(dry["slots"].as_array().unwrap().len(), 4);
+    assert_eq!(world.runs_of("job").len(), 1);
+    let done = world.command("job", range(false));
+    assert_eq!((done["slots"].as_array().unwrap().len(), &done["claimed_before"]), (3, &1.into()));
+    let story = "02 13:00:00 succeeded, 02 10:00:00 waiting, 02 11:00:00 queued, 02 12:00:00 queued";
+    assert_eq!(world.story("job"), story);
+    // A slot that comes meanwhile is not skipped, and goes before the rest.
+    world.pass("1h");
+    let world = world.crash(0, "1s", text);
+    world.release("job");
+    let story = "02 13:00:00 succeeded, 02 10:00:00 succeeded, 02 11:00:00 queued, 02 12:00:00 queued, \
+                 02 14:00:00 waiting";
+    assert_eq!(world.story("job"), story);
+    for _ in 0..3 {
+        world.release("job");
+    }
+    assert!(world.runs_of("job").iter().all(|(_, status)| *status == RunStatus::Succeeded));
+    // Once ever.
+    let again = world.command("job", range(false));
+    assert_eq!((again["slots"].as_array().unwrap().len(), &again["claimed_before"]), (0, &5.into()));
+    let future = backfill("2026-06-02T09:00:00Z", Some("2026-06-03T00:00:00Z"), false);
+    assert!(world.scheduling.command("job", future).is_err());
+    let large = backfill("2020-01-01T00:00:00Z", None, false);
+    let refused = world.scheduling.command("job", large).unwrap_err();
+    assert!(refused.message.contains("more than 1000 slots"), "{refused}");
+}
+
+#[test]
+fn a_clock_that_is_set_neither_loses_nor_doubles_a_slot() {
+    let world = World::new(&hourly(""));
+    world.pass("65m");
+    // Back: 13:00 comes once more.
+    world.hands.step("-30m");
+    world.pass("45m");
+    assert_eq!(world.story("job"), "02 13:00:00 succeeded");
+    assert_eq!(world.fields("clock.stepped", "seconds"), [-1_800]);
+    // Forward, over 14:00 to 18:00: the last one is caught up.
+    world.hands.step("5h");
+    world.pass("10s");
+    assert_eq!(world.story("job"), "02 13:00:00 succeeded, 02 18:00:00 succeeded");
+    assert_eq!(world.fields("clock.stepped", "seconds"), [-1_800, 18_000]);
+}
+
+/// Crashes, restarts and steps of the clock in an order that only the seed knows.
+#[test]
+fn no_slot_fires_twice_whatever_happens() {
+    for seed in 0..1_000_u64 {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let catch_up = ["none", "last", "all"][chance.usize(..3)];
+        let overlap = ["skip", "queue", "queue_one", "cancel_other", "allow"][chance.usize(..5)];
+        let text = format!(
+            r#"schedule("job", "* * * * *", #{{ catch_up: "{catch_up}", overlap: "{overlap}" }}, |slot| {{
+                sleep("{}s");
+            }});"#,
+            chance.u32(..150)
+        );
+        let mut world = World::new(&text);
+        let mut latest = world.runs.now();
+        for _ in 0..12 {
+            latest = latest.max(world.runs.now());
+            match chance.u32(..10) {
+                0..=4 => world.pass(&format!("{}s", chance.u32(1..200))),
+                5 => world.hands.step(&format!("{}s", chance.u32(1..600))),
+                6 => world.hands.step(&format!("-{}s", chance.u32(1..600))),
+                7 => world.hands.suspend(&format!("{}s", chance.u32(1..600))),
+                _ => world = world.crash(chance.usize(..4), &format!("{}s", chance.u32(..300)), &text),
+            }
+        }
+        let runs = world.runs_of("job");
+        let distinct: BTreeSet<&String> = runs.iter().map(|(nominal, _)| nominal).collect();
+        assert_eq!(runs.len(), distinct.len(), "seed {seed}: {}", world.story("job"));
+        // Time goes on without accidents, until after all that was claimed: what waits comes to its end, and slots fire.
+        let behind = latest.duration_since(world.runs.now()).as_secs().max(0);
+        world.pass_by(&format!("{}s", behind + 1200), "1m");
+        let after = world.runs_of("job");
+        let over = |runs: &[(String, RunStatus)]| runs.iter().filter(|(_, status)| status.ended()).count();
+        assert!(over(&after) > over(&runs), "seed {seed}: nothing goes on: {}", world.story("job"));
+        // A queue takes longer than that where each run is longer than the time between two slots.
+        let queues = overlap.starts_with("queue") || catch_up == "all";
+        assert!(queues || over(&after[..runs.len()]) == runs.len(), "seed {seed}: {}", world.story("job"));
+        for event in ["schedule.stuck", "run.orphaned"] {
+            assert!(world.events(event).is_empty(), "seed {seed}: {:#?}", world.events(event));
+        }
+    }
+}
