@@ -412,7 +412,8 @@ mod operations {
     ///
     /// Class `observe`: it only looks.
     ///
-    /// Fails with `not_found`, and with `conflict` when it does not run.
+    /// Fails with `not_found`, with `conflict` when it does not run, and with `unavailable` when its engine does not
+    /// count: one without root, on a machine without control groups v2.
     ///
     /// ```rhai,no_run
     /// containers::stats("gitea").memory_bytes < 512 * 1024 * 1024
@@ -424,7 +425,14 @@ mod operations {
         if !life::is_running(&found) {
             return Err(OpError::conflict(format!("container {} is not running", name.0)).nothing_happened());
         }
-        told(&*engine, &name.0, engine.stats(&life::id(&found)).await).map(|sample| view::stats(&sample))
+        let sample = told(&*engine, &name.0, engine.stats(&life::id(&found)).await)?;
+        if sample.pids_stats.as_ref().and_then(|pids| pids.current).is_none() {
+            // What such an engine reports is that of the whole machine.
+            return Err(OpError::unavailable(format!("what {} uses is not counted by its engine", name.0))
+                .hint("an engine without root needs control groups v2 for that")
+                .retryable(false));
+        }
+        Ok(view::stats(&sample))
     }
 
     /// Waits until a container is in a condition; gives what `get` gives.

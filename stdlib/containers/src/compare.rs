@@ -174,7 +174,8 @@ fn host_fields(host: &HostConfig, fields: &mut Fields) {
         ("mem_limit", host.memory),
         ("mem_reservation", host.memory_reservation),
         ("memswap_limit", host.memory_swap),
-        ("pids_limit", host.pids_limit),
+        // Engines write "no limit" as 0 or -1.
+        ("pids_limit", host.pids_limit.map(|limit| if limit <= 0 { -1 } else { limit })),
         ("oom_score_adj", host.oom_score_adj),
         ("shm_size", host.shm_size),
     ] {
@@ -296,6 +297,28 @@ pub fn digests(fields: &Fields) -> String {
     let digests: BTreeMap<&String, String> =
         fields.iter().map(|(name, value)| (name, digest(value))).collect();
     serde_json::to_string(&digests).expect("a map of texts has a JSON form")
+}
+
+/// Fields that limit what a container may use.
+const LIMITS: [&str; 7] =
+    ["cpus", "cpu_shares", "cpuset", "mem_limit", "mem_reservation", "memswap_limit", "pids_limit"];
+
+/// Whether `body` declares any limit.
+#[must_use]
+pub fn has_limits(body: &ContainerCreateBody) -> bool {
+    let wanted = wanted(body);
+    LIMITS.iter().any(|limit| wanted.contains_key(*limit))
+}
+
+/// The limits that `body` declares and that `found`, which was made of it, does not have: the engine passed them over.
+#[must_use]
+pub fn limits_passed_over(body: &ContainerCreateBody, found: &ContainerInspectResponse) -> Vec<&'static str> {
+    let (wanted, observed) = (wanted(body), observed(found));
+    let none = |value: &String| ["", "0", "-1"].contains(&value.as_str());
+    let passed_over = |limit: &&str| {
+        wanted.get(*limit).is_some_and(|value| !none(value)) && observed.get(*limit).is_none_or(none)
+    };
+    LIMITS.into_iter().filter(passed_over).collect()
 }
 
 /// Why the container `found` is not what `body` declares; empty when it is.

@@ -132,21 +132,41 @@ async fn make(
     spec: &Spec,
     body: ContainerCreateBody,
 ) -> Result<String, OpError> {
-    match engine.create(name, body).await {
-        Ok(id) => Ok(id),
-        Err(cause) if cause.is_absent() => Err(explain(engine, Subject::Image(&spec.image.0), cause).await),
-        Err(cause) => Err(error(&engine.address(), Subject::Container(name), &cause)),
+    let limited = compare::has_limits(&body).then(|| body.clone());
+    let id = match engine.create(name, body).await {
+        Ok(id) => id,
+        Err(cause) if cause.is_absent() => {
+            return Err(explain(engine, Subject::Image(&spec.image.0), cause).await);
+        }
+        Err(cause) => return Err(error(&engine.address(), Subject::Container(name), &cause)),
+    };
+    // A limit that does not hold is worse than none.
+    let Some(body) = limited else { return Ok(id) };
+    let made = told(engine, name, engine.inspect(&id).await)?;
+    let passed_over = compare::limits_passed_over(&body, &made).join(", ");
+    if passed_over.is_empty() {
+        return Ok(id);
     }
+    let problem = OpError::invalid(format!("the engine passes over these limits of {name}: {passed_over}"))
+        .hint(
+            "an engine without root needs control groups v2 for limits; leave them out, or use one with root",
+        );
+    Err(removed_after(engine, &id, problem).await)
 }
 
 /// Starts a container that was just made; one that does not start is removed again.
 async fn started_or_removed(engine: &dyn Engine, name: &str, id: &str) -> Result<(), OpError> {
     let Err(cause) = engine.start(id).await else { return Ok(()) };
     let problem = error(&engine.address(), Subject::Container(name), &cause);
+    Err(removed_after(engine, id, problem).await)
+}
+
+/// Removes a container that cannot be as it was declared; gives the problem, and says if it is still there.
+async fn removed_after(engine: &dyn Engine, id: &str, problem: OpError) -> OpError {
     match engine.remove(id, true, true).await {
-        Ok(()) => Err(problem),
-        Err(left) if left.is_absent() => Err(problem),
-        Err(left) => Err(problem.detail("left", id).detail("not_removed", left.message)),
+        Ok(()) => problem,
+        Err(left) if left.is_absent() => problem,
+        Err(left) => problem.detail("left", id).detail("not_removed", left.message),
     }
 }
 

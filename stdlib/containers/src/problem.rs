@@ -106,6 +106,7 @@ const PHRASES: &[(&[&str], ErrorKind, &str)] = &[
     (
         &[
             "is in use by",
+            "has active endpoints",
             "image is in use",
             "image is being used",
             "volume is being used",
@@ -172,6 +173,8 @@ fn answered(subject: Subject<'_>, error: &EngineError, said: &str) -> OpError {
         _ => None,
     };
     let it = match (by_status, phrase) {
+        // Docker forbids what is in use.
+        (Some(ErrorKind::Denied), Some((_, kind, hint))) => OpError::new(*kind, what).hint(*hint),
         (Some(kind), Some((_, _, hint))) => OpError::new(kind, what).hint(*hint),
         (Some(kind), None) => OpError::new(kind, what),
         (None, Some((_, kind, hint))) => OpError::new(*kind, what).hint(*hint),

@@ -125,10 +125,14 @@ pub(crate) async fn exec(
     Ok(value(code, &stdout, &stderr))
 }
 
-/// Codes that runtimes give when a program could not be started: as shells do.
+/// Codes that runtimes give when a program could not be started: as shells do. Docker gives 126 for all reasons, and
+/// says which among what the program wrote.
 fn refused(name: &str, program: &str, code: i64, stdout: &Capture, stderr: &Capture) -> OpError {
+    let said = |words| stdout.text().contains(words) || stderr.text().contains(words);
+    let is_absent = code == 127
+        || (code == 126 && (said("executable file not found") || said("no such file or directory")));
     let it = match code {
-        127 => OpError::not_found(format!("there is no program {program} in {name}")),
+        _ if is_absent => OpError::not_found(format!("there is no program {program} in {name}")),
         126 => OpError::denied(format!("{program} in {name} cannot be executed")),
         code => OpError::failed(format!("{program} in {name} ended with exit code {code}")),
     };

@@ -3,6 +3,7 @@
 
 mod world;
 
+use hob_lab::engine::Kind;
 use hob_model::{ErrorKind, Value};
 use serde_json::json;
 use world::{Case, IMAGE, everywhere, flag, int, list, text, whole};
@@ -158,7 +159,7 @@ fn what_it_wrote() {
         assert_eq!(all, ["one", "three", "two"], "{case}");
         assert_eq!(lines(json!({"stream": "stderr"})), ["two"], "{case}");
         assert_eq!(lines(json!({"grep": "^t", "stream": "stdout"})), ["three"], "{case}");
-        assert_eq!(lines(json!({"follow": "10s", "until_match": "one"}))[0], "one", "{case}");
+        assert_eq!(lines(json!({"follow": "10s", "until_match": "one"})).last().unwrap(), "one", "{case}");
         assert_eq!(lines(json!({"lines": 1})).len(), 1, "{case}");
         let it = case.call("containers::logs", json!([name])).unwrap();
         assert!(text(&list(&it)[0], "at").starts_with("20"), "{case}");
@@ -194,8 +195,18 @@ fn restarting_and_killing() {
         let before = case.call("containers::get", json!([name])).unwrap();
         let it = case.call("containers::restart", json!([name])).unwrap();
         assert_ne!(text(&it, "started_at"), text(&before, "started_at"), "{case}");
-        let stats = case.call("containers::stats", json!([name])).unwrap();
-        assert!(int(&stats, "memory_bytes") > 0 && int(&stats, "processes") >= 1, "{case}: {stats:?}");
+        match case.call("containers::stats", json!([name])) {
+            Ok(stats) => {
+                assert!(
+                    int(&stats, "memory_bytes") > 0 && int(&stats, "processes") >= 1,
+                    "{case}: {stats:?}"
+                );
+            }
+            // Without root and with control groups v1 nothing is counted.
+            Err(error) => {
+                assert_eq!((case.kind(), error.kind), (Some(Kind::RootlessPodman), ErrorKind::Unavailable));
+            }
+        }
         case.call("containers::kill", json!([name])).unwrap();
         let it = case.call("containers::wait", json!([name])).unwrap();
         assert_eq!(int(&it, "exit_code"), 137, "{case}");

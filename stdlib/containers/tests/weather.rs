@@ -40,29 +40,43 @@ fn engines_that_are_not_there() {
     }
 }
 
-/// One engine of its own: it is stopped and started.
 #[test]
 fn a_podman_that_comes_and_goes_with_its_registries() {
-    let Some(podman) = world::start(Kind::Podman) else { return };
-    let harness = harness().env("CONTAINER_HOST", podman.socket().to_str().unwrap());
+    an_engine_that_comes_and_goes_with_its_registries(Kind::Podman);
+}
+
+#[test]
+fn a_podman_without_root_that_comes_and_goes_with_its_registries() {
+    an_engine_that_comes_and_goes_with_its_registries(Kind::RootlessPodman);
+}
+
+#[test]
+fn a_docker_that_comes_and_goes_with_its_registries() {
+    an_engine_that_comes_and_goes_with_its_registries(Kind::Docker);
+}
+
+/// One engine of its own: it is stopped and started.
+fn an_engine_that_comes_and_goes_with_its_registries(kind: Kind) {
+    let Some(engine) = world::start(kind) else { return };
+    let harness = harness().env("CONTAINER_HOST", engine.socket().to_str().unwrap());
     let all = primitives();
     let call = |operation: &str, args| {
         let home = all.iter().find(|one| one.operations.iter().any(|one| one.name == operation)).unwrap();
         harness.call(home, operation, args)
     };
-    registries(&podman, &call);
-    events(&podman, &harness, &call);
+    registries(&engine, &call);
+    events(&engine, &harness, &call);
 
     let spec = world::whole(json!({"command": "sleep 1000", "start": true}));
     call("containers::create", json!(["stays", spec])).unwrap();
-    podman.stop_engine().unwrap();
+    engine.stop_engine().unwrap();
     let error = call("containers::get", json!(["stays"])).unwrap_err();
     assert_eq!(
         (error.kind, error.retryable, error.nothing_happened),
         (ErrorKind::Unavailable, true, true),
         "{error}"
     );
-    podman.start_engine().unwrap();
+    engine.start_engine().unwrap();
     let it = call("containers::get", json!(["stays"])).unwrap();
     assert_eq!(text(&it, "state"), "running");
 
@@ -71,20 +85,20 @@ fn a_podman_that_comes_and_goes_with_its_registries() {
         let call = &call;
         let follow = json!(["stays", {"follow": "60s"}]);
         let waiting = scope.spawn(move || call("containers::logs", follow));
-        podman.stop_engine().unwrap();
+        engine.stop_engine().unwrap();
         waiting.join().unwrap()
     });
     let error = waiting.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
-    podman.start_engine().unwrap();
+    engine.start_engine().unwrap();
 }
 
 type Call<'a> = &'a dyn Fn(&str, serde_json::Value) -> Result<hob_model::Value, hob_model::OpError>;
 
-fn registries(podman: &Engine, call: Call<'_>) {
+fn registries(engine: &Engine, call: Call<'_>) {
     let error = call("containers::images::pull", json!([format!("{REGISTRY}/busybox:1")])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "nobody listens yet: {error}");
-    podman.start_registries().unwrap();
+    engine.start_registries().unwrap();
     let pulled = call("containers::images::pull", json!([format!("{REGISTRY}/busybox:1")])).unwrap();
     assert_eq!(text(&pulled, "name"), format!("{REGISTRY}/busybox:1"));
     let error = call("containers::images::pull", json!([format!("{REGISTRY}/nothing:1")])).unwrap_err();
@@ -105,8 +119,8 @@ fn registries(podman: &Engine, call: Call<'_>) {
     assert!(flag(&again, "changed") || !text(&again, "id").is_empty());
 
     // An archive that another engine saved.
-    let archive = podman.shared().join("saved.tar");
-    let saved = podman.cli(&["save", "-q", "-o", archive.to_str().unwrap(), IMAGE]).unwrap();
+    let archive = engine.shared().join("saved.tar");
+    let saved = engine.cli(&["save", "-o", archive.to_str().unwrap(), IMAGE]).unwrap();
     assert!(saved.status.success(), "{saved:?}");
     let loaded = call("containers::images::load", json!([archive.to_str().unwrap()])).unwrap();
     assert!(text(&loaded, "output").contains(IMAGE), "{loaded:?}");
@@ -115,8 +129,8 @@ fn registries(podman: &Engine, call: Call<'_>) {
 }
 
 /// What happens is told, until nobody listens.
-fn events(podman: &Engine, harness: &Harness, call: Call<'_>) {
-    let env = vec![("CONTAINER_HOST".to_owned(), podman.socket().to_string_lossy().into_owned())];
+fn events(engine: &Engine, harness: &Harness, call: Call<'_>) {
+    let env = vec![("CONTAINER_HOST".to_owned(), engine.socket().to_string_lossy().into_owned())];
     let source = Arc::new(ContainerEvents::new(Arc::new(Live::new(env))));
     assert_eq!(source.prefix(), "container.");
     let (sender, receiver) = std::sync::mpsc::channel();

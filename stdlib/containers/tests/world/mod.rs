@@ -76,6 +76,11 @@ impl Case {
         Self { harness, number: self.number, ..it }
     }
 
+    /// Which real engine it is.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.engine.map(Engine::kind)
+    }
+
     /// A name that no other case has.
     pub(crate) fn name(&self, name: &str) -> String {
         format!("{name}-{}", self.number)
