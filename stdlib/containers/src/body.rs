@@ -1,6 +1,7 @@
 //! From what a script writes to what the API takes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bollard::models;
 use hob_model::{OpError, Value};
@@ -19,6 +20,9 @@ pub const LABEL_DECLARED: &str = "hob.declared";
 
 /// What labels of hob's own begin with.
 const LABEL_PREFIX: &str = "hob.";
+
+/// How long a container may take to stop unless it says otherwise, as in Compose. Podman would kill it at once.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Where secrets appear in a container.
 const SECRETS_DIR: &str = "/run/secrets";
@@ -44,6 +48,7 @@ pub fn body(cx: &Ctx, spec: &Spec, shared: Option<&str>) -> Result<models::Conta
     );
     exposed.sort();
     exposed.dedup();
+    let grace = spec.stop_grace_period.unwrap_or(STOP_GRACE);
     let mut body = models::ContainerCreateBody {
         image: Some(spec.image.0.clone()),
         cmd: spec.command.clone().map(|words| words.0),
@@ -58,7 +63,7 @@ pub fn body(cx: &Ctx, spec: &Spec, shared: Option<&str>) -> Result<models::Conta
         tty: spec.tty.then_some(true),
         open_stdin: spec.stdin_open.then_some(true),
         stop_signal: spec.stop_signal.clone(),
-        stop_timeout: spec.stop_grace_period.map(|grace| i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)),
+        stop_timeout: Some(i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)),
         healthcheck: spec.healthcheck.clone().map(|check| check.0),
         networking_config: (!networks.is_empty()).then(|| models::NetworkingConfig {
             endpoints_config: Some(
@@ -111,7 +116,7 @@ fn host_config(spec: &Spec, binds: Vec<String>, mode: Option<String>) -> Result<
     }
     let cdi = (!spec.devices.cdi.is_empty()).then(|| {
         vec![models::DeviceRequest {
-            driver: Some("cdi".to_owned()),
+            driver: Some(crate::podman::CDI.to_owned()),
             device_ids: Some(spec.devices.cdi.clone()),
             ..Default::default()
         }]

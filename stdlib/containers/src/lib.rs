@@ -11,7 +11,8 @@
 //! | [`problem`] | what goes wrong, in words that name cause and cure |
 //! | [`events`] | what happens to containers, for the event bus |
 //! | [`port`] | the trait to the engines |
-//! | [`live`], `raw`, [`sockets`] | the adapter over bollard, what bollard cannot read, and where engines are looked for |
+//! | [`live`], `raw`, [`sockets`] | the adapter over bollard, what bollard cannot do, and where engines are looked for |
+//! | [`podman`] | a container as Podman's own API takes it |
 //! | [`fake`] | an engine in memory, for tests |
 
 mod api;
@@ -28,6 +29,7 @@ mod networks;
 mod observe;
 pub mod options;
 pub mod parts;
+pub mod podman;
 pub mod port;
 pub mod problem;
 mod raw;

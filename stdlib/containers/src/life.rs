@@ -96,11 +96,6 @@ async fn prepare(cx: &Ctx, engine: &dyn Engine, spec: &Spec) -> Result<Container
     };
     // What is wrong with the options is said before anything is fetched.
     let body = body::body(cx, spec, shared.as_deref())?;
-    if !spec.devices.cdi.is_empty() && is_podman(engine).await? {
-        return Err(OpError::invalid("Podman takes no CDI names over its API: it would leave the devices out")
-            .hint("name the devices by path: \"/dev/nvidia0\", \"/dev/nvidiactl\", \"/dev/nvidia-uvm\", \"/dev/dri\"")
-            .detail("option", "devices"));
-    }
     let image = &spec.image.0;
     let here = match engine.image(image).await {
         Ok(_) => true,
@@ -118,12 +113,6 @@ async fn prepare(cx: &Ctx, engine: &dyn Engine, spec: &Spec) -> Result<Container
         (PullPolicy::Never | PullPolicy::Missing, true) => {}
     }
     Ok(body)
-}
-
-async fn is_podman(engine: &dyn Engine) -> Result<bool, OpError> {
-    let version = engine.version().await;
-    let version = version.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))?;
-    Ok(version.components.iter().flatten().any(|part| part.name.contains("Podman")))
 }
 
 async fn make(

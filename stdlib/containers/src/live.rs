@@ -18,6 +18,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 
+use crate::podman;
 use crate::port::{
     BuildRequest, Channel, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, LogQuery, Login,
     PortFuture, PortStream, Step,
@@ -162,6 +163,34 @@ impl LiveEngine {
             serde_json::from_value(json).map_err(|error| raw::unreadable(&error))
         })
     }
+
+    fn create_as_docker_does(&self, name: &str, body: models::ContainerCreateBody) -> PortFuture<String> {
+        let options = query::CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
+        self.call(move |docker| async move {
+            docker.create_container(Some(options), body).await.map(|created| created.id)
+        })
+    }
+}
+
+/// The version of Podman's own API, where the engine is Podman.
+fn podman_api(version: &models::SystemVersion) -> Option<String> {
+    let engine = version.components.iter().flatten().find(|part| part.name.contains("Podman"))?;
+    let details = engine.details.as_ref()?;
+    details.get("APIVersion").cloned()
+}
+
+async fn create_as_podman_does(
+    address: &Address,
+    api: &str,
+    name: &str,
+    body: &models::ContainerCreateBody,
+) -> Result<String, EngineError> {
+    const BAD_REQUEST: u16 = 400;
+    let refused = |said| EngineError::new(Fault::Status(BAD_REQUEST), said);
+    let specification = podman::specification(name, body).map_err(refused)?;
+    let made = raw::post(address, &format!("/v{api}/libpod/containers/create"), &specification).await?;
+    let id = made.get("Id").and_then(serde_json::Value::as_str).map(str::to_owned);
+    id.ok_or_else(|| EngineError::new(Fault::Other, "its answer has no id"))
 }
 
 /// A call of bollard with copies of the borrowed arguments.
@@ -192,9 +221,17 @@ impl Engine for LiveEngine {
     }
 
     fn create(&self, name: &str, body: models::ContainerCreateBody) -> PortFuture<String> {
-        let options = query::CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
-        self.call(move |docker| async move {
-            docker.create_container(Some(options), body).await.map(|created| created.id)
+        let plainly = self.create_as_docker_does(name, body.clone());
+        if podman::cdi_names(&body).is_empty() {
+            return plainly;
+        }
+        let (docker, address, name) = (self.docker.clone(), self.address.clone(), name.to_owned());
+        Box::pin(async move {
+            let version = docker.version().await.map_err(problem)?;
+            match podman_api(&version) {
+                Some(api) => create_as_podman_does(&address, &api, &name, &body).await,
+                None => plainly.await,
+            }
         })
     }
 

@@ -124,6 +124,12 @@ const PHRASES: &[(&[&str], ErrorKind, &str)] = &[
         "the engine, or a rootless one's user, may not do this",
     ),
     (
+        &["could not select device driver \"cdi\"", "cdi device injection failed", "invalid cdi"],
+        ErrorKind::Invalid,
+        "this engine takes no CDI names: Docker does from 28.2 (from 25.0 with the feature `cdi`), Podman does; or name \
+         the devices by path",
+    ),
+    (
         &["unresolvable cdi devices", "no such device", "error gathering device information"],
         ErrorKind::NotFound,
         "the device is not there: look at `devices`, and for CDI names at /etc/cdi",

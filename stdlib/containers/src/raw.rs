@@ -1,11 +1,11 @@
-//! Requests of our own beside bollard's, for answers that its types refuse.
+//! Requests of our own beside bollard's, for answers that its types refuse and for Podman's own API.
 //!
 //! Podman has states of containers that Docker has not (`stopped` for a moment after each end, `initialized`,
 //! `configured`), and one such container would make a whole list unreadable.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,19 +23,28 @@ const STATES: &[&str] =
 
 /// Asks for `path` and gives the answer with states that Docker knows.
 pub(crate) async fn get(address: &Address, path: String) -> Result<Json, EngineError> {
+    let mut json = request(address, Method::GET, &path, Bytes::new()).await?;
+    translate(&mut json);
+    Ok(json)
+}
+
+/// Sends `body` to `path` and gives the answer.
+pub(crate) async fn post(address: &Address, path: &str, body: &Json) -> Result<Json, EngineError> {
+    request(address, Method::POST, path, Bytes::from(body.to_string())).await
+}
+
+async fn request(address: &Address, method: Method, path: &str, body: Bytes) -> Result<Json, EngineError> {
     let bytes = match address {
         Address::Unix(socket) => {
             let stream = UnixStream::connect(socket).await.map_err(|error| unreached(&error))?;
-            ask(stream, &path).await?
+            ask(stream, method, path, body).await?
         }
         Address::Tcp(host) => {
             let stream = TcpStream::connect(host).await.map_err(|error| unreached(&error))?;
-            ask(stream, &path).await?
+            ask(stream, method, path, body).await?
         }
     };
-    let mut json = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
-    translate(&mut json);
-    Ok(json)
+    serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))
 }
 
 fn unreached(error: &std::io::Error) -> EngineError {
@@ -54,13 +63,15 @@ pub(crate) fn unreadable(error: &serde_json::Error) -> EngineError {
 
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
     path: &str,
+    body: Bytes,
 ) -> Result<Bytes, EngineError> {
     let lost = |error: hyper::Error| EngineError::new(Fault::Lost, error.to_string());
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-    let request = Request::builder().method(Method::GET).uri(path).header(http::header::HOST, "engine");
-    let request = request.body(Empty::<Bytes>::new());
+    let request = Request::builder().method(method).uri(path).header(http::header::HOST, "engine");
+    let request = request.header(http::header::CONTENT_TYPE, "application/json").body(Full::new(body));
     let request = request.map_err(|error| EngineError::new(Fault::Other, error.to_string()))?;
     let asking = async {
         let answer = sender.send_request(request).await.map_err(lost)?;
@@ -75,12 +86,12 @@ async fn ask(
         Err(error) = connection => Err(lost(error)),
     };
     match asked? {
-        (StatusCode::OK, bytes) => Ok(bytes),
+        (StatusCode::OK | StatusCode::CREATED, bytes) => Ok(bytes),
         (status, bytes) => Err(EngineError::new(Fault::Status(status.as_u16()), message(&bytes))),
     }
 }
 
-/// What an error says: `{"message": …}`.
+/// What an error says: `{"message": …}`; Podman's `cause` is a part of its message.
 fn message(bytes: &[u8]) -> String {
     let said: Option<Json> = serde_json::from_slice(bytes).ok();
     let text = said.as_ref().and_then(|json| json.get("message")).and_then(Json::as_str);

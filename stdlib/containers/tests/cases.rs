@@ -336,22 +336,53 @@ fn wrong_names_and_options_reach_no_engine() {
     });
 }
 
+/// A device of the machine that containers do not have, by a CDI name.
+const CARD: &str = r#"{
+    "cdiVersion": "0.3.0", "kind": "lab.example/card",
+    "devices": [{"name": "one", "containerEdits": {
+        "env": ["CARD=one"], "deviceNodes": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]
+    }}]
+}"#;
+
 #[test]
-fn cdi_names_are_refused_where_they_would_be_passed_over() {
+fn devices_by_cdi_name() {
     everywhere(|case| {
-        let name = case.name("gpu");
-        let made = case.create(&name, json!({"devices": ["nvidia.com/gpu=all"]}));
-        match case.to_string().as_str() {
-            "podman" => {
-                let error = made.unwrap_err();
-                assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
-                assert!(error.hint.unwrap().contains("/dev/nvidia0"));
-            }
-            _ => {
+        let name = case.name("card");
+        let with = |device: &str| json!({"command": "sleep 1000", "start": true, "devices": [device]});
+        if let Some(engine) = case.engine {
+            std::fs::write(engine.cdi().join("lab.json"), CARD).unwrap();
+        }
+        let made = case.create(&name, with("lab.example/card=one"));
+        match case.kind() {
+            None => {
                 let it = case.call("containers::inspect", json!([name])).unwrap();
                 let requests = it.get("HostConfig").unwrap().get("DeviceRequests").unwrap();
                 let ids = list(requests)[0].get("DeviceIDs").unwrap();
-                assert_eq!(list(ids), [Value::from("nvidia.com/gpu=all")], "{made:?}");
+                assert_eq!(list(ids), [Value::from("lab.example/card=one")], "{made:?}");
+            }
+            Some(Kind::Podman | Kind::RootlessPodman) => {
+                made.unwrap_or_else(|error| panic!("{case}: {error}"));
+                let cmd = json!([
+                    name,
+                    [
+                        "sh",
+                        "-c",
+                        "tr '\\0' '\\n' </proc/1/environ | grep CARD; test -c /dev/fuse && echo there"
+                    ]
+                ]);
+                let said = case.call("containers::exec", cmd).unwrap();
+                assert_eq!(text(&said, "stdout"), "CARD=one\nthere\n", "{case}");
+                let error = case.create(&case.name("none"), with("lab.example/card=two")).unwrap_err();
+                assert_eq!(error.kind, ErrorKind::NotFound, "{case}: {error}");
+                assert!(error.hint.unwrap().contains("/etc/cdi"), "{case}");
+            }
+            // That of the lab is older than its support for such names.
+            Some(Kind::Docker) => {
+                let error = made.unwrap_err();
+                assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+                assert!(error.hint.unwrap().contains("28.2"));
+                let left = case.call("containers::list", json!([{"name": name}])).unwrap();
+                assert_eq!(list(&left).len(), 0, "nothing is left behind");
             }
         }
     });

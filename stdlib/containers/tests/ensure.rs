@@ -10,7 +10,7 @@ use hob_model::{ErrorKind, Value};
 use hob_std_containers::fake::Strikes;
 use hob_std_containers::port::{EngineError, Fault};
 use serde_json::{Value as Json, json};
-use world::{Case, everywhere, flag, list, text};
+use world::{Case, engines, everywhere, flag, list, text};
 
 fn because(value: &Value) -> Vec<&str> {
     list(value.get("because").unwrap()).iter().filter_map(Value::as_str).collect()
@@ -216,50 +216,55 @@ fn shared_networks() {
     });
 }
 
+/// Options, each by itself or with those that it goes with.
+fn options() -> Vec<Json> {
+    vec![
+        json!({"restart": "no"}),
+        json!({"restart": "unless-stopped"}),
+        json!({"restart": "on-failure"}),
+        json!({"network_mode": "host"}),
+        json!({"network_mode": "none"}),
+        json!({"network_mode": "bridge"}),
+        json!({"ports": [80]}),
+        json!({"ports": ["8000-8002:9000-9002", "0.0.0.0:53:53/udp", "[::1]:81:81"]}),
+        json!({"entrypoint": ["sh", "-c"], "command": ["echo a b"]}),
+        json!({"entrypoint": "sleep 10"}),
+        json!({"command": ["sh", "-c", "echo 'a  b'; sleep 1"]}),
+        json!({"user": "1000"}),
+        json!({"privileged": true}),
+        json!({"read_only": false, "tty": true, "stdin_open": true}),
+        json!({"cap_add": ["ALL"]}),
+        json!({"cap_add": ["CHOWN"], "cap_drop": ["ALL"]}),
+        json!({"cpu_shares": 512, "cpuset": "0"}),
+        json!({"cpus": 2, "mem_limit": "1G", "mem_reservation": "512M"}),
+        json!({"oom_score_adj": 100}),
+        json!({"pids_limit": -1}),
+        json!({"dns_opt": ["ndots:1"], "dns": ["1.1.1.1", "9.9.9.9"]}),
+        json!({"ipc": "host", "pid": "host", "uts": "host"}),
+        json!({"ipc": "private"}),
+        json!({"hostname": "h", "domainname": "example.net"}),
+        json!({"stop_grace_period": "90s", "stop_signal": "SIGINT"}),
+        json!({"healthcheck": {"disable": true}}),
+        json!({"healthcheck": {"test": "true", "interval": "1m30s", "timeout": "10s", "start_period": "1m"}}),
+        json!({"volumes": ["/anonymous", "named:/named", "/tmp:/tmp:rw,rshared"]}),
+        json!({"volumes": [{"type": "bind", "source": "/tmp", "target": "/t", "read_only": true}]}),
+        json!({"tmpfs": ["/tmp", "/run:size=64m,mode=1777"]}),
+        json!({"labels": ["a=b", "c=d=e"], "environment": ["A=b=c", "EMPTY="]}),
+        json!({"extra_hosts": {"a": "10.0.0.1", "b": "10.0.0.2"}}),
+        json!({"security_opt": ["seccomp=unconfined", "label=disable"]}),
+        json!({"device_cgroup_rules": ["c 189:* rmw"]}),
+        json!({"shm_size": 1048576, "sysctls": ["net.ipv4.ip_forward=1"]}),
+        json!({"group_add": ["10", "20"], "working_dir": "/"}),
+        json!({"secrets": {"s": "/etc/hostname"}}),
+        json!({"expose": ["80", "53/udp"]}),
+    ]
+}
+
 #[test]
 fn each_option_is_found_as_it_was_declared() {
     everywhere(|case| {
         case.ensure(&case.name("other"), json!({"command": "sleep 1000"})).unwrap();
-        for option in [
-            json!({"restart": "no"}),
-            json!({"restart": "unless-stopped"}),
-            json!({"restart": "on-failure"}),
-            json!({"network_mode": "host"}),
-            json!({"network_mode": "none"}),
-            json!({"network_mode": "bridge"}),
-            json!({"ports": [80]}),
-            json!({"ports": ["8000-8002:9000-9002", "0.0.0.0:53:53/udp", "[::1]:81:81"]}),
-            json!({"entrypoint": ["sh", "-c"], "command": ["echo a b"]}),
-            json!({"entrypoint": "sleep 10"}),
-            json!({"command": ["sh", "-c", "echo 'a  b'; sleep 1"]}),
-            json!({"user": "1000"}),
-            json!({"privileged": true}),
-            json!({"read_only": false, "tty": true, "stdin_open": true}),
-            json!({"cap_add": ["ALL"]}),
-            json!({"cap_add": ["CHOWN"], "cap_drop": ["ALL"]}),
-            json!({"cpu_shares": 512, "cpuset": "0"}),
-            json!({"cpus": 2, "mem_limit": "1G", "mem_reservation": "512M"}),
-            json!({"oom_score_adj": 100}),
-            json!({"pids_limit": -1}),
-            json!({"dns_opt": ["ndots:1"], "dns": ["1.1.1.1", "9.9.9.9"]}),
-            json!({"ipc": "host", "pid": "host", "uts": "host"}),
-            json!({"ipc": "private"}),
-            json!({"hostname": "h", "domainname": "example.net"}),
-            json!({"stop_grace_period": "90s", "stop_signal": "SIGINT"}),
-            json!({"healthcheck": {"disable": true}}),
-            json!({"healthcheck": {"test": "true", "interval": "1m30s", "timeout": "10s", "start_period": "1m"}}),
-            json!({"volumes": ["/anonymous", "named:/named", "/tmp:/tmp:rw,rshared"]}),
-            json!({"volumes": [{"type": "bind", "source": "/tmp", "target": "/t", "read_only": true}]}),
-            json!({"tmpfs": ["/tmp", "/run:size=64m,mode=1777"]}),
-            json!({"labels": ["a=b", "c=d=e"], "environment": ["A=b=c", "EMPTY="]}),
-            json!({"extra_hosts": {"a": "10.0.0.1", "b": "10.0.0.2"}}),
-            json!({"security_opt": ["seccomp=unconfined", "label=disable"]}),
-            json!({"device_cgroup_rules": ["c 189:* rmw"]}),
-            json!({"shm_size": 1048576, "sysctls": ["net.ipv4.ip_forward=1"]}),
-            json!({"group_add": ["10", "20"], "working_dir": "/"}),
-            json!({"secrets": {"s": "/etc/hostname"}}),
-            json!({"expose": ["80", "53/udp"]}),
-        ] {
+        for option in options() {
             let name = case.name("option");
             let mut spec = option.clone();
             spec["start"] = json!(false);
@@ -279,4 +284,99 @@ fn each_option_is_found_as_it_was_declared() {
             case.call("containers::remove", json!([name, {"volumes": true}])).unwrap();
         }
     });
+}
+
+/// With a CDI name Podman makes containers by its own API: they must be the same.
+#[test]
+fn containers_with_cdi_names_are_found_as_they_were_declared() {
+    for case in engines().map(Case::of).filter(|case| case.kind() == Some(Kind::Podman)) {
+        case.ensure(&case.name("other"), json!({"command": "sleep 1000"})).unwrap();
+        let everything = rich(&case, case.port());
+        for option in options().into_iter().chain([everything]) {
+            let (plain, with_card) = (case.name("plain"), case.name("with-card"));
+            let mut spec = option.clone();
+            spec["start"] = json!(false);
+            case.ensure(&plain, spec.clone()).unwrap();
+            let mut devices = spec["devices"].as_array().cloned().unwrap_or_default();
+            devices.push(json!("lab.example/card=one"));
+            spec["devices"] = json!(devices);
+            case.ensure(&with_card, spec.clone()).unwrap_or_else(|error| panic!("{option}: {error}"));
+            let again = case.ensure(&with_card, spec).unwrap();
+            assert_eq!(because(&again), Vec::<&str>::new(), "{option}");
+
+            let config = |name: &str| {
+                let found = case.call("containers::inspect", json!([name])).unwrap();
+                let part = |key: &str| Value::to_json(found.get(key).unwrap()).unwrap();
+                (part("Config"), part("HostConfig"))
+            };
+            let unlike = unlike(config(&plain), config(&with_card));
+            // Only then the engine chooses.
+            let is_chosen =
+                |text: &String| option["ports"] == json!([80]) && text.starts_with("PortBindings");
+            assert!(unlike.iter().all(is_chosen), "{option}: {unlike:#?}");
+            for name in [plain, with_card] {
+                case.call("containers::remove", json!([name, {"volumes": true}])).unwrap();
+            }
+        }
+    }
+}
+
+/// What is not the same in two containers although it should be.
+fn unlike(plain: (Json, Json), other: (Json, Json)) -> Vec<String> {
+    let config = [
+        "Env",
+        "Cmd",
+        "Entrypoint",
+        "User",
+        "WorkingDir",
+        "Tty",
+        "OpenStdin",
+        "StopSignal",
+        "StopTimeout",
+        "Healthcheck",
+    ];
+    let host = [
+        "PortBindings",
+        "NetworkMode",
+        "RestartPolicy",
+        "CapAdd",
+        "CapDrop",
+        "Dns",
+        "DnsOptions",
+        "DnsSearch",
+        "ExtraHosts",
+        "GroupAdd",
+        "IpcMode",
+        "PidMode",
+        "UTSMode",
+        "Privileged",
+        "ReadonlyRootfs",
+        "SecurityOpt",
+        "ShmSize",
+        "NanoCpus",
+        "Memory",
+        "MemoryReservation",
+        "MemorySwap",
+        "CpuShares",
+        "CpusetCpus",
+        "PidsLimit",
+        "OomScoreAdj",
+        "Ulimits",
+        "LogConfig",
+        "Tmpfs",
+    ];
+    let compared = config.map(|key| (key, &plain.0[key], &other.0[key])).into_iter();
+    let compared = compared.chain(host.map(|key| (key, &plain.1[key], &other.1[key])));
+    let differs = |(key, one, other): (&str, &Json, &Json)| {
+        (sorted(one) != sorted(other)).then(|| format!("{key}: {one} {other}"))
+    };
+    compared.filter_map(differs).collect()
+}
+
+/// The items of a list in order: what engines list in any.
+fn sorted(value: &Json) -> Json {
+    let Json::Array(items) = value else { return value.clone() };
+    let mut items = items.clone();
+    items.sort_by_key(Json::to_string);
+    items.into()
 }

@@ -63,6 +63,16 @@ await_that() { # COMMAND…
         sleep 0.01
     done
 }
+end() { # Without root Podman is two processes, and the first does not always hand a signal on.
+    case $kind in
+    docker) kill "$service" ;;
+    *) for process in /proc/[0-9]*; do
+        case $(tr '\0' ' ' <"$process/cmdline") in
+        *"podman "*"system service --time 0"*) kill -KILL "${process#/proc/}" ;;
+        esac
+    done ;;
+    esac
+}
 refused() { ! curl --silent --max-time 1 --unix-socket run/engine.sock http://engine/_ping >/dev/null; }
 listening() { busybox nc -w 1 127.0.0.1 "$1" </dev/null >/dev/null 2>&1; }
 push() { # push REGISTRY
@@ -79,9 +89,8 @@ echo ready
 while read -r order; do
     case $order in
     stop)
-        kill "$service"
+        end
         wait "$service" || true
-        # Without root Podman is two processes.
         await_that refused ;;
     start) serve ;;
     registries)
