@@ -1,0 +1,205 @@
+//! Age files: the base of everything else. The format and its keys come from the crate `age`; here are the limits, the
+//! errors for people, and which keys are at hand.
+//!
+//! Format: <https://age-encryption.org/v1>.
+
+mod identity;
+mod recipient;
+mod ssh;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use age::armor::{ArmoredReader, ArmoredWriter, Format};
+use age::secrecy::SecretString;
+use age::{DecryptError, Decryptor, EncryptError, Encryptor};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Kind, Result};
+use crate::{PLAIN_BYTES_MAX, Plain};
+
+pub use identity::Keyring;
+pub use recipient::{RECIPIENTS_MAX, check as check_recipient};
+
+/// How an armored file begins.
+const ARMOR_BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
+/// How a binary file begins.
+const MAGIC: &[u8] = b"age-encryption.org/";
+/// The hardest passphrase work that is done, as a power of two: about 1 GiB of memory and seconds of work.
+pub const WORK_FACTOR_LOG2_MAX: u8 = 20;
+/// The passphrase work of files written here, as a power of two: that of the `age` command.
+pub const WORK_FACTOR_LOG2: u8 = 18;
+
+/// Where passphrases come from: a person at a terminal, a file, or nowhere.
+pub trait Passphrases: Send + Sync {
+    /// The passphrase for `what`, or nothing when nobody can be asked.
+    fn ask(&self, what: &str) -> Option<SecretString>;
+    /// A message of a plugin, such as "touch your key".
+    fn tell(&self, _message: &str) {}
+}
+
+/// Nobody to ask.
+pub struct NoPassphrases;
+
+impl Passphrases for NoPassphrases {
+    fn ask(&self, _what: &str) -> Option<SecretString> {
+        None
+    }
+}
+
+/// What the crate `age` asks through.
+#[derive(Clone)]
+pub(crate) struct Asker(pub(crate) Arc<dyn Passphrases>);
+
+impl age::Callbacks for Asker {
+    fn display_message(&self, message: &str) {
+        self.0.tell(message);
+    }
+
+    fn confirm(&self, _message: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn request_public_string(&self, _description: &str) -> Option<String> {
+        None
+    }
+
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        self.0.ask(description)
+    }
+}
+
+/// Whether this looks like an age file, armored or binary.
+#[must_use]
+pub fn is_age(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC) || bytes.trim_ascii_start().starts_with(ARMOR_BEGIN)
+}
+
+/// Whether this is an armored age file.
+#[must_use]
+pub fn is_armored(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(ARMOR_BEGIN)
+}
+
+/// Decrypts an age file, armored or binary.
+///
+/// # Errors
+/// When it is damaged or was changed, when no identity opens it, when it is larger than [`PLAIN_BYTES_MAX`].
+pub fn open(bytes: &[u8], keyring: &Keyring) -> Result<Plain> {
+    open_named(bytes, keyring, "the file")
+}
+
+/// As [`open`]; `what` names the file to whom is asked for its passphrase.
+pub(crate) fn open_named(bytes: &[u8], keyring: &Keyring, what: &str) -> Result<Plain> {
+    let decryptor =
+        Decryptor::new_buffered(ArmoredReader::new(bytes)).map_err(|error| cannot_open(&error))?;
+    let stream = if decryptor.is_scrypt() {
+        let passphrase = keyring.passphrases().ask(what).ok_or_else(|| {
+            Error::new(
+                Kind::NoIdentity,
+                format!("{what} is encrypted with a passphrase, and there is nobody to ask"),
+            )
+            .hint("run this at a terminal, or name a file that holds the passphrase with --passphrase-file")
+        })?;
+        let mut identity = age::scrypt::Identity::new(passphrase);
+        identity.set_max_work_factor(WORK_FACTOR_LOG2_MAX);
+        decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|error| match error {
+            DecryptError::DecryptionFailed | DecryptError::NoMatchingKeys => {
+                Error::new(Kind::NoIdentity, "the passphrase is wrong")
+            }
+            other => cannot_open(&other),
+        })?
+    } else {
+        decryptor.decrypt(keyring.identities()).map_err(|error| match error {
+            DecryptError::NoMatchingKeys => keyring.none_opens(what),
+            other => cannot_open(&other),
+        })?
+    };
+    let mut plain = Zeroizing::new(Vec::with_capacity(bytes.len().min(PLAIN_BYTES_MAX)));
+    let read = stream.take(PLAIN_BYTES_MAX as u64 + 1).read_to_end(&mut plain);
+    // The stream is authenticated in pieces: what came before a bad piece is dropped with the buffer.
+    read.map_err(|_| {
+        Error::tampered("the age file is damaged or was changed: a part of it cannot be verified")
+    })?;
+    if plain.len() > PLAIN_BYTES_MAX {
+        return Err(crate::too_large("the decrypted file", PLAIN_BYTES_MAX));
+    }
+    Ok(plain)
+}
+
+/// Encrypts for `recipients`.
+///
+/// # Errors
+/// When there is none or too many, when one is no recipient, when a plugin fails.
+pub fn seal(
+    plain: &[u8],
+    recipients: &[String],
+    armor: bool,
+    passphrases: &Arc<dyn Passphrases>,
+) -> Result<Vec<u8>> {
+    let keys = recipient::parse_all(recipients, passphrases)?;
+    let encryptor = Encryptor::with_recipients(keys.iter().map(|key| key.as_ref() as &dyn age::Recipient));
+    write(encryptor.map_err(|error| cannot_seal(&error))?, plain, armor)
+}
+
+/// Encrypts with a passphrase.
+///
+/// # Errors
+/// When memory is short.
+pub fn seal_with_passphrase(plain: &[u8], passphrase: SecretString, armor: bool) -> Result<Vec<u8>> {
+    let mut recipient = age::scrypt::Recipient::new(passphrase);
+    recipient.set_work_factor(WORK_FACTOR_LOG2);
+    let encryptor = Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
+    write(encryptor.map_err(|error| cannot_seal(&error))?, plain, armor)
+}
+
+fn write(encryptor: Encryptor, plain: &[u8], armor: bool) -> Result<Vec<u8>> {
+    let format = if armor { Format::AsciiArmor } else { Format::Binary };
+    let failed = |error: std::io::Error| Error::new(Kind::Io, format!("encrypting: {error}"));
+    let armored = ArmoredWriter::wrap_output(Vec::new(), format).map_err(failed)?;
+    let mut writer = encryptor.wrap_output(armored).map_err(failed)?;
+    writer.write_all(plain).map_err(failed)?;
+    writer.finish().and_then(ArmoredWriter::finish).map_err(failed)
+}
+
+fn cannot_open(error: &DecryptError) -> Error {
+    match error {
+        DecryptError::InvalidHeader | DecryptError::Io(_) => Error::malformed(
+            "this is no age file, or its header is damaged",
+        )
+        .hint("an age file begins with `age-encryption.org/v1` or `-----BEGIN AGE ENCRYPTED FILE-----`"),
+        DecryptError::UnknownFormat => {
+            Error::unsupported("the file is of an unknown version of the age format")
+        }
+        DecryptError::InvalidMac => Error::tampered("the header of the age file was changed"),
+        DecryptError::ExcessiveWork { required, .. } => Error::new(
+            Kind::TooLarge,
+            format!(
+                "its passphrase takes a work factor of 2^{required}; at most 2^{WORK_FACTOR_LOG2_MAX} is done"
+            ),
+        ),
+        DecryptError::KeyDecryptionFailed => Error::new(
+            Kind::NoIdentity,
+            "the passphrase of the identity is wrong, or there was nobody to ask for it",
+        ),
+        DecryptError::DecryptionFailed => {
+            Error::tampered("the age file holds a stanza for one of your identities that it cannot open")
+        }
+        DecryptError::Plugin(_) | DecryptError::PluginResolve(_) => {
+            Error::new(Kind::NoIdentity, format!("a plugin failed: {}", one_line(&error.to_string())))
+        }
+        _ => Error::malformed("the age file cannot be read"),
+    }
+}
+
+fn cannot_seal(error: &EncryptError) -> Error {
+    match error {
+        EncryptError::MissingRecipients => Error::rules("there is no recipient to encrypt for")
+            .hint("name one with --recipient age1…, or write a rule into .sops.yaml or secrets.nix"),
+        other => Error::rules(format!("these recipients cannot be used: {}", one_line(&other.to_string()))),
+    }
+}
+
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

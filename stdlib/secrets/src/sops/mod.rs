@@ -1,0 +1,156 @@
+//! SOPS files: YAML, JSON, dotenv, INI and binary.
+//!
+//! A file is read for the places of its values and is then changed in place: decrypting replaces each encrypted value
+//! by its plain form and takes the metadata out, encrypting does the reverse. Order, comments and whatever is not
+//! encrypted stay as they are.
+//!
+//! The format has no specification of its own; what it is was taken from the `sops` command's behaviour and is checked
+//! against files that it wrote (`tests/fixtures`).
+
+mod cipher;
+mod config;
+mod document;
+mod dotenv;
+mod file;
+mod ini;
+mod json;
+mod keys;
+mod lint;
+mod mac;
+mod metadata;
+mod rules;
+mod shamir;
+mod time;
+mod value;
+mod yaml;
+
+use serde_json::{Map, Value as Json};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use document::{Document, Leaf};
+use value::{Type, Value};
+
+pub use config::{CONFIG_FILE, Config};
+pub use file::{Opened, open, seal};
+pub use lint::{Finding, lint};
+pub use rules::Selection;
+
+/// The version that files written here name: that of the `sops` command whose format they are in.
+const VERSION: &str = "3.10.2";
+/// The key under which a binary file has its content.
+const BINARY_KEY: &str = "data";
+
+/// A format that SOPS writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// YAML, also several documents in a file.
+    Yaml,
+    /// JSON.
+    Json,
+    /// `NAME=value` lines.
+    Dotenv,
+    /// Sections of `key = value` lines.
+    Ini,
+    /// Anything, as one value in JSON.
+    Binary,
+}
+
+impl Format {
+    /// All of them, with their names.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("yaml", Self::Yaml),
+        ("json", Self::Json),
+        ("dotenv", Self::Dotenv),
+        ("ini", Self::Ini),
+        ("binary", Self::Binary),
+    ];
+
+    /// The format of a file of this name, as the `sops` command chooses it.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        match name.rsplit('.').next().map(str::to_ascii_lowercase).as_deref() {
+            Some("yaml" | "yml") => Self::Yaml,
+            Some("json") => Self::Json,
+            Some("env") => Self::Dotenv,
+            Some("ini") => Self::Ini,
+            _ => Self::Binary,
+        }
+    }
+
+    fn parse(self, text: &str) -> Result<Document> {
+        match self {
+            Self::Yaml => yaml::parse(text),
+            Self::Json | Self::Binary => json::parse(text),
+            Self::Dotenv => dotenv::parse(text),
+            Self::Ini => ini::parse(text),
+        }
+    }
+
+    /// How a decrypted value is written.
+    fn write(self, value: &Value, leaf: &Leaf) -> Option<Zeroizing<String>> {
+        if value.kind == Type::Comment {
+            let text = value.as_str()?;
+            let one_line = self == Self::Ini || !text.contains(['\n', '\r']);
+            return one_line.then(|| Zeroizing::new(text.to_owned()));
+        }
+        match self {
+            Self::Yaml => yaml::write(value, leaf.spot),
+            Self::Json | Self::Binary => json::write(value),
+            Self::Dotenv => dotenv::write(value),
+            Self::Ini => ini::write(value),
+        }
+    }
+
+    /// How an encrypted value is written.
+    fn write_encrypted(self, text: &str, leaf: &Leaf) -> String {
+        match self {
+            _ if leaf.value.kind == Type::Comment => text.to_owned(),
+            Self::Yaml => yaml::write_encrypted(text, leaf.spot),
+            Self::Json | Self::Binary => format!("\"{text}\""),
+            Self::Dotenv | Self::Ini => text.to_owned(),
+        }
+    }
+
+    fn insert_metadata(self, text: &str, metadata: &Map<String, Json>) -> Result<String> {
+        Ok(match self {
+            Self::Yaml => yaml::insert_metadata(text, metadata)?,
+            Self::Json | Self::Binary => json::insert_metadata(text, metadata)?,
+            Self::Dotenv => dotenv::insert_metadata(text, metadata),
+            Self::Ini => ini::insert_metadata(text, metadata),
+        })
+    }
+}
+
+/// For whom and how a file is encrypted.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// The recipients: one group, or several of which each holds a share of the key.
+    pub groups: Vec<Vec<String>>,
+    /// How many groups it takes; all of them where nothing is said.
+    pub threshold: Option<usize>,
+    /// Which values are encrypted.
+    pub selection: Selection,
+    /// Whether the MAC covers encrypted values alone.
+    pub mac_only_encrypted: bool,
+}
+
+/// Whether this is a SOPS file: it has the metadata of one.
+#[must_use]
+pub fn is_sops(bytes: &[u8], format: Format) -> bool {
+    text_of(bytes)
+        .ok()
+        .and_then(|(_, text)| format.parse(text).ok())
+        .is_some_and(|read| read.metadata.is_some())
+}
+
+/// The text without a byte order mark, and whether there was one.
+fn text_of(bytes: &[u8]) -> Result<(bool, &str)> {
+    if bytes.len() > crate::FILE_BYTES_MAX {
+        return Err(crate::too_large("the file", crate::FILE_BYTES_MAX));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Error::malformed(format!("the file is no UTF-8 text: byte {} is wrong", error.valid_up_to()))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map_or((false, text), |text| (true, text)))
+}
