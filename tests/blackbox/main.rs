@@ -13,6 +13,7 @@ mod cases;
 mod engines;
 mod kill;
 mod quickstart;
+mod schedules;
 mod sources;
 mod state;
 

@@ -13,6 +13,7 @@ use hob_planner::Homelab;
 use hob_runs::{ADOPTED_BUNDLE, Listener, RunError, Runs};
 use serde_json::{Value as Json, json};
 
+use crate::bus::EventTriggers;
 use crate::clock::ThisMachine;
 use crate::hub::{Hub, ServiceCommand, WebhookMatch};
 use crate::keeper::Keeper;
@@ -32,6 +33,7 @@ pub struct Core {
     homelab: Homelab,
     launch: Launch,
     scheduling: Arc<Scheduling>,
+    triggers: EventTriggers,
     keeper: Keeper,
     ready: AtomicBool,
     serving: OnceLock<JoinHandle<()>>,
@@ -75,12 +77,15 @@ impl CoreEars {
 impl Listener for CoreEars {
     fn changed(&self, _: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
         if status.ended() {
-            self.with(|core| core.scheduling.bell().run_ended());
+            self.with(|core| {
+                core.scheduling.bell().run_ended();
+                core.triggers.run_ended(&core.launch);
+            });
         }
     }
 
     fn emitted(&self) {
-        self.with(Core::serve_events);
+        self.with(|core| core.triggers.serve(&core.launch));
     }
 }
 
@@ -108,6 +113,7 @@ impl Core {
         let core = Arc::new(Self {
             keeper: Keeper::new(runs, parts.homelab.clone(), &parts.state)?,
             scheduling,
+            triggers: EventTriggers::new(&parts.homelab),
             node: parts.node,
             homelab: parts.homelab,
             launch,
@@ -133,13 +139,12 @@ impl Core {
         let core = Arc::clone(self);
         let thread = std::thread::Builder::new()
             .name("hob-schedules".into())
-            .spawn(move || core.scheduling.serve(&*core.maintain))
+            .spawn(move || core.scheduling.serve(&*core.maintain, &|| core.triggers.go_on(&core.launch)))
             .map_err(|error| {
                 Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
             })?;
         let _ = self.serving.set(thread);
-        triggers::begin_events(&self.launch, &self.homelab).map_err(|error| error.diagnostic())?;
-        self.serve_events();
+        self.triggers.begin(&self.launch).map_err(|error| error.diagnostic())?;
         let listening =
             Listening::begin(&self.node.core, &self.node.runs, &self.homelab, &self.launch.bundle);
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
@@ -155,12 +160,6 @@ impl Core {
         self.node.close(LEAVE_GRACE);
         self.keeper.end(stop_services);
         let _ = self.node.runs.journal().flush();
-    }
-
-    fn serve_events(&self) {
-        if let Err(error) = triggers::serve_events(&self.launch, &self.homelab) {
-            tracing::error!(%error, "events cannot be served now");
-        }
     }
 
     /// The keeper of the services.
@@ -227,7 +226,7 @@ fn describe(trigger: &hob_planner::declaration::Trigger) -> String {
     use hob_planner::declaration::Trigger;
     match trigger {
         Trigger::Time(when) => when.to_string(),
-        Trigger::Event { pattern } => format!("event {pattern}"),
+        Trigger::Event { pattern, .. } => format!("event {pattern}"),
         Trigger::Webhook(hook) => format!("{} {}", hook.method, hook.path),
         Trigger::Manual => "manual".to_owned(),
     }
@@ -247,6 +246,10 @@ impl Hub for Core {
 
     fn ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
+    }
+
+    fn full(&self) -> Option<String> {
+        self.triggers.full(&self.launch)
     }
 
     fn webhook(&self, method: &str, path: &str) -> Option<WebhookMatch> {

@@ -59,6 +59,11 @@ pub trait Hub: Send + Sync + 'static {
     /// Whether the homelab was applied and triggers are served.
     fn ready(&self) -> bool;
 
+    /// Why no more work is taken for now, if so: what was taken is queued, and its queues have limits.
+    fn full(&self) -> Option<String> {
+        None
+    }
+
     /// The declared webhook for a request. `path` is what follows `/hooks`, with its leading slash and
     /// percent-encoded as in the request; so are the `params` of the answer.
     fn webhook(&self, method: &str, path: &str) -> Option<WebhookMatch>;

@@ -1,5 +1,6 @@
 //! The only async core: it serves runs, timers, triggers, services and the HTTP API.
 
+pub mod bus;
 pub mod client;
 pub mod clock;
 pub mod core;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use hob_journal::Journal;
 use hob_model::{Diagnostic, RunEnd, RunId, RunStatus};
-use hob_primitive::{Ports, Progress, Registry};
+use hob_primitive::{EventBus, Ports, Progress, Registry};
 use hob_runs::{Listener, Parts, Recovered, RunError, Runs, ScriptThreads};
 
+use crate::bus::JournalBus;
 use crate::clock::{SystemClock, entropy};
 use crate::performer::{AsyncCore, LivePerformer};
 use crate::timers::{TimerBell, Timers};
@@ -61,10 +62,13 @@ impl Node {
         let settled = Arc::new(Settled::default());
         let mut all = parts.listeners;
         all.push(Arc::clone(&settled) as Arc<dyn Listener>);
+        let bus = Arc::new(JournalBus::default());
+        let mut ports = parts.ports;
+        ports.insert::<dyn EventBus>(Arc::clone(&bus) as Arc<dyn EventBus>);
         let runs = Runs::new(Parts {
             journal: parts.journal,
             registry: parts.registry,
-            ports: Arc::new(parts.ports),
+            ports: Arc::new(ports),
             clock: Arc::new(SystemClock),
             performer: Arc::new(LivePerformer::new(parts.core.clone())),
             spawner: Arc::new(ScriptThreads::default()),
@@ -73,6 +77,7 @@ impl Node {
             entropy: Box::new(entropy),
             dry: parts.purpose == Purpose::Rehearse,
         });
+        bus.serve(&runs);
         let timers = match parts.purpose {
             Purpose::Look => None,
             Purpose::Act | Purpose::Rehearse => Some(Timers::start(runs.clone(), bell.clone())?),

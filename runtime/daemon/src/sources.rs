@@ -40,7 +40,7 @@ impl Listening {
 fn is_wanted(prefix: &str, runs: &Runs, homelab: &Homelab, bundle: &Bundle) -> bool {
     let triggers = homelab.workflows.iter().flat_map(|workflow| &workflow.triggers);
     let mut patterns = triggers.filter_map(|trigger| match trigger {
-        Trigger::Event { pattern } => Some(pattern.as_str()),
+        Trigger::Event { pattern, .. } => Some(pattern.as_str()),
         _ => None,
     });
     let waits = runs.journal().waits(Some("event"), None, usize::MAX).unwrap_or_default();

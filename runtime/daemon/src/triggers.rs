@@ -1,22 +1,14 @@
-//! What starts workflows: events and webhooks. Times are the schedules' business.
+//! What starts workflows: times and webhooks. Events are the bus's business (`bus`).
 
 use std::collections::BTreeMap;
 
-use hob_engine::permission::wildcard;
-use hob_journal::{EventRow, Ticket};
-use hob_model::{Code, Diagnostic, RunId, Timestamp, Value};
+use hob_journal::Ticket;
+use hob_model::{Code, Diagnostic, RunId, Value};
 use hob_planner::Homelab;
-use hob_planner::declaration::{Respond as Declared, RunPolicy, Trigger, Webhook, Workflow};
-use hob_runs::RunError;
+use hob_planner::declaration::{Respond as Declared, Trigger, Webhook, Workflow};
 
 use crate::hub::{Respond, WebhookMatch};
 use crate::schedules::{Launch, Timed};
-
-/// Events that are compared with triggers at one time.
-const EVENTS_AT_ONCE: usize = 1_000;
-
-/// The fact that says up to which event triggers were served.
-const CURSOR: &str = "triggers/cursor";
 
 /// Everything of a homelab that fires at times: its schedules, and workflows with times among their triggers.
 #[must_use]
@@ -108,90 +100,6 @@ pub fn start(
     let mut new = launch.new_run("workflow", name, &workflow.policy, input, trigger.to_owned());
     new.id = run;
     launch.runs.start(new).map_err(|error| error.diagnostic())
-}
-
-/// The workflows that wait for events, with their patterns.
-fn waiting_for_events(homelab: &Homelab) -> Vec<(&Workflow, &str)> {
-    let triggers =
-        homelab.workflows.iter().flat_map(|it| it.triggers.iter().map(move |trigger| (it, trigger)));
-    let patterns = triggers.filter_map(|(workflow, trigger)| match trigger {
-        Trigger::Event { pattern } => Some((workflow, pattern.as_str())),
-        _ => None,
-    });
-    patterns.collect()
-}
-
-/// Where no workflow waits for events, forgets how far they were looked at: whoever declares one later begins with what
-/// happens from then on, and nothing is recorded at each event until then.
-///
-/// # Errors
-/// When the journal cannot be read.
-pub fn begin_events(launch: &Launch, homelab: &Homelab) -> Result<(), RunError> {
-    let journal = launch.runs.journal();
-    if waiting_for_events(homelab).is_empty() && journal.fact(CURSOR)?.is_some() {
-        let forget = hob_journal::Write::Fact { key: CURSOR.to_owned(), value: None };
-        journal.submit(hob_journal::Commit::one(forget));
-    }
-    Ok(())
-}
-
-/// Starts the workflows that wait for events that came since the last look: at least once the event is looked at, at
-/// most once it starts each of them.
-///
-/// # Errors
-/// When the journal cannot be read or written.
-pub fn serve_events(launch: &Launch, homelab: &Homelab) -> Result<(), RunError> {
-    let journal = launch.runs.journal();
-    let waiting = waiting_for_events(homelab);
-    if waiting.is_empty() {
-        return Ok(());
-    }
-    let mut cursor = match journal.fact(CURSOR)? {
-        Some(fact) => fact.as_int().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        // A homelab that is served for the first time begins with what happens from now on.
-        None => journal.last_event()?,
-    };
-    loop {
-        let events = journal.events(cursor, EVENTS_AT_ONCE)?;
-        let Some(last) = events.last() else { break };
-        cursor = last.id;
-        for event in &events {
-            for (workflow, pattern) in &waiting {
-                if wildcard(pattern, &event.name) {
-                    start_for(launch, workflow, &workflow.policy, event)?;
-                }
-            }
-        }
-    }
-    let value = Some(Value::from(cursor));
-    journal.submit(hob_journal::Commit::one(hob_journal::Write::Fact { key: CURSOR.to_owned(), value }));
-    Ok(())
-}
-
-fn start_for(
-    launch: &Launch,
-    workflow: &Workflow,
-    policy: &RunPolicy,
-    event: &EventRow,
-) -> Result<(), RunError> {
-    // An event that a workflow's own run raised must not start it again without end.
-    let own = event.payload.get("name").and_then(Value::as_str) == Some(&workflow.name)
-        && event.name.starts_with("run.");
-    if own {
-        return Ok(());
-    }
-    let input = Value::map([
-        ("name", Value::from(event.name.as_str())),
-        ("payload", event.payload.clone()),
-        ("at", Value::from(event.at.to_string())),
-        ("origin", Value::from(event.origin.as_str())),
-    ]);
-    let new = launch.new_run("workflow", &workflow.name, policy, input, format!("event:{}", event.id));
-    // The number of the event stands in for the time: the pair can be claimed once.
-    let number =
-        Timestamp::from_microsecond(i64::try_from(event.id).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX);
-    launch.runs.start_slot(&format!("event/{}", workflow.name), number, new)?;
-    Ok(())
 }
 
 #[cfg(test)]

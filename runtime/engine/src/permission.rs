@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use hob_model::pattern::wildcard;
 use hob_model::{OpError, names};
 use hob_primitive::{Operation, Registry, resolve};
 
@@ -181,27 +182,6 @@ fn split(text: &str) -> (&str, Option<&str>) {
         Some((op, arg)) => (op, Some(arg)),
         None => (text, None),
     }
-}
-
-/// Whether `text` matches `pattern`, where `*` stands for any characters.
-#[must_use]
-pub fn wildcard(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or("");
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@
 //! definitions for editors and in the reference of the book.
 
 mod args;
+mod bus;
 mod context;
 mod operation;
 mod registry;
@@ -42,6 +43,7 @@ pub use args::{
     ARGUMENT_DETAIL, Args, Content, FromOptions, FromValue, Mismatch, Mode, NameOrId, NoOptions,
     OPTION_DETAIL, OptionMap, OptionSpec, PathText, Size,
 };
+pub use bus::{BusEvent, EventBus};
 pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress, resolve};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};

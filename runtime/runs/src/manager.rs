@@ -108,6 +108,18 @@ pub(crate) struct Inner {
 #[derive(Clone)]
 pub struct Runs(pub(crate) Arc<Inner>);
 
+/// All runs of a process, as long as it has them: for what they themselves hold.
+#[derive(Clone)]
+pub struct WeakRuns(Weak<Inner>);
+
+impl WeakRuns {
+    /// The runs, while they are there.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Runs> {
+        self.0.upgrade().map(Runs)
+    }
+}
+
 /// What [`Runs`] is made of.
 pub struct Parts {
     /// The journal.
@@ -190,6 +202,12 @@ impl Runs {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The same, without keeping them.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRuns {
+        WeakRuns(Arc::downgrade(&self.0))
     }
 
     /// The journal.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry::{Occupied, Vacant};
 
-use hob_engine::permission::wildcard;
 use hob_engine::wait_outcome;
 use hob_journal::{Commit, EventRow, RunRow, WaitRow, Write};
+use hob_model::pattern::{fits, wildcard};
 use hob_model::{Entry, EntryKind, OpError, Position, RunId, RunStatus, Timestamp, Value, Wait};
 
 use crate::drive::result_of;
@@ -223,8 +223,9 @@ impl Runs {
     /// Puts an event on the bus, durably.
     ///
     /// # Errors
-    /// When the journal has stopped.
+    /// When its name or its payload is none (see [`hob_model::event`]), or the journal has stopped.
     pub fn emit(&self, name: &str, payload: Value, origin: &str) -> Result<(), RunError> {
+        hob_model::event::check(name, &payload).map_err(|error| RunError::Refused(error.to_string()))?;
         let event =
             Write::Event { name: name.to_owned(), payload, origin: origin.to_owned(), at: self.now() };
         let ticket = self.journal().submit(Commit::one(event));
@@ -357,22 +358,19 @@ fn matches(wait: &Wait, event: &EventRow) -> bool {
     let Wait::Event { pattern, filter, after, .. } = wait else {
         return false;
     };
-    event.id > *after && wildcard(pattern, &event.name) && holds(filter, &event.payload)
+    event.id > *after && wildcard(pattern, &event.name) && fits(filter, &event.payload)
 }
 
-/// Whether each field of `filter` is equal in `payload`.
-pub(crate) fn holds(filter: &Value, payload: &Value) -> bool {
-    match filter {
-        Value::Map(fields) => fields.iter().all(|(key, value)| payload.get(key) == Some(value)),
-        _ => true,
-    }
-}
-
-fn event_value(event: &EventRow) -> Value {
-    Value::map([
-        ("name", Value::from(event.name.as_str())),
-        ("payload", event.payload.clone()),
-        ("at", Value::from(event.at.to_string())),
-        ("origin", Value::from(event.origin.as_str())),
-    ])
+/// An event as scripts see it: `name payload at origin`, and beside them what its payload has by other names.
+#[must_use]
+pub fn event_value(event: &EventRow) -> Value {
+    let mut fields = match &event.payload {
+        Value::Map(fields) => fields.clone(),
+        _ => BTreeMap::new(),
+    };
+    fields.insert("name".to_owned(), Value::from(event.name.as_str()));
+    fields.insert("payload".to_owned(), event.payload.clone());
+    fields.insert("at".to_owned(), Value::from(event.at.to_string()));
+    fields.insert("origin".to_owned(), Value::from(event.origin.as_str()));
+    Value::Map(fields)
 }

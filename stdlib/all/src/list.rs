@@ -8,6 +8,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend(hob_std_containers::primitives());
     all.extend([hob_std_csv::primitive()]);
     all.extend([hob_std_env::primitive()]);
+    all.extend([hob_std_events::primitive()]);
     all.extend([hob_std_files::primitive()]);
     all.extend([hob_std_http::primitive()]);
     all.extend([hob_std_json::primitive()]);
@@ -27,6 +28,7 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_containers::install(ports);
     hob_std_csv::install(ports);
     hob_std_env::install(ports);
+    hob_std_events::install(ports);
     hob_std_files::install(ports);
     hob_std_http::install(ports);
     hob_std_json::install(ports);

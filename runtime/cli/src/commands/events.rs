@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use hob_daemon::node::Purpose;
-use hob_engine::permission::wildcard;
 use hob_journal::{EventRow, JournalError};
+use hob_model::pattern::wildcard;
+use hob_model::{Code, Diagnostic};
 use hob_terminal::{Column, Table, human};
 
 use crate::args::EventsCommand;
@@ -87,12 +88,11 @@ fn tail(context: &Context, pattern: &str) -> Outcome {
 }
 
 fn emit(context: &Context, name: &str, payload: &str) -> Outcome {
-    if name.is_empty() || name.contains(char::is_whitespace) {
-        return Err(Failure::usage(format!(
-            "`{name}` is no name of an event; write for example unit.failed"
-        )));
-    }
     let payload = input::json("the payload", payload)?;
+    hob_model::event::check(name, &payload).map_err(|error| {
+        let usage = Diagnostic::error(Code::Usage, error.message);
+        Failure::from(usage.hint(error.hint.unwrap_or_default()))
+    })?;
     match context.open() {
         Ok(journal) => {
             let node = super::run::node(journal, vec![], Purpose::Act)?;

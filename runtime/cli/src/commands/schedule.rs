@@ -158,7 +158,7 @@ fn next(
     let fires: Vec<String> = when
         .fires(from, &rules)
         .take(count)
-        .map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+        .map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string())
         .collect();
     if fires.is_empty() {
         context.say("it never fires after that time");

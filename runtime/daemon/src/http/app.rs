@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, on};
 use hob_model::{Code, Diagnostic};
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,9 @@ const BLOCKING_MAX: usize = 64;
 const SERVICE_COMMANDS_MAX: usize = 16;
 /// Streams that are open at one time; more are refused.
 const STREAMS_MAX: usize = 64;
+
+/// When to come again after a refusal for want of room, in seconds.
+const FULL_RETRY_SECONDS: &str = "5";
 
 /// What all requests share.
 pub(crate) struct App {
@@ -56,6 +59,20 @@ impl App {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             blocking: Semaphore::new(BLOCKING_MAX),
             commands: Semaphore::new(SERVICE_COMMANDS_MAX),
+        }
+    }
+
+    /// Whether more work is taken: beyond its limits it is refused, with the advice to come again, and never dropped
+    /// later.
+    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
+        match self.hub.full() {
+            None => Ok(()),
+            Some(why) => {
+                let problem =
+                    Diagnostic::error(Code::Usage, format!("hob has more to do than it takes: {why}"));
+                let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, problem);
+                Err(refusal.hint("try again later").header(RETRY_AFTER, FULL_RETRY_SECONDS))
+            }
         }
     }
 

@@ -48,6 +48,7 @@ async fn answer(app: &Arc<App>, request: Request<Body>) -> Result<Response, Refu
     let (head, body) = request.into_parts();
     let path = head.uri.path().strip_prefix("/hooks").unwrap_or_default().to_owned();
     let hook = find(app, &head, &path)?;
+    app.check_room()?;
     let body = body::read(body, HOOK_BYTES_MAX, app.limits.body_read).await?;
     if let Some(secret) = &hook.secret {
         check_secret(&head.headers, &body, secret)?;

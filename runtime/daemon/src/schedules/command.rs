@@ -205,7 +205,7 @@ impl Scheduling {
     fn view(&self, timed: &Timed, look: &Look, now: Timestamp) -> Json {
         let schedule = &timed.schedule;
         let zone = &schedule.local_time.zone;
-        let shown = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        let shown = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string();
         let paused = Self::is_paused(timed, look);
         let next = schedule.next(now).filter(|_| !paused).map(shown);
         let last = self.launch.runs.journal().slots(&schedule.name, 1).unwrap_or_default();

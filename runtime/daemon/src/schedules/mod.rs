@@ -185,9 +185,9 @@ impl Scheduling {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fires schedules until the bell says stop; calls `maintain` now and then. A panic is a bug of hob, and must not
-    /// be the end of all schedules: it goes on.
-    pub fn serve(&self, maintain: &dyn Fn()) {
+    /// Fires schedules until the bell says stop; calls `maintain` now and then, and `beside` after each round. A panic is
+    /// a bug of hob, and must not be the end of all schedules: it goes on.
+    pub fn serve(&self, maintain: &dyn Fn(), beside: &dyn Fn()) {
         let mut maintained: Option<Timestamp> = None;
         while !self.bell.stopping.load(Ordering::SeqCst) {
             let now = self.launch.runs.now();
@@ -200,6 +200,7 @@ impl Scheduling {
                 tracing::error!("looking at schedules panicked; it is tried again");
                 AFTER_PANIC
             });
+            beside();
             self.bell.sleep(pause);
         }
     }

@@ -179,3 +179,24 @@ fn what_is_not_declared_is_not_there() {
     assert_eq!(early.status, 503);
     assert!(early.head.contains("retry-after"), "{}", early.head);
 }
+
+#[test]
+fn what_cannot_be_taken_is_refused_and_not_dropped() {
+    let world = World::default();
+    world.hook("POST", "/in", "echo", Respond::Accepted, None);
+    world.hub.full.store(true, std::sync::atomic::Ordering::SeqCst);
+    let token = world.token.clone();
+    for ask in [
+        post("/hooks/in", "{}"),
+        post("/api/v1/events", r#"{"name": "x"}"#).token(&token),
+        post("/api/v1/runs", r#"{"workflow": "echo"}"#).token(&token),
+    ] {
+        let answer = ask.tcp(world.address);
+        assert_eq!(answer.status, 429, "{}", answer.text());
+        assert!(answer.head.contains("retry-after: 5"), "{}", answer.head);
+        assert!(answer.json()["message"].as_str().unwrap().contains("the test says so"));
+    }
+    assert_eq!(get("/api/v1/runs").token(&token).tcp(world.address).json(), json!([]));
+    world.hub.full.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(post("/hooks/in", "{}").tcp(world.address).status, 202);
+}

@@ -85,6 +85,7 @@ pub struct FakeHub {
     pub runs: Runs,
     pub ready: AtomicBool,
     pub panics: AtomicBool,
+    pub full: AtomicBool,
     pub commands: Mutex<Vec<(String, ServiceCommand)>>,
     pub hooks: Mutex<Vec<(&'static str, String, WebhookMatch)>>,
 }
@@ -96,6 +97,10 @@ impl Hub for FakeHub {
 
     fn ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
+    }
+
+    fn full(&self) -> Option<String> {
+        self.full.load(Ordering::SeqCst).then(|| "the test says so".to_owned())
     }
 
     fn webhook(&self, method: &str, path: &str) -> Option<WebhookMatch> {
@@ -213,6 +218,7 @@ impl World {
             runs,
             ready: AtomicBool::new(true),
             panics: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             commands: Mutex::default(),
             hooks: Mutex::default(),
         });

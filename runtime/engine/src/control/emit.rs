@@ -11,6 +11,7 @@ use crate::convert::{RhaiResult, to_value};
 /// Puts an event on the bus: it is recorded in one commit with the outcome, so it is there exactly once.
 fn emit(ctx: NativeCallContext<'_>, name: ImmutableString, payload: Dynamic) -> RhaiResult {
     let payload = to_value(&payload).map_err(|error| misuse(&ctx, "emit", error))?;
+    hob_model::event::check(&name, &payload).map_err(|error| misuse(&ctx, "emit", error))?;
     let control =
         Control::enter(&ctx, "emit", Value::Array(vec![Value::from(name.as_str()), payload.clone()]))?;
     if let Some(outcome) = control.outcome() {

@@ -260,6 +260,8 @@ pub enum Trigger {
     Event {
         /// Its name; `*` stands for any part of it.
         pattern: String,
+        /// What it must carry (see [`hob_model::pattern::fits`]); `()` for anything.
+        filter: Value,
     },
     /// A request.
     Webhook(Webhook),

@@ -31,7 +31,9 @@ fn read(options: &mut Options<'_>, value: &Value, zones: &TimeZoneDatabase) -> O
         return None;
     };
     let of = value.get("of").and_then(text).unwrap_or_default();
-    if kind != "webhook" && matches!(value.get("options"), Some(Value::Map(map)) if !map.is_empty()) {
+    if !["webhook", "event"].contains(&kind)
+        && matches!(value.get("options"), Some(Value::Map(map)) if !map.is_empty())
+    {
         let message = format!("`on`: options of {kind}(…) are not supported by this version of hob");
         options.report(Code::BadDeclaration, message);
         return None;
@@ -42,7 +44,10 @@ fn read(options: &mut Options<'_>, value: &Value, zones: &TimeZoneDatabase) -> O
             let wrong = |error: hob_scheduler::WhenError| options.adopt([error.diagnostic(&of)]);
             found.map(Trigger::Time).map_err(wrong).ok()
         }
-        "event" if is_event_pattern(&of) => Some(Trigger::Event { pattern: of }),
+        "event" if is_event_pattern(&of) => {
+            let filter = value.get("options").cloned().unwrap_or_default();
+            Some(Trigger::Event { pattern: of, filter })
+        }
         "event" => {
             options.wrong("on: event", "a name such as \"unit.failed\" or \"unit.*\"", &Value::String(of));
             None

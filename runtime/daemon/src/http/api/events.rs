@@ -1,9 +1,9 @@
 //! The event bus.
 
 use axum::response::Response;
-use hob_engine::permission::wildcard;
 use hob_journal::EventRow;
 use hob_model::Value;
+use hob_model::pattern::wildcard;
 use serde_json::{Value as Json, json};
 
 use crate::http::app::App;
@@ -19,9 +19,6 @@ const EVENTS_USUAL: u64 = 100;
 const EVENTS_MAX: u64 = 10_000;
 /// Events that a stream reads at one time.
 const EVENTS_AT_ONCE: usize = 1_000;
-/// The longest name of an event, in bytes.
-const EVENT_NAME_BYTES_MAX: usize = 256;
-
 fn fits(name: Option<&str>, event: &EventRow) -> bool {
     name.is_none_or(|pattern| wildcard(pattern, &event.name))
 }
@@ -85,11 +82,12 @@ async fn last_event(app: &App) -> Result<u64, Gone> {
 
 pub(super) async fn emit(call: Call) -> Reply {
     let name = call.args.text("name").unwrap_or_default().to_owned();
-    if name.is_empty() || name.len() > EVENT_NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        let text = format!("the name of an event is a text of up to {EVENT_NAME_BYTES_MAX} bytes");
-        return Err(Refusal::usage(text));
-    }
     let payload = call.args.value("payload")?.unwrap_or(Value::Unit);
+    hob_model::event::check(&name, &payload).map_err(|error| {
+        let refusal = Refusal::usage(error.message);
+        refusal.hint(error.hint.unwrap_or_default())
+    })?;
+    call.app.check_room()?;
     let (event, origin) = (name.clone(), call.peer.name());
     call.app.blocking(move |hub| Ok(hub.runs().emit(&event, payload, &origin)?)).await?;
     Ok(ok(&json!({ "name": name })))

@@ -123,6 +123,7 @@ pub(super) async fn start(call: Call) -> Reply {
     let wait = call.args.duration("wait");
     let run = match (call.args.text("workflow"), call.args.map("playbook")) {
         (Some(workflow), None) => {
+            app.check_room()?;
             let (workflow, input) = (workflow.to_owned(), call.args.value("input")?.unwrap_or_default());
             let started = app.blocking(move |hub| {
                 let run = hub.runs().new_id();

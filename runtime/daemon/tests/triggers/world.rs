@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hob_daemon::bus::EventTriggers;
 use hob_daemon::clock::Machine;
 use hob_daemon::declared::read_homelab;
 use hob_daemon::schedules::{Launch, ScheduleBell, ScheduleCommand, Scheduling};
@@ -77,6 +78,8 @@ pub(crate) struct World {
     pub(crate) hands: Arc<Hands>,
     pub(crate) runs: Runs,
     pub(crate) scheduling: Scheduling,
+    pub(crate) launch: Launch,
+    pub(crate) triggers: EventTriggers,
     journal: Arc<MemoryJournal>,
     spawner: InlineSpawner,
     ids: Arc<AtomicU64>,
@@ -118,14 +121,18 @@ impl World {
         let (homelab, _) = homelab.unwrap_or_else(|problems| panic!("{problems:#?}"));
         let launch = Launch { runs: runs.clone(), bundle, directory: "/lab".into() };
         let machine = Arc::clone(&hands) as Arc<dyn Machine>;
-        let scheduling = Scheduling::new(launch, triggers::timed(&homelab), machine, bell).unwrap();
-        Self { hands, runs, scheduling, journal, spawner, ids }
+        let events = EventTriggers::new(&homelab);
+        let scheduling = Scheduling::new(launch.clone(), triggers::timed(&homelab), machine, bell).unwrap();
+        let world = Self { hands, runs, scheduling, launch, triggers: events, journal, spawner, ids };
+        world.triggers.begin(&world.launch).unwrap();
+        world
     }
 
     /// Looks and lets runs work until nothing is left to do for now.
     pub(crate) fn go_on(&self) {
         for _ in 0..100 {
             let pause = self.scheduling.round();
+            self.triggers.serve(&self.launch);
             let mut worked = self.runs.fire_due().unwrap() > 0;
             while self.spawner.run(0) {
                 worked = true;
