@@ -363,16 +363,18 @@ mod operations {
     /// `success` is an error, unless `check: false`.
     ///
     /// Class `once`: nobody can tell afterwards whether the program did its work; the engine forgets it. `idempotent:
-    /// true` says that this one may simply run again. On a timeout hob stops listening: the API has no way to end the
-    /// program.
+    /// true` says that this one may simply run again.
+    ///
+    /// After a timeout the program and what it started are ended by a shell inside (`HOB_EXEC` in their environment tells
+    /// them from others); `e.details.ended` is false where the container has none, and the program may go on.
     ///
     /// Fails with `not_found` when there is no such container or program, `conflict` when it does not run, `failed` with
-    /// `code`, `stdout` and `stderr` in `e.details`.
+    /// `code`, `stdout` and `stderr` in `e.details`, and `timeout`.
     ///
     /// ```rhai,no_run
     /// containers::exec("postgres", ["pg_isready", "-U", "postgres"], #{ user: "postgres" }).code == 0
     /// ```
-    #[operation(once, permission = "containers.exec:{name}", timeout = "10m", returns = "map", model = model_exec)]
+    #[operation(once, permission = "containers.exec:{name}", timeout = "10m", grace = "10s", returns = "map", model = model_exec)]
     async fn exec(
         cx: Ctx,
         name: Name,

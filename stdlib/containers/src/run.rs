@@ -1,4 +1,9 @@
-//! Running programs in containers.
+//! Running programs in containers, and ending those that take too long.
+//!
+//! No engine has a request that ends a program which `exec` started, and the process id that it tells is that of its own
+//! machine. So each program gets a variable that no other has, and is found by it and ended by a shell inside.
+
+use std::time::Duration;
 
 use bollard::models::ExecConfig;
 use bytes::Bytes;
@@ -7,7 +12,7 @@ use hob_model::{OpError, Value};
 use hob_primitive::{Content, Ctx, Options, Size};
 
 use crate::life::{self, engine, told};
-use crate::port::Channel;
+use crate::port::{Channel, Engine};
 use crate::read::{Pairs, Words};
 
 /// How much of each stream is kept unless `output_limit` says otherwise: 8 MiB.
@@ -18,6 +23,30 @@ pub(crate) const OUTPUT_BYTES_MAX: u64 = 256 << 20;
 
 /// How much of a stream an error shows, in characters.
 const EXCERPT_CHARS_MAX: usize = 2000;
+
+/// The variable by which a program, and what it started, is found again.
+pub(crate) const MARK: &str = "HOB_EXEC";
+
+/// How many hexadecimal digits its value has: all have the same length, so that none is the beginning of another.
+const MARK_DIGITS: usize = 32;
+
+/// How long ending a program may take.
+const END_WAIT: Duration = Duration::from_secs(8);
+
+/// Ends all processes whose environment has `$1`. Those that fork meanwhile are found in the next round.
+pub(crate) const END_SCRIPT: &str = r#"
+round=0
+while [ "$round" -lt 20 ]; do
+    found=
+    for process in /proc/[0-9]*; do
+        if grep -qs "$1" "$process/environ"; then found=1; kill -KILL "${process#/proc/}"; fi
+    done
+    [ -z "$found" ] && exit 0
+    round=$((round + 1))
+    sleep 0.05 2>/dev/null || sleep 1
+done
+exit 1
+"#;
 
 /// Options of `containers::exec`.
 #[derive(Debug, Options)]
@@ -94,35 +123,102 @@ pub(crate) async fn exec(
             .hint("start it first: containers::start")
             .nothing_happened());
     }
-    let environment: Vec<String> =
-        options.environment.0.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let digest = blake3::hash(cx.key().as_bytes()).to_hex();
+    let mark = format!("{MARK}={}", &digest[..MARK_DIGITS]);
+    let mut environment = vec![mark.clone()];
+    environment.extend(options.environment.0.iter().map(|(key, value)| format!("{key}={value}")));
     let config = ExecConfig {
         attach_stdin: Some(options.stdin.is_some()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         cmd: Some(cmd),
-        env: (!environment.is_empty()).then_some(environment),
+        env: Some(environment),
         user: options.user.clone(),
         working_dir: options.workdir.clone(),
         privileged: options.privileged.then_some(true),
         ..Default::default()
     };
-    let exec = told(&*engine, name, engine.exec(&life::id(&found), config).await);
+    // Whoever may read its environment: the same user with the same rights.
+    let ender = ExecConfig {
+        attach_stdin: Some(false),
+        cmd: Some(["sh", "-c", END_SCRIPT, "sh", &mark].map(str::to_owned).into()),
+        env: None,
+        working_dir: None,
+        ..config.clone()
+    };
+    let id = life::id(&found);
+    let exec = told(&*engine, name, engine.exec(&id, config).await);
     let exec = exec.map_err(OpError::nothing_happened)?;
-    let (mut stdout, mut stderr) = (Capture::default(), Capture::default());
-    let mut output = engine.exec_start(&exec, options.stdin.map(|content| Bytes::from(content.0)));
-    while let Some(chunk) = output.next().await {
-        let chunk = told(&*engine, name, chunk)?;
-        let capture = if chunk.stream == Channel::Stdout { &mut stdout } else { &mut stderr };
-        capture.take(&chunk.bytes, options.output_limit.0);
+    let mut seen = Seen { limit: options.output_limit.0, ..Seen::default() };
+    let stdin = options.stdin.map(|content| Bytes::from(content.0));
+    let what = format!("{program} in {name}");
+    let cut = tokio::select! {
+        biased;
+        code = seen.until_end(&*engine, name, &exec, stdin) => {
+            let code = code?.ok_or_else(|| OpError::failed(format!("{what} ended without an exit code")))?;
+            if options.check && !options.success.contains(&code) {
+                return Err(refused(name, &program, code, &seen.stdout, &seen.stderr));
+            }
+            return Ok(value(code, &seen.stdout, &seen.stderr));
+        }
+        () = cx.cancel().cancelled() => OpError::cancelled(format!("{what} was cancelled")),
+        limit = late(cx) => OpError::timeout(format!("{what} took longer than {limit:?}")),
+    };
+    let cut = cut.detail("stdout", seen.stdout.end()).detail("stderr", seen.stderr.end());
+    Err(match tokio::time::timeout(END_WAIT, ended(&*engine, &id, ender)).await {
+        Ok(true) => cut.hint("it was ended").detail("ended", true),
+        _ => cut
+            .hint(
+                "it may go on: it could not be ended, for which the container needs `sh`, `grep` and `kill`",
+            )
+            .detail("ended", false),
+    })
+}
+
+/// Waits until the time of the call is over; gives how long that was.
+async fn late(cx: &Ctx) -> Duration {
+    match cx.timeout() {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
     }
-    let code = told(&*engine, name, engine.exec_code(&exec).await)?;
-    let code =
-        code.ok_or_else(|| OpError::failed(format!("{program} in {name} ended without an exit code")))?;
-    if options.check && !options.success.contains(&code) {
-        return Err(refused(name, &program, code, &stdout, &stderr));
+}
+
+/// Whether what was started is no more.
+async fn ended(engine: &dyn Engine, container: &str, ender: ExecConfig) -> bool {
+    let Ok(exec) = engine.exec(container, ender).await else { return false };
+    let mut output = engine.exec_start(&exec, None);
+    while output.next().await.is_some() {}
+    matches!(engine.exec_code(&exec).await, Ok(Some(0)))
+}
+
+/// What a program wrote so far.
+#[derive(Default)]
+struct Seen {
+    stdout: Capture,
+    stderr: Capture,
+    limit: u64,
+}
+
+impl Seen {
+    /// Starts a program and reads what it writes until it ends; its exit code.
+    async fn until_end(
+        &mut self,
+        engine: &dyn Engine,
+        container: &str,
+        exec: &str,
+        stdin: Option<Bytes>,
+    ) -> Result<Option<i64>, OpError> {
+        let mut output = engine.exec_start(exec, stdin);
+        while let Some(chunk) = output.next().await {
+            let chunk = told(engine, container, chunk)?;
+            let capture = if chunk.stream == Channel::Stdout { &mut self.stdout } else { &mut self.stderr };
+            capture.take(&chunk.bytes, self.limit);
+        }
+        told(engine, container, engine.exec_code(exec).await)
     }
-    Ok(value(code, &stdout, &stderr))
 }
 
 /// Codes that runtimes give when a program could not be started: as shells do. Docker gives 126 for all reasons, and

@@ -3,10 +3,12 @@
 
 mod world;
 
+use std::time::Duration;
+
 use hob_lab::engine::Kind;
 use hob_model::{ErrorKind, Value};
 use serde_json::json;
-use world::{Case, IMAGE, everywhere, flag, int, list, text, whole};
+use world::{Case, IMAGE, engines, everywhere, flag, int, list, text, whole};
 
 #[test]
 fn from_making_to_removing() {
@@ -140,6 +142,55 @@ fn programs_inside() {
         let error = exec(json!(["true"]), json!({})).unwrap_err();
         assert_eq!((error.kind, error.nothing_happened), (ErrorKind::Conflict, true), "{case}: {error}");
     });
+}
+
+#[test]
+fn a_program_that_takes_too_long_is_ended() {
+    everywhere(|case| {
+        let name = case.name("slow");
+        case.create(&name, json!({"command": "sleep 1000", "start": true})).unwrap();
+        let hasty = case.with_timeout(Duration::from_millis(500));
+        let slow = json!([name, ["sh", "-c", "echo begun; sleep 777"], {"user": "1000"}]);
+        let error = hasty.call("containers::exec", slow).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Timeout, "{case}: {error}");
+        assert_eq!(error.details.get("ended"), Some(&Value::Bool(true)), "{case}: {error:?}");
+        assert_eq!(error.details.get("stdout").and_then(Value::as_str), Some("begun\n"), "{case}");
+        if case.engine.is_some() {
+            let all = json!([name, ["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]]);
+            let said = case.call("containers::exec", all).unwrap();
+            assert!(text(&said, "stdout").contains("sleep 1000"), "{case}: others go on: {said:?}");
+            assert!(!text(&said, "stdout").contains("sleep 777"), "{case}: {said:?}");
+        }
+
+        let cancelled = case.with_key("cancelled");
+        std::thread::scope(|threads| {
+            let waiting = threads.spawn(|| cancelled.call("containers::exec", json!([name, "sleep 888"])));
+            cancelled.harness().cancel().cancel();
+            let error = waiting.join().unwrap().unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Cancelled, "{case}: {error:?}");
+        });
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_ended_is_told_of() {
+    for case in engines().map(Case::of) {
+        let context = case.dir().join("bare");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::copy("/bin/busybox", context.join("sleep")).unwrap();
+        std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY sleep /sleep\n").unwrap();
+        let image = format!("localhost/{}:1", case.name("bare"));
+        case.call("containers::images::build", json!(["bare", {"tag": image}])).unwrap();
+        let name = case.name("without-shell");
+        let spec = json!({"image": image, "command": ["/sleep", "1000"], "start": true});
+        case.create(&name, spec).unwrap();
+        let hasty = case.with_timeout(Duration::from_millis(500));
+        let error = hasty.call("containers::exec", json!([name, ["/sleep", "777"]])).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Timeout, "{case}: {error}");
+        assert_eq!(error.details.get("ended"), Some(&Value::Bool(false)), "{case}: {error:?}");
+        assert!(error.hint.unwrap().contains("the container needs `sh`"), "{case}");
+        case.call("containers::remove", json!([name, {"force": true}])).unwrap();
+    }
 }
 
 #[test]

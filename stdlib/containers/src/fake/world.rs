@@ -12,6 +12,9 @@ use crate::view::NEVER;
 /// Begins at 2026-01-02T03:04:05Z and is a second later at each look.
 const EPOCH_SECONDS: i64 = 1_767_323_045;
 
+/// The exit code of a program that was killed.
+const KILLED: i64 = 137;
+
 /// A container.
 #[derive(Clone, Debug)]
 pub(super) struct Container {
@@ -31,6 +34,14 @@ pub(super) struct Container {
     pub(super) log: Vec<(String, bool, String)>,
 }
 
+/// A program that was started in a container.
+#[derive(Debug, Default)]
+pub(super) struct Exec {
+    pub(super) ran: Ran,
+    pub(super) cmd: String,
+    pub(super) env: Vec<String>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) containers: BTreeMap<String, Container>,
@@ -38,7 +49,7 @@ pub(super) struct World {
     pub(super) images: BTreeMap<String, String>,
     pub(super) networks: BTreeMap<String, models::NetworkCreateRequest>,
     pub(super) volumes: BTreeMap<String, models::Volume>,
-    pub(super) execs: HashMap<String, (Ran, String)>,
+    pub(super) execs: HashMap<String, Exec>,
     /// What a registry has: names, and the user and password it wants.
     pub(super) registry: BTreeMap<String, Option<(String, String)>>,
     ticks: i64,
@@ -59,6 +70,20 @@ impl World {
     pub(super) fn fresh_id(&mut self) -> String {
         self.ids += 1;
         blake3::hash(&self.ids.to_le_bytes()).to_hex().to_string()
+    }
+
+    pub(super) fn add_exec(&mut self, exec: Exec) -> String {
+        let id = self.fresh_id();
+        self.execs.insert(id.clone(), exec);
+        id
+    }
+
+    /// Ends the programs whose environment has this variable; gives the exec that did so.
+    pub(super) fn end_execs(&mut self, mark: &str) -> String {
+        for exec in self.execs.values_mut().filter(|exec| exec.env.iter().any(|pair| pair == mark)) {
+            exec.ran.code.get_or_insert(KILLED);
+        }
+        self.add_exec(Exec { ran: Ran { output: Vec::new(), code: Some(0) }, ..Exec::default() })
     }
 
     pub(super) fn find(&mut self, name: &str) -> Result<&mut Container, EngineError> {

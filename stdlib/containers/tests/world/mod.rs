@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hob_lab::engine::{Engine, Kind};
 use hob_model::{OpError, Value};
@@ -74,6 +75,12 @@ impl Case {
         };
         let harness = it.harness.key(&format!("{key} {}", self.number));
         Self { harness, number: self.number, ..it }
+    }
+
+    /// The same engine, for calls that may take so long.
+    pub(crate) fn with_timeout(&self, timeout: Duration) -> Self {
+        let it = self.with_key(&format!("within {timeout:?}"));
+        Self { harness: it.harness.timeout(timeout), ..it }
     }
 
     /// Which real engine it is.
