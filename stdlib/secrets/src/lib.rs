@@ -1,11 +1,13 @@
 //! Secrets at rest: age files, SOPS files and agenix directories, read, verified, written and re-keyed.
 //!
-//! Nothing here touches a disk: bytes come in and bytes go out. What is decrypted lives in
+//! Bytes come in and bytes go out; only [`live`] touches a disk. What is decrypted lives in
 //! buffers that are wiped when they are dropped; no error holds any of it; nothing is given back before all of it has
 //! been verified.
 
 pub mod age;
+pub mod agenix;
 mod error;
+pub mod live;
 pub mod sops;
 
 use zeroize::Zeroizing;

@@ -11,13 +11,14 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
-use age::secrecy::SecretString;
+pub use age::secrecy::{ExposeSecret, SecretString};
 use age::{DecryptError, Decryptor, EncryptError, Encryptor};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
 use crate::{PLAIN_BYTES_MAX, Plain};
 
+pub(crate) use identity::IDENTITY_FILE_BYTES_MAX;
 pub use identity::Keyring;
 pub use recipient::{RECIPIENTS_MAX, check as check_recipient};
 
@@ -125,6 +126,21 @@ pub(crate) fn open_named(bytes: &[u8], keyring: &Keyring, what: &str) -> Result<
         return Err(crate::too_large("the decrypted file", PLAIN_BYTES_MAX));
     }
     Ok(plain)
+}
+
+/// The decrypted file as JSON: `{"data": TEXT}`.
+///
+/// # Errors
+/// When it is no text.
+pub fn to_json(plain: &[u8]) -> Result<Zeroizing<String>> {
+    let text = std::str::from_utf8(plain)
+        .map_err(|_| Error::unsupported("the file is no text, so it cannot be written as JSON"))?;
+    let quoted = crate::sops::json_text(text);
+    let mut json = Zeroizing::new(String::with_capacity(quoted.len() + 16));
+    json.push_str("{\"data\":");
+    json.push_str(&quoted);
+    json.push('}');
+    Ok(json)
 }
 
 /// Encrypts for `recipients`.

@@ -60,7 +60,7 @@ pub(super) fn write(value: &Value) -> Option<Zeroizing<String>> {
 }
 
 /// A text in quotes.
-pub(super) fn quoted(text: &str) -> Zeroizing<String> {
+pub(crate) fn quoted(text: &str) -> Zeroizing<String> {
     // An escape takes at most six bytes; a buffer that grows would leave its old memory behind.
     let mut out = Zeroizing::new(Vec::with_capacity(text.len() * 6 + 2));
     serde_json::to_writer(&mut *out, text).expect("a text is written into memory");

@@ -33,6 +33,7 @@ use value::{Type, Value};
 
 pub use config::{CONFIG_FILE, Config};
 pub use file::{Opened, open, seal};
+pub(crate) use json::quoted as json_text;
 pub use lint::{Finding, lint};
 pub use rules::Selection;
 
