@@ -16,6 +16,7 @@ mod quickstart;
 mod schedules;
 mod sources;
 mod state;
+mod webhooks;
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

@@ -21,6 +21,8 @@ use crate::node::Node;
 use crate::schedules::{Launch, ScheduleBell, ScheduleCommand, Scheduling};
 use crate::sources::Listening;
 use crate::triggers;
+use crate::watches::Watches;
+use crate::watches::live::LiveFiles;
 
 /// How long effects under way may take to come to their outcome when the process ends.
 const LEAVE_GRACE: Duration = Duration::from_secs(10);
@@ -38,6 +40,7 @@ pub struct Core {
     ready: AtomicBool,
     serving: OnceLock<JoinHandle<()>>,
     listening: Mutex<Option<Listening>>,
+    watches: OnceLock<Arc<Watches>>,
     living: fn(&str) -> Vec<u32>,
     maintain: Box<dyn Fn() + Send + Sync>,
 }
@@ -120,6 +123,7 @@ impl Core {
             ready: AtomicBool::new(false),
             serving: OnceLock::new(),
             listening: Mutex::default(),
+            watches: OnceLock::new(),
             living: parts.living,
             maintain: parts.maintain,
         });
@@ -145,6 +149,7 @@ impl Core {
             })?;
         let _ = self.serving.set(thread);
         self.triggers.begin(&self.launch).map_err(|error| error.diagnostic())?;
+        self.watch_files()?;
         let listening =
             Listening::begin(&self.node.core, &self.node.runs, &self.homelab, &self.launch.bundle);
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
@@ -152,10 +157,32 @@ impl Core {
         Ok(())
     }
 
+    /// Looks for files that start workflows, on a thread of its own, if any do.
+    fn watch_files(&self) -> Result<(), Diagnostic> {
+        if !Watches::wanted(&self.homelab) {
+            return Ok(());
+        }
+        let unusable = |error: std::io::Error| {
+            Diagnostic::error(Code::StateUnusable, format!("files cannot be watched: {error}"))
+        };
+        let files = Arc::new(LiveFiles::new().map_err(unusable)?);
+        let watches = Watches::new(self.launch.clone(), &self.homelab, files, Arc::new(ThisMachine));
+        let watches = Arc::new(watches);
+        watches.begin().map_err(|error| error.diagnostic())?;
+        let serving = Arc::clone(&watches);
+        std::thread::Builder::new()
+            .name("hob-watches".into())
+            .spawn(move || serving.serve())
+            .map_err(unusable)?;
+        let _ = self.watches.set(watches);
+        Ok(())
+    }
+
     /// Ends: nothing new begins, effects under way come to their outcome, and services stop in reverse order or go on.
     pub fn end(&self, stop_services: bool) {
         self.ready.store(false, Ordering::SeqCst);
         self.scheduling.bell().stop();
+        self.watches.get().into_iter().for_each(|watches| watches.stop());
         drop(self.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.node.close(LEAVE_GRACE);
         self.keeper.end(stop_services);
@@ -228,6 +255,7 @@ fn describe(trigger: &hob_planner::declaration::Trigger) -> String {
         Trigger::Time(when) => when.to_string(),
         Trigger::Event { pattern, .. } => format!("event {pattern}"),
         Trigger::Webhook(hook) => format!("{} {}", hook.method, hook.path),
+        Trigger::Watch(watch) => format!("files {}", watch.pattern),
         Trigger::Manual => "manual".to_owned(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hob_journal::Ticket;
 use hob_model::{Code, Diagnostic, RunId, Value};
+use hob_planner::declaration::Rate;
 use hob_runs::Runs;
 
 use crate::schedules::ScheduleCommand;
@@ -29,6 +30,12 @@ pub struct WebhookMatch {
     pub respond: Respond,
     /// The shared secret that the request must prove to know.
     pub secret: Option<String>,
+    /// What tells it from others: its method and path, as declared.
+    pub id: String,
+    /// How many requests it takes.
+    pub rate: Option<Rate>,
+    /// The largest body, in bytes, if it is less than for all.
+    pub body_bytes_max: Option<u64>,
 }
 
 /// A command about a service.

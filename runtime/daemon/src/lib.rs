@@ -18,3 +18,4 @@ mod sources;
 pub mod timers;
 pub mod triggers;
 pub mod view;
+pub mod watches;

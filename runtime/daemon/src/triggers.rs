@@ -58,6 +58,9 @@ fn fits(workflow: &Workflow, hook: &Webhook, params: BTreeMap<String, String>) -
             Declared::Last => Respond::Last,
         },
         secret: hook.secret.clone(),
+        id: format!("{} {}", hook.method, hook.path),
+        rate: hook.rate,
+        body_bytes_max: hook.body_bytes_max,
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::api::ROUTES;
+use super::deliveries::Deliveries;
 use super::reply::Refusal;
 use super::route::{self, API_PREFIX};
 use super::waiters::Waiters;
@@ -38,6 +39,7 @@ pub(crate) struct App {
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) deliveries: Arc<Deliveries>,
     blocking: Semaphore,
     commands: Semaphore,
 }
@@ -57,6 +59,7 @@ impl App {
             closing,
             tasks,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            deliveries: Arc::default(),
             blocking: Semaphore::new(BLOCKING_MAX),
             commands: Semaphore::new(SERVICE_COMMANDS_MAX),
         }

@@ -14,6 +14,7 @@ mod access;
 mod api;
 mod app;
 mod body;
+mod deliveries;
 mod listen;
 pub mod metrics;
 mod openapi;

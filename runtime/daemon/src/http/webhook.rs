@@ -8,8 +8,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
-use hob_model::{Code, Diagnostic, OpError, RunEnd, RunId, RunStatus, Value};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use hob_journal::Ticket;
+use hob_model::{Code, Diagnostic, OpError, RunEnd, RunId, RunStatus, Value, duration};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -20,8 +21,9 @@ use super::access::{bearer, same_secret};
 use super::api::runs::row_now;
 use super::app::{App, wrong_method};
 use super::body;
+use super::deliveries::{self, Delivered, Delivery};
 use super::reply::{Refusal, json_reply};
-use super::waiters::Settled;
+use super::waiters::{Expectation, Settled};
 use crate::hub::{Respond, WebhookMatch};
 use crate::view::error_json;
 
@@ -31,6 +33,8 @@ const HOOK_BYTES_MAX: usize = 8 * 1024 * 1024;
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
+/// On the answer to a delivery that came before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const TOKEN: HeaderName = HeaderName::from_static("x-hob-token");
 
 pub(super) async fn deliver(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -49,24 +53,60 @@ async fn answer(app: &Arc<App>, request: Request<Body>) -> Result<Response, Refu
     let path = head.uri.path().strip_prefix("/hooks").unwrap_or_default().to_owned();
     let hook = find(app, &head, &path)?;
     app.check_room()?;
-    let body = body::read(body, HOOK_BYTES_MAX, app.limits.body_read).await?;
+    let limit = hook.body_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+    let limit = limit.unwrap_or(HOOK_BYTES_MAX).min(HOOK_BYTES_MAX);
+    let body = body::read(body, limit, app.limits.body_read).await?;
     if let Some(secret) = &hook.secret {
         check_secret(&head.headers, &body, secret)?;
     }
-    let argument = argument(&head, &path, &hook, &body)?;
+    check_rate(app, &hook)?;
+    let input = argument(&head, &path, &hook, &body)?;
+    let id = deliveries::id(&head.headers)?;
     let trigger = format!("webhook:{} {path}", head.method);
+    let delivery = Delivery { workflow: hook.workflow, input, trigger, id };
     match hook.respond {
-        Respond::Accepted => {
-            let started = app.blocking(move |hub| {
-                let run = hub.runs().new_id();
-                let ticket = hub.start(run, &hook.workflow, argument, &trigger)?;
-                hub.runs().journal().wait(ticket)?;
-                Ok(run)
-            });
-            Ok(json_reply(StatusCode::ACCEPTED, &json!({ "run": started.await?.to_string() })))
-        }
-        Respond::Last => last(app, hook.workflow, argument, trigger).await,
+        Respond::Accepted => accepted(app, delivery).await,
+        Respond::Last => last(app, delivery).await,
     }
+}
+
+fn check_rate(app: &App, hook: &WebhookMatch) -> Result<(), Refusal> {
+    let Some(rate) = hook.rate else { return Ok(()) };
+    app.deliveries.take(&hook.id, rate).map_err(|again| {
+        let text = format!("`{}` takes {} requests in {}", hook.id, rate.count, duration::format(rate.per));
+        let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, Diagnostic::error(Code::Usage, text));
+        refusal.header_text(RETRY_AFTER, &again.as_secs().saturating_add(1).to_string())
+    })
+}
+
+/// Answers once the run is durable.
+async fn accepted(app: &Arc<App>, delivery: Delivery) -> Result<Response, Refusal> {
+    let deliveries = Arc::clone(&app.deliveries);
+    let started = app.blocking(move |hub| {
+        let run = hub.runs().new_id();
+        let (run, known) = match deliveries.start(hub, run, delivery)? {
+            Delivered::Started(ticket) => {
+                hub.runs().journal().wait(ticket)?;
+                (run, false)
+            }
+            Delivered::Known(run) => {
+                // It may have come a moment ago, on another connection.
+                hub.runs().journal().flush()?;
+                (run, true)
+            }
+        };
+        Ok((run, known))
+    });
+    let (run, known) = started.await?;
+    Ok(marked(json_reply(StatusCode::ACCEPTED, &json!({ "run": run.to_string() })), known))
+}
+
+/// Says of an answer that it is the one to a delivery that came before.
+fn marked(mut response: Response, known: bool) -> Response {
+    if known {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 fn find(app: &App, head: &Parts, path: &str) -> Result<WebhookMatch, Refusal> {
@@ -178,16 +218,46 @@ fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Value, Refusal> {
 }
 
 /// Starts the run and answers with what came of it, if that is known in time.
-async fn last(
-    app: &Arc<App>,
-    workflow: String,
-    argument: Value,
-    trigger: String,
-) -> Result<Response, Refusal> {
+async fn last(app: &Arc<App>, delivery: Delivery) -> Result<Response, Refusal> {
     let run = app.hub.runs().new_id();
     // Listening before the start misses nothing, and the durable end of a run implies its durable start.
     let mut expectation = app.waiters.expect(run);
-    let ticket = app.blocking(move |hub| Ok(hub.start(run, &workflow, argument, &trigger)?)).await?;
+    let deliveries = Arc::clone(&app.deliveries);
+    let delivered = app.blocking(move |hub| Ok(deliveries.start(hub, run, delivery)?)).await?;
+    let ticket = match delivered {
+        Delivered::Started(ticket) => ticket,
+        Delivered::Known(run) => return known(app, run).await,
+    };
+    settled(app, run, &mut expectation, ticket).await
+}
+
+/// Answers a delivery that came before with what came of its run.
+async fn known(app: &Arc<App>, run: RunId) -> Result<Response, Refusal> {
+    let mut expectation = app.waiters.expect(run);
+    let row = app.blocking(move |hub| {
+        hub.runs().journal().flush()?;
+        row_now(hub.runs(), run)
+    });
+    let row = row.await?;
+    if let Some(end) = &row.end {
+        return Ok(marked(ended(run, end), true));
+    }
+    let response = match row.status {
+        RunStatus::Queued | RunStatus::Running => {
+            settled(app, run, &mut expectation, Ticket::default()).await?
+        }
+        status => goes_on(run, status),
+    };
+    Ok(marked(response, true))
+}
+
+/// What came of a run that was started with `ticket`.
+async fn settled(
+    app: &Arc<App>,
+    run: RunId,
+    expectation: &mut Expectation,
+    ticket: Ticket,
+) -> Result<Response, Refusal> {
     let settled = tokio::select! {
         settled = expectation.settled(app.limits.respond_last) => settled,
         () = app.closing.cancelled() => None,

@@ -200,3 +200,63 @@ fn what_cannot_be_taken_is_refused_and_not_dropped() {
     world.hub.full.store(false, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(post("/hooks/in", "{}").tcp(world.address).status, 202);
 }
+
+fn runs(world: &World) -> usize {
+    let all = get("/api/v1/runs").token(&world.token).tcp(world.address);
+    all.json().as_array().unwrap().len()
+}
+
+#[test]
+fn a_delivery_that_comes_again_starts_nothing() {
+    let world = World::default();
+    world.hook("POST", "/in", "echo", Respond::Accepted, None);
+    world.hook("POST", "/last", "body", Respond::Last, None);
+    world.hook("POST", "/parks", "signal", Respond::Last, None);
+    let first = post("/hooks/in", "1").header("X-GitHub-Delivery", "a-1").tcp(world.address);
+    assert_eq!(first.status, 202);
+    assert!(!first.head.contains("idempotent-replayed"));
+    let again = post("/hooks/in", "1").header("X-GitHub-Delivery", "a-1").tcp(world.address);
+    assert_eq!((again.status, again.json()), (202, first.json()));
+    assert!(again.head.contains("idempotent-replayed: true"));
+    let other = post("/hooks/in", "1").header("X-GitHub-Delivery", "a-2").tcp(world.address);
+    assert_ne!(other.json(), first.json());
+    assert_eq!(runs(&world), 2);
+    // The same name for another workflow is another delivery; the answer is the value of the run.
+    for _ in 0..2 {
+        let answer = post("/hooks/last", "7").header("Idempotency-Key", "a-1").tcp(world.address);
+        assert_eq!((answer.status, answer.json()), (200, json!("7")));
+    }
+    for _ in 0..2 {
+        let answer = post("/hooks/parks", "7").header("webhook-id", "x").tcp(world.address);
+        assert_eq!((answer.status, &answer.json()["status"]), (202, &json!("waiting")));
+    }
+    assert_eq!(runs(&world), 4);
+    // Without a name each is new.
+    let nameless = || post("/hooks/in", "1").tcp(world.address).json();
+    assert_ne!(nameless(), nameless());
+    let long = post("/hooks/in", "1").header("Idempotency-Key", "x".repeat(300)).tcp(world.address);
+    assert_eq!(long.status, 400);
+}
+
+#[test]
+fn a_webhook_has_limits_of_its_own() {
+    use hob_planner::declaration::Rate;
+    let world = World::default();
+    world.hook("POST", "/in", "echo", Respond::Accepted, None);
+    world.last_hook(|hook| {
+        hook.rate = Some(Rate { count: 3, per: Duration::from_secs(3600) });
+        hook.body_bytes_max = Some(10);
+    });
+    let ask = |body: &str| post("/hooks/in", body).tcp(world.address);
+    assert_eq!(ask("12345678901").status, 413);
+    for _ in 0..3 {
+        assert_eq!(ask("1234567890").status, 202);
+    }
+    let refused = ask("1");
+    assert_eq!(refused.status, 429);
+    assert!(refused.json()["message"].as_str().unwrap().contains("takes 3 requests in 1h"));
+    let after = refused.head.split("retry-after: ").nth(1).unwrap();
+    let after: u64 = after.lines().next().unwrap().trim().parse().unwrap();
+    assert!((600..=1_202).contains(&after), "{after}");
+    assert_eq!(runs(&world), 3);
+}

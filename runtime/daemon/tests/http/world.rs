@@ -249,8 +249,21 @@ impl World {
         secret: Option<&str>,
     ) {
         let secret = secret.map(str::to_owned);
-        let hook = WebhookMatch { workflow: workflow.into(), params: BTreeMap::new(), respond, secret };
+        let hook = WebhookMatch {
+            workflow: workflow.into(),
+            params: BTreeMap::new(),
+            respond,
+            secret,
+            id: format!("{method} {path}"),
+            rate: None,
+            body_bytes_max: None,
+        };
         self.hub.hooks.lock().unwrap().push((method, path.to_owned(), hook));
+    }
+
+    /// Changes the webhook that was declared last.
+    pub fn last_hook(&self, change: impl FnOnce(&mut WebhookMatch)) {
+        change(&mut self.hub.hooks.lock().unwrap().last_mut().unwrap().2);
     }
 
     /// Starts a workflow and returns its id.

@@ -12,7 +12,7 @@ fn value(json: Json) -> Value {
 }
 
 /// What the runs of a workflow ended with, oldest first.
-fn outputs(world: &World, workflow: &str) -> Vec<Json> {
+pub(crate) fn outputs(world: &World, workflow: &str) -> Vec<Json> {
     let filter = RunFilter { name: Some(workflow.to_owned()), ..RunFilter::default() };
     let mut rows = world.runs.journal().runs(&filter).unwrap();
     rows.reverse();

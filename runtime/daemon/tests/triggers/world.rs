@@ -13,7 +13,8 @@ use hob_daemon::settings::Settings;
 use hob_daemon::triggers;
 use hob_engine::{Base, Bundle, InlinePerformer};
 use hob_journal::{EventRow, Journal, MemoryJournal, RunFilter};
-use hob_model::{RunId, RunStatus, Timestamp};
+use hob_model::{Diagnostic, RunId, RunStatus, Timestamp};
+use hob_planner::Homelab;
 use hob_primitive::{Clock, Ports, Registry};
 use hob_runs::{InlineSpawner, Parts, Runs};
 use hob_scheduler::Clocks;
@@ -73,12 +74,23 @@ impl Machine for Hands {
     }
 }
 
+type Read = Result<(Homelab, Vec<Diagnostic>), Vec<Diagnostic>>;
+
+fn read(runs: &Runs, text: &str) -> (Arc<Bundle>, Read) {
+    let text = format!("homelab(#{{ name: \"test\", timezone: \"UTC\" }});\n{text}");
+    let bundle = Arc::new(Bundle::of_text("homelab.rhai", &text, "/lab", "host"));
+    let base = Base { directory: Path::new("/lab"), home: None };
+    let homelab = read_homelab(runs.host(), &bundle, base, &Settings::default());
+    (bundle, homelab)
+}
+
 /// One process that serves the homelab.
 pub(crate) struct World {
     pub(crate) hands: Arc<Hands>,
     pub(crate) runs: Runs,
     pub(crate) scheduling: Scheduling,
     pub(crate) launch: Launch,
+    pub(crate) homelab: Homelab,
     pub(crate) triggers: EventTriggers,
     journal: Arc<MemoryJournal>,
     spawner: InlineSpawner,
@@ -114,18 +126,22 @@ impl World {
             dry: false,
         });
         runs.recover(true).unwrap();
-        let text = format!("homelab(#{{ name: \"test\", timezone: \"UTC\" }});\n{text}");
-        let bundle = Arc::new(Bundle::of_text("homelab.rhai", &text, "/lab", "host"));
-        let base = Base { directory: Path::new("/lab"), home: None };
-        let homelab = read_homelab(runs.host(), &bundle, base, &Settings::default());
+        let (bundle, homelab) = read(&runs, text);
         let (homelab, _) = homelab.unwrap_or_else(|problems| panic!("{problems:#?}"));
         let launch = Launch { runs: runs.clone(), bundle, directory: "/lab".into() };
         let machine = Arc::clone(&hands) as Arc<dyn Machine>;
         let events = EventTriggers::new(&homelab);
         let scheduling = Scheduling::new(launch.clone(), triggers::timed(&homelab), machine, bell).unwrap();
-        let world = Self { hands, runs, scheduling, launch, triggers: events, journal, spawner, ids };
+        let world =
+            Self { hands, runs, scheduling, launch, homelab, triggers: events, journal, spawner, ids };
         world.triggers.begin(&world.launch).unwrap();
         world
+    }
+
+    /// What is wrong with a homelab.
+    pub(crate) fn problems(text: &str) -> String {
+        let problems = read(&Self::new("").runs, text).1.map(|_| ()).unwrap_err();
+        problems.iter().map(|problem| format!("{problem:?}")).collect()
     }
 
     /// Looks and lets runs work until nothing is left to do for now.

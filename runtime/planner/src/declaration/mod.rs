@@ -265,8 +265,19 @@ pub enum Trigger {
     },
     /// A request.
     Webhook(Webhook),
+    /// Files.
+    Watch(Watch),
     /// A person.
     Manual,
+}
+
+/// Files that start a workflow, each when it is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// The pattern of their paths, absolute.
+    pub pattern: String,
+    /// How long a file must not have changed.
+    pub settle: Duration,
 }
 
 /// A request that starts a workflow.
@@ -280,6 +291,19 @@ pub struct Webhook {
     pub secret: Option<String>,
     /// What is answered.
     pub respond: Respond,
+    /// How many requests it takes; without it, only the limits of the whole hold.
+    pub rate: Option<Rate>,
+    /// The largest body, in bytes; without it, the limit of all webhooks holds.
+    pub body_bytes_max: Option<u64>,
+}
+
+/// So many in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many, also at once.
+    pub count: u32,
+    /// In which time.
+    pub per: Duration,
 }
 
 /// What can be started, by a trigger or by a person.

@@ -40,7 +40,7 @@ pub(super) fn workflow(
     let mut options = Options::open(raw, &known, diagnostics);
     let workflow = Workflow {
         name: raw.name.clone(),
-        triggers: trigger::read_all(&mut options, surroundings.zones),
+        triggers: trigger::read_all(&mut options, surroundings),
         policy: policy(&mut options),
         source: raw.source.clone(),
     };

@@ -96,7 +96,7 @@ fn all_mistakes_are_reported_at_once() {
         ("schedule", "s", json!({ "when": "0 25 * * *", "catchup": "last" })),
         ("workflow", "s", json!({})),
         ("workflow", "w", json!({ "on": { "trigger": "webhook", "of": "media" } })),
-        ("workflow", "x", json!({ "on": { "trigger": "watch", "of": "/tmp/*" } })),
+        ("workflow", "x", json!({ "on": { "trigger": "watch", "of": "/tmp/{a" } })),
         ("alert", "y", json!({})),
     ]));
     expect![[r#"
@@ -149,7 +149,8 @@ fn all_mistakes_are_reported_at_once() {
         error[HOB-0501]: workflow `s` has the name of a schedule (homelab.rhai:14:1)
           13: first declared here
         error[HOB-0105]: workflow `w`: `on: webhook`: expected a method and a path such as "POST /media/:kind", found "media" (homelab.rhai:15:1)
-        error[HOB-0501]: workflow `x`: `on`: watch(…) is not supported by this version of hob (homelab.rhai:16:1)
+        error[HOB-0501]: workflow `x`: `on: watch`: `/tmp/{a` is no pattern of paths: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?) (homelab.rhai:16:1)
+          help: write it as in watch("/mnt/hot/**/*.mkv")
         error[HOB-0501]: `alert` is not supported by this version of hob (homelab.rhai:17:1)
     "#]]
     .assert_eq(&shown(&diagnostics));
