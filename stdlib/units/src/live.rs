@@ -34,6 +34,8 @@ type LinkChanges = Vec<(String, String, String)>;
 pub struct Live {
     /// The address of the system bus; none for the usual one.
     address: Option<String>,
+    /// The address of the user's bus; none for the usual one.
+    user_address: Option<String>,
     root: PathBuf,
     /// Where a user's configuration and runtime files are.
     home: Option<PathBuf>,
@@ -49,6 +51,7 @@ impl Live {
         let dir = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
         Self {
             address: None,
+            user_address: None,
             root: dir(ROOT_VARIABLE).unwrap_or_else(|| PathBuf::from("/")),
             home: dir("XDG_CONFIG_HOME").or_else(|| dir("HOME").map(|home| home.join(".config"))),
             runtime: dir("XDG_RUNTIME_DIR"),
@@ -58,7 +61,26 @@ impl Live {
     /// The system's manager at a bus address, whose file system is below `root`.
     #[must_use]
     pub fn at(address: impl Into<String>, root: impl Into<PathBuf>) -> Self {
-        Self { address: Some(address.into()), root: root.into(), home: None, runtime: None }
+        Self {
+            address: Some(address.into()),
+            user_address: None,
+            root: root.into(),
+            home: None,
+            runtime: None,
+        }
+    }
+
+    /// With a user's manager at a bus address; `home` is its `XDG_CONFIG_HOME` and `runtime` its `XDG_RUNTIME_DIR`.
+    #[must_use]
+    pub fn with_user(
+        mut self,
+        address: impl Into<String>,
+        home: impl Into<PathBuf>,
+        runtime: impl Into<PathBuf>,
+    ) -> Self {
+        self.user_address = Some(address.into());
+        (self.home, self.runtime) = (Some(home.into()), Some(runtime.into()));
+        self
     }
 
     /// Whether the user hob runs as seems to have a manager.
@@ -67,13 +89,15 @@ impl Live {
     }
 
     async fn bus(&self, scope: Scope) -> Result<Bus, Fault> {
-        let builder = match (scope, &self.address) {
-            (Scope::System, Some(address)) => Builder::address(address.as_str()),
-            (Scope::System, None) => Builder::system(),
-            (Scope::User, Some(_)) => {
+        let builder = match (scope, &self.address, &self.user_address) {
+            (Scope::System, Some(address), _) | (Scope::User, _, Some(address)) => {
+                Builder::address(address.as_str())
+            }
+            (Scope::System, None, _) => Builder::system(),
+            (Scope::User, Some(_), None) => {
                 return Err(Fault::new(FaultKind::NoBus, "this adapter knows only a system's manager"));
             }
-            (Scope::User, None) => Builder::session(),
+            (Scope::User, None, None) => Builder::session(),
         };
         Bus::connect(builder).await
     }
@@ -194,7 +218,8 @@ impl UnitsPort for Live {
                 Link::Mask => bus.call("MaskUnitFiles", &(units, runtime, false)).await?,
                 Link::Unmask => bus.call("UnmaskUnitFiles", &(units, runtime)).await?,
             };
-            Ok(!changes.is_empty())
+            // The others are warnings, such as that of a target that does not exist.
+            Ok(changes.iter().any(|(what, ..)| ["symlink", "unlink"].contains(&what.as_str())))
         })
     }
 

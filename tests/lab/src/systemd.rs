@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -22,6 +23,22 @@ const BOOT_SECONDS_MAX: u64 = 60;
 
 /// The longest message that systemd sends to tell its state.
 const NOTE_BYTES_MAX: usize = 4096;
+
+/// The manager of a user; `user@.service` of systemd but for the login, which would need logind.
+const USER_MANAGER: &str = "[Service]\nType=notify\nUser=%i\nSlice=user-%i.slice\nDelegate=yes\nKillMode=mixed\n\
+    Environment=HOME=/tmp/lab-home/%i XDG_CONFIG_HOME=/tmp/lab-home/%i XDG_RUNTIME_DIR=/run/user/%i\n\
+    Environment=DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/%i/bus\n\
+    ExecStart=/lib/systemd/systemd --user --unit=lab.target\n";
+
+/// The socket of a user's bus.
+const USER_BUS_SOCKET: &str = "[Socket]\nListenStream=%t/bus\n";
+
+/// A user's bus.
+const USER_BUS: &str = "[Unit]\nRequires=dbus.socket\n[Service]\nType=notify\n\
+    ExecStart=/usr/bin/dbus-daemon --session --address=systemd: --nofork --nopidfile --systemd-activation\n";
+
+/// All that a user's manager starts with.
+const USER_TARGET: &str = "[Unit]\nRequires=dbus.socket\nAfter=dbus.socket\n";
 
 /// Tells the systemds of one process apart.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -125,6 +142,31 @@ impl Systemd {
         self.root().join("etc/systemd/system")
     }
 
+    /// Starts the manager of a user, as `user@UID.service` but without a login, with a bus of its own.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_user(&self, uid: u32) -> io::Result<UserManager> {
+        let user_units = self.root().join("etc/systemd/user");
+        for (name, text) in
+            [("dbus.socket", USER_BUS_SOCKET), ("dbus.service", USER_BUS), ("lab.target", USER_TARGET)]
+        {
+            fs::write(user_units.join(name), text)?;
+        }
+        let manager = UserManager { root: self.root(), uid };
+        for dir in [manager.runtime(), manager.config()] {
+            fs::create_dir_all(&dir)?;
+            std::os::unix::fs::chown(&dir, Some(uid), Some(uid))?;
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
+        }
+        self.write_unit("user@.service", USER_MANAGER)?;
+        let started = self.command("systemctl").args(["start", &format!("user@{uid}.service")]).output()?;
+        match started.status.success() {
+            true => Ok(manager),
+            false => Err(io::Error::other(String::from_utf8_lossy(&started.stderr).into_owned())),
+        }
+    }
+
     /// Writes a unit file; systemd reads it with the next `daemon-reload`, or when the unit is first asked for.
     ///
     /// # Errors
@@ -148,6 +190,33 @@ impl Systemd {
             program,
         ]);
         command
+    }
+}
+
+/// The manager of a user, which ends with its systemd.
+#[derive(Clone, Debug)]
+pub struct UserManager {
+    root: PathBuf,
+    uid: u32,
+}
+
+impl UserManager {
+    /// The address of its bus, as `DBUS_SESSION_BUS_ADDRESS` takes it.
+    #[must_use]
+    pub fn bus_address(&self) -> String {
+        format!("unix:path={}", self.runtime().join("bus").display())
+    }
+
+    /// What `XDG_RUNTIME_DIR` is, as the world outside sees it.
+    #[must_use]
+    pub fn runtime(&self) -> PathBuf {
+        self.root.join(format!("run/user/{}", self.uid))
+    }
+
+    /// What `XDG_CONFIG_HOME` is, as the world outside sees it.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.root.join(format!("tmp/lab-home/{}", self.uid))
     }
 }
 

@@ -19,8 +19,13 @@ const READ_BYTES_MAX: u64 = 4 << 20;
 /// The most that is read of what `systemd-analyze` says.
 const VERIFY_BYTES_MAX: usize = 256 << 10;
 
-/// Where systemd looks for unit files of packages.
+/// Where systemd looks for unit files of packages, and of the administrator for all users.
 const VENDOR: [&str; 3] = ["usr/local/lib/systemd/system", "lib/systemd/system", "usr/lib/systemd/system"];
+const VENDOR_USER: [&str; 4] =
+    ["etc/systemd/user", "run/systemd/user", "usr/local/lib/systemd/user", "usr/lib/systemd/user"];
+
+/// How deep below `XDG_RUNTIME_DIR` a user's unit files are: `systemd/user`.
+const USER_RUNTIME_DEPTH: usize = 2;
 
 pub(super) fn io_fault(error: &io::Error, path: &Path) -> Fault {
     use io::ErrorKind as Io;
@@ -56,6 +61,13 @@ impl Disk {
         match path.strip_prefix(&self.root) {
             Ok(inner) if self.root != Path::new("/") => Path::new("/").join(inner).display().to_string(),
             _ => path.display().to_string(),
+        }
+    }
+
+    fn vendor(&self) -> &'static [&'static str] {
+        match self.scope {
+            Scope::System => &VENDOR,
+            Scope::User => &VENDOR_USER,
         }
     }
 
@@ -135,13 +147,17 @@ impl Disk {
             search.push(PathBuf::new()); // an empty end: and where systemd looks anyway
         } else {
             search.extend([self.lasting.clone(), self.runtime.clone()]);
-            search.extend(VENDOR.map(|vendor| self.root.join(vendor)));
+            search.extend(self.vendor().iter().map(|vendor| self.root.join(vendor)));
         }
         let search: Vec<String> = search.iter().map(|path| path.display().to_string()).collect();
         let mut command = tokio::process::Command::new("systemd-analyze");
         command.args(["verify", "--man=no", "--generators=no"]);
         command.arg(if self.scope == Scope::User { "--user" } else { "--system" });
         command.arg(place).env("SYSTEMD_UNIT_PATH", search.join(":")).env("LC_ALL", "C.UTF-8");
+        // Without it a user's unit files cannot be read at all; hob may have been started without one.
+        if let (Scope::User, Some(dir)) = (self.scope, self.runtime.ancestors().nth(USER_RUNTIME_DEPTH)) {
+            command.env("XDG_RUNTIME_DIR", dir);
+        }
         command.env("SYSTEMD_LOG_LEVEL", "warning").env_remove("SYSTEMD_LOG_TARGET").kill_on_drop(true);
         let output = command.stdin(Stdio::null()).output().await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
@@ -164,7 +180,7 @@ impl Disk {
                 fs::write(drop_ins.join(format!("{drop_in}.conf")), text)?;
                 // What it is dropped into; without it the file must stand for itself.
                 let mut candidates = vec![self.lasting.join(&file.unit), self.runtime.join(&file.unit)];
-                candidates.extend(VENDOR.map(|vendor| self.root.join(vendor).join(&file.unit)));
+                candidates.extend(self.vendor().iter().map(|vendor| self.root.join(vendor).join(&file.unit)));
                 match candidates.iter().find(|path| path.is_file()) {
                     Some(base) => drop(fs::copy(base, &unit)?),
                     None => fs::write(&unit, "")?,

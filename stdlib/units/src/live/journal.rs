@@ -72,7 +72,10 @@ impl Disk {
         if !status.success() && entries.is_empty() && !complaint.trim().is_empty() {
             return Err(complained(&complaint));
         }
-        // With a pattern the newest come first.
+        // With a pattern the newest come first. Several may have the same time.
+        if query.grep.is_some() {
+            entries.reverse();
+        }
         entries.sort_by_key(|entry| entry.time);
         Ok(entries)
     }

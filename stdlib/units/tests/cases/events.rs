@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use hob_model::{ErrorKind, Value};
 use hob_primitive::{EventSink, EventSource as _};
-use hob_std_units::{UnitEvents, port::Scope};
+use hob_std_units::UnitEvents;
 use serde_json::json;
 
-use crate::world::{FAILING, SLEEPER, both, text};
+use crate::world::{FAILING, SLEEPER, everywhere, text};
 
 #[test]
 fn units_that_start_stop_and_fail_are_told() {
-    both(|w| {
+    everywhere(|w| {
         w.unit("told", SLEEPER);
         w.unit("told-fails", FAILING);
-        let source = Arc::new(UnitEvents::new(Arc::clone(&w.port), Scope::System));
+        let source = Arc::new(UnitEvents::new(Arc::clone(&w.port), w.scope()));
         assert_eq!(source.prefix(), "unit.");
         let (tell, told) = mpsc::channel::<(String, Value)>();
         let tell = Mutex::new(tell);

@@ -3,14 +3,14 @@
 use hob_model::{ErrorKind, Value};
 use serde_json::json;
 
-use crate::world::{SLEEPER, WORKING, both, items, text, truth};
+use crate::world::{SLEEPER, WORKING, everywhere, items, text, truth};
 
 #[test]
 fn a_unit_file_comes_and_goes() {
-    both(|w| {
+    everywhere(|w| {
         let args = || json!(["written", WORKING]);
         let written = w.call("write_unit", args());
-        assert_eq!(text(&written, "path"), "/etc/systemd/system/written.service", "{}", w.name);
+        assert_eq!(text(&written, "path"), format!("{}/written.service", w.unit_dir()), "{}", w.name);
         assert!(truth(&written, "changed"));
         assert!(!truth(&w.call("write_unit", args()), "changed"), "{}: it has that text", w.name);
         let files = w.call("cat", json!(["written"]));
@@ -30,15 +30,15 @@ fn a_unit_file_comes_and_goes() {
 
 #[test]
 fn a_drop_in_comes_and_goes() {
-    both(|w| {
+    everywhere(|w| {
         w.unit("dropped-into", SLEEPER);
         let limits = json!(["dropped-into", "[Service]\nMemoryMax=64M\n", {"drop_in": "10-limits"}]);
         let written = w.call("write_unit", limits.clone());
-        let path = "/etc/systemd/system/dropped-into.service.d/10-limits.conf";
+        let path = format!("{}/dropped-into.service.d/10-limits.conf", w.unit_dir());
         assert_eq!(text(&written, "path"), path, "{}", w.name);
         assert!(!truth(&w.call("write_unit", limits), "changed"));
         let status = w.status("dropped-into");
-        assert_eq!(items(status.get("drop_ins").unwrap()), [Value::from(path)], "{}", w.name);
+        assert_eq!(items(status.get("drop_ins").unwrap()), [Value::from(path.as_str())], "{}", w.name);
         assert_eq!(items(&w.call("cat", json!(["dropped-into"]))).len(), 2);
 
         assert_eq!(
@@ -55,7 +55,7 @@ fn a_drop_in_comes_and_goes() {
 
 #[test]
 fn a_file_with_errors_is_not_written() {
-    both(|w| {
+    everywhere(|w| {
         for (text, says) in [
             ("[Service]\nExecStart=/bin/true\nExec=oops\n", "Unknown key 'Exec'"),
             ("[Service]\nExecStart\n", "Missing '='"),
@@ -85,7 +85,7 @@ fn a_file_with_errors_is_not_written() {
 
 #[test]
 fn enabling_and_disabling() {
-    both(|w| {
+    everywhere(|w| {
         w.unit("enabled-unit", SLEEPER);
         let enabled = w.call("enable", json!(["enabled-unit", {"now": true}]));
         assert_eq!(
@@ -119,7 +119,7 @@ fn enabling_and_disabling() {
 
 #[test]
 fn masking() {
-    both(|w| {
+    everywhere(|w| {
         let masked = w.call("mask", json!(["masked-unit"]));
         assert_eq!((text(&masked, "enabled"), truth(&masked, "changed")), ("masked", true), "{}", w.name);
         assert!(!truth(&w.call("mask", json!(["masked-unit"])), "changed"), "{}", w.name);

@@ -3,11 +3,11 @@
 use hob_model::{ErrorKind, Value};
 use serde_json::json;
 
-use crate::world::{FAILING, SLEEPER, WORKING, both, items, names, text};
+use crate::world::{FAILING, SLEEPER, WORKING, everywhere, items, names, text};
 
 #[test]
 fn lists_by_pattern_state_and_type() {
-    both(|w| {
+    everywhere(|w| {
         w.unit("list-a-luxnix", SLEEPER);
         w.unit("list-b-luxnix", WORKING);
         w.unit("list-c-luxnix", FAILING);
@@ -54,7 +54,7 @@ fn lists_by_pattern_state_and_type() {
 
 #[test]
 fn inactive_units_are_listed_when_asked_for() {
-    both(|w| {
+    everywhere(|w| {
         // A unit without a file stays loaded while something refers to it.
         w.unit("list-inactive", SLEEPER);
         w.unit("list-inactive-user", &format!("[Unit]\nAfter=list-inactive.service\n{WORKING}"));
@@ -69,7 +69,7 @@ fn inactive_units_are_listed_when_asked_for() {
 
 #[test]
 fn the_status_of_several_and_of_the_system() {
-    both(|w| {
+    everywhere(|w| {
         w.unit("status-a", WORKING);
         w.call("start", json!(["status-a"]));
         let all = w.call("status", json!([["status-a", "no-such-thing"], {"lines": 0}]));
@@ -88,7 +88,7 @@ fn the_status_of_several_and_of_the_system() {
 
 #[test]
 fn timers() {
-    both(|w| {
+    everywhere(|w| {
         w.unit("ticking", WORKING);
         w.unit("ticking.timer", "[Timer]\nOnCalendar=*-*-* 10:00:00\nOnActiveSec=5m\n");
         w.call("start", json!(["ticking.timer"]));

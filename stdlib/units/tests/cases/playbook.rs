@@ -9,13 +9,13 @@ use hob_std_units::primitive;
 use hob_testkit::{Scripts, on_script_stack};
 use serde_json::json;
 
-use crate::world::{SLEEPER, both, items, text};
+use crate::world::{SLEEPER, everywhere, items, text};
 
 const PLAYBOOK: &str = include_str!("../../../../examples/systemd/status.rhai");
 
 #[test]
 fn the_status_of_a_machine_in_one_line_each() {
-    both(|w| {
+    everywhere(|w| {
         w.unit("status-luxnix", SLEEPER);
         w.call("start", json!(["status-luxnix"]));
         let port = Arc::clone(&w.port);

@@ -1,11 +1,12 @@
-//! The two worlds of the cases.
+//! The worlds of the cases: the fake, a systemd, and the manager of a user in it.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hob_lab::systemd::Systemd;
+use hob_lab::systemd::{Systemd, UserManager};
 use hob_model::{ErrorKind, OpError, Value};
 use hob_primitive::Probe;
+use hob_std_units::port::Scope;
 use hob_std_units::{UnitsPort, fake::Fake, live::Live, primitive};
 use hob_testkit::Harness;
 use serde_json::{Value as Json, json};
@@ -15,45 +16,75 @@ pub(crate) struct World {
     pub(crate) name: &'static str,
     pub(crate) harness: Harness,
     pub(crate) port: Arc<dyn UnitsPort>,
+    /// Whether the calls are for the user's manager.
+    pub(crate) user: bool,
 }
 
-/// The systemd of this test binary: started once, gone with it.
-pub(crate) fn lab() -> Option<&'static Systemd> {
-    static LAB: OnceLock<Option<Systemd>> = OnceLock::new();
-    LAB.get_or_init(|| hob_lab::started("systemd", Systemd::missing(), Systemd::start)).as_ref()
+/// The systemd of this test binary, and the manager of this user in it: started once, gone with it.
+pub(crate) fn lab() -> Option<&'static (Systemd, UserManager)> {
+    static LAB: OnceLock<Option<(Systemd, UserManager)>> = OnceLock::new();
+    let start = || {
+        let systemd = Systemd::start()?;
+        let user = systemd.start_user(0)?;
+        Ok((systemd, user))
+    };
+    LAB.get_or_init(|| hob_lab::started("systemd", Systemd::missing(), start)).as_ref()
 }
 
 pub(crate) fn live(systemd: &Systemd) -> Arc<dyn UnitsPort> {
     Arc::new(Live::at(systemd.bus_address(), systemd.root()))
 }
 
-/// Runs a case in both worlds. Units of different cases have different names: the real one is shared.
-pub(crate) fn both(case: impl Fn(&World)) {
+/// Runs a case in all worlds. Units of different cases have different names: the real ones are shared.
+pub(crate) fn everywhere(case: impl Fn(&World)) {
     case(&World::new("fake", Arc::new(Fake::new())));
-    if let Some(systemd) = lab() {
-        case(&World::new("systemd", live(systemd)));
-    }
+    let Some((systemd, user)) = lab() else { return };
+    case(&World::new("systemd", live(systemd)));
+    let both = Live::at(systemd.bus_address(), systemd.root());
+    let both = both.with_user(user.bus_address(), user.config(), user.runtime());
+    case(&World { user: true, ..World::new("systemd --user", Arc::new(both)) });
 }
 
 impl World {
     pub(crate) fn new(name: &'static str, port: Arc<dyn UnitsPort>) -> Self {
         let harness = Harness::new().port(Arc::clone(&port));
-        Self { name, harness, port }
+        Self { name, harness, port, user: false }
     }
 
     /// The same manager, with other calls: a hob that was started anew, or another effect.
     pub(crate) fn again(&self, key: &str) -> Self {
         let harness = Harness::new().port(Arc::clone(&self.port)).key(key);
-        Self { name: self.name, harness, port: Arc::clone(&self.port) }
+        Self { name: self.name, harness, port: Arc::clone(&self.port), user: self.user }
     }
 
     pub(crate) fn with_timeout(&self, timeout: Duration) -> Self {
         let harness = Harness::new().port(Arc::clone(&self.port)).timeout(timeout);
-        Self { name: self.name, harness, port: Arc::clone(&self.port) }
+        Self { name: self.name, harness, port: Arc::clone(&self.port), user: self.user }
+    }
+
+    /// The arguments, with the manager that is meant.
+    pub(crate) fn meant(&self, mut args: Json) -> Json {
+        let Some(items) = args.as_array_mut().filter(|_| self.user) else { return args };
+        match items.last_mut().and_then(Json::as_object_mut) {
+            Some(options) => drop(options.insert("user".to_owned(), json!(true))),
+            None => items.push(json!({"user": true})),
+        }
+        args
+    }
+
+    /// Where unit files are written.
+    pub(crate) fn unit_dir(&self) -> String {
+        let Some((_, user)) = lab().filter(|_| self.user) else { return "/etc/systemd/system".to_owned() };
+        let dir = user.config().join("systemd/user");
+        format!("/{}", dir.components().skip(4).collect::<std::path::PathBuf>().display())
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        if self.user { Scope::User } else { Scope::System }
     }
 
     pub(crate) fn try_call(&self, operation: &str, args: Json) -> Result<Value, OpError> {
-        self.harness.call(&primitive(), &format!("units::{operation}"), args)
+        self.harness.call(&primitive(), &format!("units::{operation}"), self.meant(args))
     }
 
     #[track_caller]
@@ -76,11 +107,13 @@ impl World {
     }
 
     pub(crate) fn intent(&self, operation: &str, args: Json) -> Value {
-        self.harness.intent(&primitive(), &format!("units::{operation}"), args).unwrap()
+        self.harness.intent(&primitive(), &format!("units::{operation}"), self.meant(args)).unwrap()
     }
 
     pub(crate) fn probe(&self, operation: &str, args: Json, noted: &Value) -> Probe {
-        self.harness.probe(&primitive(), &format!("units::{operation}"), args, noted.clone()).unwrap()
+        self.harness
+            .probe(&primitive(), &format!("units::{operation}"), self.meant(args), noted.clone())
+            .unwrap()
     }
 
     /// Writes a unit file.
