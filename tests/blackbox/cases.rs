@@ -42,6 +42,11 @@ fn commands_and_what_they_print() {
     check("commands.md", include_str!("cases/commands.md"));
 }
 
+#[test]
+fn secrets_at_rest() {
+    check("secrets.md", include_str!("cases/secrets.md"));
+}
+
 fn check(name: &str, page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/blackbox/cases").join(name);
     expect_file![path].assert_eq(&carry_out(page));

@@ -14,6 +14,7 @@ mod engines;
 mod kill;
 mod quickstart;
 mod schedules;
+mod secrets;
 mod sources;
 mod state;
 mod webhooks;

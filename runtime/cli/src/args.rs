@@ -6,6 +6,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use hob_terminal::ColorChoice;
 
+use crate::commands::secrets::args::SecretsCommand;
+
 mod timed;
 
 pub(crate) use timed::{EventsCommand, ScheduleCommand};
@@ -97,6 +99,9 @@ pub(crate) enum Command {
     /// Back up and restore the state directory
     #[command(subcommand)]
     State(StateCommand),
+    /// Secrets at rest: age files, SOPS files and agenix directories
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Documentation of primitives and operations
     Doc(DocArgs),
     /// What a code such as HOB-0301 means

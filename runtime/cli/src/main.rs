@@ -67,6 +67,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Logs(args) => commands::logs::logs(context, &args),
         Command::Journal(command) => commands::journal::dispatch(context, command),
         Command::State(command) => commands::state::dispatch(context, command),
+        Command::Secrets(command) => commands::secrets::dispatch(context, command),
         Command::Doc(args) => commands::doc::doc(context, args.name.as_deref()),
         Command::Explain(args) => commands::doc::explain(context, args.code.as_deref()),
         Command::Completions(args) => commands::doc::completions(context, args.shell),

@@ -69,6 +69,11 @@ codes! {
     Usage = "0601" "a command is used wrongly";
     NoDaemon = "0602" "no hob is serving this state directory";
     Unauthorized = "0603" "a request is refused by the access rules";
+    // 07xx: secrets
+    SecretLocked = "0701" "no identity at hand opens a secret";
+    SecretDamaged = "0702" "an encrypted file is damaged or was changed";
+    SecretRules = "0703" "a secrets file or its rules cannot be used";
+    SecretFile = "0704" "a secrets file cannot be read or written";
 }
 
 impl Code {

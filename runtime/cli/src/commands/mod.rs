@@ -12,6 +12,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schedule;
+pub(crate) mod secrets;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod state;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use rnix::ast::{self, AstNode, Attr, BinOpKind, Entry, Expr, HasEntry, InterpolPart};
-use rnix::{Root, SyntaxKind, TextSize};
+use rnix::{Root, SyntaxKind};
 
 use crate::error::{Error, Kind, Result};
 
@@ -121,7 +121,7 @@ struct Evaluation<'a> {
 }
 
 fn position(node: &impl AstNode<Language = rnix::NixLanguage>) -> Position {
-    usize::from(TextSize::from(node.syntax().text_range().start()))
+    usize::from(node.syntax().text_range().start())
 }
 
 impl Evaluation<'_> {

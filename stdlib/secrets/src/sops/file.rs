@@ -38,7 +38,7 @@ pub fn open(bytes: &[u8], format: Format, keyring: &Keyring) -> Result<Opened> {
     let (bom, text) = text_of(bytes)?;
     let document = format.parse(text)?;
     let map = document.metadata.as_ref().ok_or_else(|| {
-        Error::malformed("the file is not encrypted: it has no part `sops`")
+        Error::rules("the file is not encrypted: it has no part `sops`")
             .hint("`hob secrets encrypt` encrypts it")
     })?;
     let metadata = Metadata::read(map)?;

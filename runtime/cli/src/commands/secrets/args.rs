@@ -1,0 +1,176 @@
+//! The options of `hob secrets`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use hob_std_secrets::sops::Format;
+
+/// `hob secrets …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Verify a file and print what it holds
+    Decrypt {
+        /// An age or SOPS file
+        file: PathBuf,
+        /// How the result is printed
+        #[arg(long, value_name = "FORMAT", default_value = "source")]
+        format: Output,
+        /// Write it to this file, which its owner alone may read
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// What the file is.
+        #[command(flatten)]
+        kind: KindArgs,
+        /// With which keys.
+        #[command(flatten)]
+        keys: KeyArgs,
+    },
+    /// Encrypt a file: for SOPS by the rules of .sops.yaml, for age by those of secrets.nix
+    Encrypt {
+        /// A plain file
+        file: PathBuf,
+        /// Replace the file
+        #[arg(short, long, conflicts_with = "output")]
+        in_place: bool,
+        /// Write to this file [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Write an age file as text
+        #[arg(short, long)]
+        armor: bool,
+        /// Encrypt an age file with a passphrase
+        #[arg(short, long, conflicts_with_all = ["recipient", "recipients_file"])]
+        passphrase: bool,
+        /// What is written.
+        #[command(flatten)]
+        kind: KindArgs,
+        /// For whom.
+        #[command(flatten)]
+        recipients: RecipientArgs,
+        /// Where a passphrase comes from.
+        #[command(flatten)]
+        passphrases: PassphraseArgs,
+    },
+    /// Edit a file with $EDITOR; what does not change keeps its encrypted form
+    Edit {
+        /// An age or SOPS file, or one to be made by the rules
+        file: PathBuf,
+        /// What the file is.
+        #[command(flatten)]
+        kind: KindArgs,
+        /// For whom, where no rules say so.
+        #[command(flatten)]
+        recipients: RecipientArgs,
+        /// With which keys.
+        #[command(flatten)]
+        keys: KeyArgs,
+    },
+    /// Encrypt files for those whom the rules name now; who is no longer named loses access to what is written from then on
+    Rekey {
+        /// Age or SOPS files, or a secrets.nix for all that it names
+        #[arg(required = true)]
+        file: Vec<PathBuf>,
+        /// Give SOPS files a new data key in any case
+        #[arg(long)]
+        rotate: bool,
+        /// What the files are.
+        #[command(flatten)]
+        kind: KindArgs,
+        /// For whom, instead of what the rules say.
+        #[command(flatten)]
+        recipients: RecipientArgs,
+        /// With which keys.
+        #[command(flatten)]
+        keys: KeyArgs,
+    },
+    /// Find what is questionable: values in plain, recipients that differ from the rules, files that cannot be opened here
+    Lint {
+        /// Age or SOPS files, or a secrets.nix for all that it names
+        #[arg(required = true)]
+        file: Vec<PathBuf>,
+        /// What the files are.
+        #[command(flatten)]
+        kind: KindArgs,
+        /// With which keys.
+        #[command(flatten)]
+        keys: KeyArgs,
+    },
+}
+
+/// How a decrypted file is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// As it was before it was encrypted.
+    Source,
+    /// As JSON.
+    Json,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// An age file.
+    Age,
+    /// SOPS in YAML.
+    Yaml,
+    /// SOPS in JSON.
+    Json,
+    /// SOPS of environment variables.
+    Dotenv,
+    /// SOPS in INI.
+    Ini,
+    /// SOPS of anything.
+    Binary,
+}
+
+impl Kind {
+    /// The SOPS format; an age file has none.
+    pub(super) fn format(self) -> Option<Format> {
+        match self {
+            Self::Age => None,
+            Self::Yaml => Some(Format::Yaml),
+            Self::Json => Some(Format::Json),
+            Self::Dotenv => Some(Format::Dotenv),
+            Self::Ini => Some(Format::Ini),
+            Self::Binary => Some(Format::Binary),
+        }
+    }
+}
+
+/// What a file is, where its name does not say so.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct KindArgs {
+    /// What the file is [default: by its content and name]
+    #[arg(long = "as", value_name = "KIND")]
+    pub kind: Option<Kind>,
+}
+
+/// Whom to encrypt for.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RecipientArgs {
+    /// Encrypt for this public key: age1…, ssh-ed25519 …, ssh-rsa … (may be repeated)
+    #[arg(short, long, value_name = "KEY")]
+    pub recipient: Vec<String>,
+    /// Encrypt for the public keys in this file, one a line (may be repeated)
+    #[arg(short = 'R', long, value_name = "FILE")]
+    pub recipients_file: Vec<PathBuf>,
+}
+
+/// Where a passphrase comes from.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PassphraseArgs {
+    /// Read the passphrase from the first line of this file [default: ask at the terminal]
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Which private keys to use.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct KeyArgs {
+    /// A file with age identities or an SSH private key (may be repeated) [default: the usual places]
+    #[arg(short = 'k', long, value_name = "KEY")]
+    pub identity: Vec<PathBuf>,
+    /// Where a passphrase comes from.
+    #[command(flatten)]
+    pub passphrases: PassphraseArgs,
+}

@@ -1,0 +1,88 @@
+//! Private keys and passphrases: where a command gets them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hob_std_secrets::age::{Keyring, Passphrases, SecretString};
+use hob_std_secrets::live::{self, Places};
+use zeroize::Zeroizing;
+
+use super::args::{KeyArgs, PassphraseArgs};
+use super::failure;
+use crate::context::{Failure, home};
+
+/// Asks at the terminal.
+struct Terminal;
+
+impl Passphrases for Terminal {
+    fn ask(&self, what: &str) -> Option<SecretString> {
+        // It opens the terminal itself; without one there is nobody to ask.
+        rpassword::prompt_password(format!("Passphrase of {what}: ")).ok().map(SecretString::from)
+    }
+
+    fn tell(&self, message: &str) {
+        tracing::warn!("{message}");
+    }
+}
+
+/// Has been told.
+struct Told(Zeroizing<String>);
+
+impl Passphrases for Told {
+    fn ask(&self, _what: &str) -> Option<SecretString> {
+        Some(SecretString::from(self.0.to_string()))
+    }
+}
+
+/// Where passphrases come from.
+pub(super) fn passphrases(args: &PassphraseArgs) -> Result<Arc<dyn Passphrases>, Failure> {
+    let Some(file) = &args.passphrase_file else { return Ok(Arc::new(Terminal)) };
+    let content = live::read(file).map_err(|error| failure(error, None))?;
+    let text = std::str::from_utf8(&content)
+        .map_err(|_| Failure::usage(format!("{} is no text", file.display())))?;
+    Ok(Arc::new(Told(Zeroizing::new(text.lines().next().unwrap_or("").to_owned()))))
+}
+
+/// A passphrase for a new file; at a terminal it is asked twice.
+pub(super) fn new_passphrase(args: &PassphraseArgs) -> Result<SecretString, Failure> {
+    use hob_std_secrets::age::ExposeSecret;
+    let asked = passphrases(args)?;
+    let nobody = || {
+        Failure::usage(
+            "a passphrase is needed, and there is no terminal to ask at; name a file with --passphrase-file",
+        )
+    };
+    let first = asked.ask("the new file").ok_or_else(nobody)?;
+    if first.expose_secret().is_empty() {
+        return Err(Failure::usage("the passphrase is empty"));
+    }
+    if args.passphrase_file.is_none() {
+        let second = asked.ask("the new file, again").ok_or_else(nobody)?;
+        if first.expose_secret() != second.expose_secret() {
+            return Err(Failure::usage("the two passphrases differ"));
+        }
+    }
+    Ok(first)
+}
+
+/// The identities that were named, or else those in the usual places.
+#[allow(clippy::disallowed_methods)] // the rim: the caller's environment is read only by name
+pub(super) fn keyring(args: &KeyArgs) -> Result<Keyring, Failure> {
+    let passphrases = passphrases(&args.passphrases)?;
+    if !args.identity.is_empty() {
+        if args.identity.iter().any(|file| looks_like_a_key(file)) {
+            return Err(Failure::usage(
+                "--identity takes a file: a private key on the command line can be seen by everybody on this machine",
+            ));
+        }
+        return Places::named(&args.identity, &passphrases).map_err(|error| failure(error, None));
+    }
+    let variable = |name: &str| std::env::var(name).ok();
+    let places = Places { variable: &variable, home: home(), root: "/".into() };
+    Ok(places.usual(&passphrases))
+}
+
+fn looks_like_a_key(file: &Path) -> bool {
+    let text = file.to_string_lossy();
+    text.starts_with("AGE-SECRET-KEY-") || text.starts_with("AGE-PLUGIN-") || text.starts_with("-----BEGIN")
+}

@@ -1,0 +1,123 @@
+//! `hob secrets lint`: what is questionable.
+
+use std::path::{Path, PathBuf};
+
+use hob_std_secrets::age::{self, Keyring};
+use hob_std_secrets::sops::{self, Finding};
+use hob_std_secrets::{Kind as Mistake, live};
+use hob_terminal::Role;
+
+use super::args::{KeyArgs, KindArgs};
+use super::{failure, keys, target};
+use crate::context::{Context, Exit, Failure, Outcome};
+
+/// `hob secrets lint FILE…`
+pub(super) fn lint(context: &Context, files: &[PathBuf], kind: &KindArgs, keys: &KeyArgs) -> Outcome {
+    let keyring = keys::keyring(keys)?;
+    let mut all: Vec<(PathBuf, Finding)> = Vec::new();
+    for key in keys.identity.iter().filter(|key| live::is_open_to_others(key)) {
+        all.push((
+            key.clone(),
+            Finding::mistake("others than its owner may read this private key; `chmod 600` mends that"),
+        ));
+    }
+    for file in files {
+        if target::is_rules(file) {
+            for (path, rule) in target::agenix(file)? {
+                if path.exists() {
+                    let found = age_file(&path, &super::read(&path)?, Some(&rule.recipients), &keyring);
+                    all.extend(found.into_iter().map(|finding| (path.clone(), finding)));
+                } else {
+                    all.push((path, Finding::note("there is a rule for this file, and no file")));
+                }
+            }
+            continue;
+        }
+        let found = one(file, kind, &keyring)?;
+        all.extend(found.into_iter().map(|finding| (file.clone(), finding)));
+    }
+    report(context, &all);
+    let serious = all.iter().any(|(_, finding)| finding.serious);
+    Ok(if serious { Exit::Failed } else { Exit::Done })
+}
+
+fn report(context: &Context, all: &[(PathBuf, Finding)]) {
+    if context.global.json {
+        let list: Vec<_> = (all.iter())
+            .map(|(file, finding)| {
+                let level = if finding.serious { "error" } else { "note" };
+                serde_json::json!({ "file": file.display().to_string(), "level": level, "message": finding.message })
+            })
+            .collect();
+        context.print_json(&list.into());
+        return;
+    }
+    for (file, finding) in all {
+        let (role, level) = if finding.serious { (Role::Error, "error") } else { (Role::Muted, "note") };
+        let level = context.out.paint(role, level);
+        context.print_line(&format!("{}: {level}: {}", file.display(), finding.message));
+    }
+    if all.is_empty() {
+        context.say("nothing questionable");
+    }
+}
+
+fn one(file: &Path, kind: &KindArgs, keyring: &Keyring) -> Result<Vec<Finding>, Failure> {
+    let content = super::read(file)?;
+    let Some(format) = target::kind_of(file, &content, kind.kind) else {
+        let rule = target::age_rule(file, &Default::default());
+        let recipients = rule.ok().flatten().map(|rule| rule.recipients);
+        return Ok(age_file(file, &content, recipients.as_deref(), keyring));
+    };
+    let mut findings = sops::lint(&content, format).map_err(|error| failure(error, Some(file)))?;
+    let not_encrypted = !sops::is_sops(&content, format);
+    if not_encrypted {
+        return Ok(findings);
+    }
+    match sops::open(&content, format, keyring) {
+        Err(error) if error.kind == Mistake::NoIdentity => {
+            findings.push(Finding::note(format!("not verified: {}", error.message)));
+        }
+        Err(error) => findings.push(Finding::mistake(error.message)),
+        Ok(opened) => findings.extend(compared(file, &opened)?),
+    }
+    Ok(findings)
+}
+
+/// Recipients that are not those of the rules.
+fn compared(file: &Path, opened: &sops::Opened) -> Result<Vec<Finding>, Failure> {
+    let Some(policy) = target::rules_of(file)? else { return Ok(Vec::new()) };
+    let wanted: Vec<&str> = policy.groups.iter().flatten().map(String::as_str).collect();
+    let found: Vec<&str> = opened.recipients().collect();
+    let strangers = found.iter().filter(|recipient| !wanted.contains(recipient));
+    let missing = wanted.iter().filter(|recipient| !found.contains(recipient));
+    let strangers =
+        strangers.map(|recipient| format!("{recipient} can open it and is not named by the rules"));
+    let missing = missing.map(|recipient| format!("{recipient} is named by the rules and cannot open it"));
+    Ok(strangers
+        .chain(missing)
+        .map(|message| Finding::mistake(format!("{message}; `hob secrets rekey` mends that")))
+        .collect())
+}
+
+fn age_file(file: &Path, content: &[u8], recipients: Option<&[String]>, keyring: &Keyring) -> Vec<Finding> {
+    if !age::is_age(content) {
+        return vec![Finding::mistake("this is no age file: it is not encrypted")];
+    }
+    let mut findings = Vec::new();
+    match age::open(content, keyring) {
+        Ok(_) => {}
+        Err(error) if error.kind == Mistake::NoIdentity => {
+            // A host that the rules name must be able to open it.
+            let named =
+                recipients.unwrap_or_default().iter().any(|recipient| keyring.publics().contains(recipient));
+            let message = format!("not verified: {}", error.message);
+            findings.push(if named { Finding::mistake(message) } else { Finding::note(message) });
+        }
+        Err(error) => findings.push(Finding::mistake(error.message)),
+    }
+    if recipients.is_none() && live::above(file, hob_std_secrets::agenix::RULES_FILE).is_some() {
+        findings.push(Finding::note("no rule of secrets.nix names this file"));
+    }
+    findings
+}
