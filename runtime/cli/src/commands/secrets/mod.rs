@@ -21,6 +21,8 @@ use args::{KeyArgs, KindArgs, Output, RecipientArgs, SecretsCommand};
 
 /// `hob secrets …`
 pub(crate) fn dispatch(context: &Context, command: SecretsCommand) -> Outcome {
+    // No core dump, and no debugger of another process of this user: where the system does not allow it, it is as ever.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     match command {
         SecretsCommand::Decrypt { file, format, output, kind, keys } => {
             let format = if context.global.json { Output::Json } else { format };
@@ -201,40 +203,43 @@ fn rekey(
     keyring: &Keyring,
 ) -> Result<(), Failure> {
     if target::is_rules(file) {
+        // All of them are opened before any is written: one that cannot be opened stops the rest.
         let rules = target::agenix(file)?;
-        for (path, rule) in rules.iter().filter(|(path, _)| path.exists()) {
-            rekey_age(context, path, rule, keyring)?;
+        let there = rules.iter().filter(|(path, _)| path.exists());
+        let sealed = there.map(|(path, rule)| Ok((path, reseal_age(path, rule, keyring)?)));
+        for (path, sealed) in sealed.collect::<Result<Vec<_>, Failure>>()? {
+            store_rekeyed(context, path, &sealed)?;
         }
         return Ok(());
     }
     let content = read(file)?;
     let Some(format) = target::kind_of(file, &content, kind.kind) else {
         let rule = target::age_rule(file, recipients)?.ok_or_else(|| target::needs_recipients(file))?;
-        return rekey_age(context, file, &rule, keyring);
+        return store_rekeyed(context, file, &reseal_age(file, &rule, keyring)?);
     };
     let failed = |error| failure(error, Some(file));
     let policy = target::policy(file, recipients)?;
     let opened = sops::open(&content, format, keyring).map_err(failed)?;
     match opened.rekey(&policy, rotate, &now(), keyring.passphrases()).map_err(failed)? {
         None => context.say(&format!("{}: nothing to do", file.display())),
-        Some(sealed) => {
-            live::write(file, &sealed, false).map_err(|error| failure(error, None))?;
-            context.say(&format!("{}: re-keyed", file.display()));
-        }
+        Some(sealed) => store_rekeyed(context, file, &sealed)?,
     }
     Ok(())
 }
 
-/// Always writes: an age file does not tell for whom it is.
-fn rekey_age(context: &Context, file: &Path, rule: &Rule, keyring: &Keyring) -> Result<(), Failure> {
+fn store_rekeyed(context: &Context, file: &Path, sealed: &[u8]) -> Result<(), Failure> {
+    live::write(file, sealed, false).map_err(|error| failure(error, None))?;
+    context.say(&format!("{}: re-keyed", file.display()));
+    Ok(())
+}
+
+/// An age file for the recipients of its rule. It does not tell for whom it was, so that there is always something to do.
+fn reseal_age(file: &Path, rule: &Rule, keyring: &Keyring) -> Result<Vec<u8>, Failure> {
     let content = read(file)?;
     let failed = |error| failure(error, Some(file));
     let plain = age::open(&content, keyring).map_err(failed)?;
     let armor = rule.armor || age::is_armored(&content);
-    let sealed = age::seal(&plain, &rule.recipients, armor, keyring.passphrases()).map_err(failed)?;
-    live::write(file, &sealed, false).map_err(|error| failure(error, None))?;
-    context.say(&format!("{}: re-keyed", file.display()));
-    Ok(())
+    age::seal(&plain, &rule.recipients, armor, keyring.passphrases()).map_err(failed)
 }
 
 /// What an encrypted file holds, and what it takes to write it again.
