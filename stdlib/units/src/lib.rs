@@ -27,6 +27,7 @@ mod status;
 mod transient;
 mod transient_unit;
 mod unit_files;
+mod values;
 
 use std::sync::Arc;
 

@@ -226,6 +226,16 @@ pub enum Property {
     Commands(Vec<Vec<String>>),
     /// `a(ss)`: calendar expressions of a timer, with their settings.
     Calendar(Vec<(String, String)>),
+    /// `(bas)`: whether only these are meant, or all but these.
+    Filter(bool, Vec<String>),
+    /// `a(ss)`: paths with what belongs to them.
+    Pairs(Vec<(String, String)>),
+    /// `a(st)`: paths with amounts.
+    Amounts(Vec<(String, u64)>),
+    /// `a(ssbt)`: sources, targets, whether the source may be missing, flags of mount(2).
+    Binds(Vec<(String, String, bool, u64)>),
+    /// `a(sb)`: files, and whether they may be missing.
+    Files(Vec<(String, bool)>),
     /// `a(st)`: spans of a timer in microseconds, with their settings.
     Monotonic(Vec<(String, u64)>),
 }

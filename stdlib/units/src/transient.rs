@@ -76,6 +76,12 @@ mod operations {
         accuracy: Option<Duration>,
         /// For timers: adds a random delay up to this.
         random_delay: Option<Duration>,
+        /// For timers with `on_calendar`: whether what was missed while the machine was off is made up for.
+        #[option(default = "false")]
+        persistent: bool,
+        /// For timers: whether the machine is woken up for it.
+        #[option(default = "false")]
+        wake: bool,
         /// Whether the user's own manager is meant instead of the machine's.
         #[option(default = "false")]
         user: bool,
@@ -178,6 +184,8 @@ mod operations {
             monotonic: spans.collect(),
             accuracy: options.accuracy,
             random_delay: options.random_delay,
+            persistent: options.persistent,
+            wake: options.wake,
         })
     }
 }

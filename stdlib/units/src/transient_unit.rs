@@ -10,7 +10,7 @@ use crate::job::Target;
 use crate::journal::JournalQuery;
 use crate::port::{Facts, Properties, Property, Transient, Verb};
 use crate::problem::ERROR_LOG_LINES;
-use crate::properties::microseconds;
+use crate::values::microseconds;
 
 /// The variable that carries the key of the effect.
 pub const EFFECT_VARIABLE: &str = "HOB_EFFECT";
@@ -44,6 +44,8 @@ pub(crate) struct Plan {
     pub(crate) monotonic: Vec<(String, Duration)>,
     pub(crate) accuracy: Option<Duration>,
     pub(crate) random_delay: Option<Duration>,
+    pub(crate) persistent: bool,
+    pub(crate) wake: bool,
 }
 
 /// The name of the service that the effect with this key makes.
@@ -99,6 +101,9 @@ impl Plan {
         }
         properties.extend(self.accuracy.map(|it| span("AccuracyUSec", it)));
         properties.extend(self.random_delay.map(|it| span("RandomizedDelayUSec", it)));
+        let flags = [("Persistent", self.persistent), ("WakeSystem", self.wake)];
+        let set = flags.into_iter().filter(|(_, is_set)| *is_set);
+        properties.extend(set.map(|(name, _)| (name.to_owned(), Property::Bool(true))));
         Transient { name: timer, properties, beside: Some((self.service.clone(), service)) }
     }
 }

@@ -423,6 +423,17 @@ fn set_property(settings: &mut Settings, key: &str, property: Property) -> Resul
         Property::Uint(number) => settings.push(key, number.to_string()),
         Property::Number(number) => settings.push(key, number.to_string()),
         Property::Texts(texts) => texts.into_iter().for_each(|text| settings.push(key, text)),
+        Property::Filter(only, names) => {
+            settings.push(key, format!("{}{}", if only { "" } else { "~" }, names.join(" ")));
+        }
+        Property::Pairs(pairs) => pairs.into_iter().for_each(|(a, b)| settings.push(key, format!("{a} {b}"))),
+        Property::Amounts(pairs) => {
+            pairs.into_iter().for_each(|(a, b)| settings.push(key, format!("{a} {b}")))
+        }
+        Property::Binds(binds) => {
+            binds.into_iter().for_each(|(a, b, ..)| settings.push(key, format!("{a}:{b}")))
+        }
+        Property::Files(files) => files.into_iter().for_each(|(path, _)| settings.push(key, path)),
         Property::Commands(commands) => {
             for command in commands {
                 let command = shlex::try_join(command.iter().map(String::as_str))

@@ -25,6 +25,11 @@ fn variant(property: Property) -> Variant<'static> {
         Property::Texts(texts) => Variant::from(texts),
         Property::Calendar(pairs) => Variant::from(pairs),
         Property::Monotonic(pairs) => Variant::from(pairs),
+        Property::Filter(only, names) => Variant::from((only, names)),
+        Property::Pairs(pairs) => Variant::from(pairs),
+        Property::Amounts(amounts) => Variant::from(amounts),
+        Property::Binds(binds) => Variant::from(binds),
+        Property::Files(files) => Variant::from(files),
         Property::Commands(commands) => {
             let command = |words: Vec<String>| {
                 let program = words.first().cloned().unwrap_or_default();

@@ -7,6 +7,7 @@ mod jobs;
 mod lists;
 mod logs;
 mod playbook;
+mod properties;
 mod transient;
 mod weather;
 mod world;

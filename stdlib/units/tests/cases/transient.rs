@@ -94,33 +94,10 @@ fn what_takes_too_long_is_stopped() {
 }
 
 #[test]
-fn properties_that_cannot_be() {
-    everywhere(|w| {
-        for (properties, says) in [
-            (json!({"MemoryMaxx": "1G"}), "did you mean \"MemoryMax\"?"),
-            (json!({"ExecStart": "/bin/true"}), "it is the first argument"),
-            (json!({"MemoryMax": "much"}), "MemoryMax: `much` is no size"),
-            (json!({"CPUQuota": "half"}), "expected a share of one processor"),
-            (json!({"Nice": "low"}), "Nice: expected a small whole number"),
-            (json!({"Requires": "a/b"}), "no name of a unit"),
-            (json!({"User": "a\nb"}), "a text of one line"),
-        ] {
-            let args = json!(["/bin/true", {"properties": properties}]);
-            let error = w.refused("run", args, ErrorKind::Invalid);
-            let said = format!("{} {}", error.message, error.hint.unwrap_or_default());
-            assert!(said.contains(says), "{said}");
-        }
-        for (cmd, says) in [(json!([]), "empty"), (json!("'open"), "not closed"), (json!(["a\u{0}"]), "NUL")]
-        {
-            assert!(w.refused("run", json!([cmd]), ErrorKind::Invalid).message.contains(says));
-        }
-    });
-}
-
-#[test]
 fn a_timer_for_a_command() {
     everywhere(|w| {
-        let options = json!({"name": "run-timed", "on_active": "1h", "on_calendar": ["Sun 03:00", "daily"]});
+        let options = json!({"name": "run-timed", "on_active": "1h", "on_calendar": ["Sun 03:00", "daily"],
+            "persistent": true, "accuracy": "1s", "random_delay": "5m"});
         let timed = w.call("run", json!(["/bin/true", options.clone()]));
         assert_eq!(text(&timed, "timer"), "run-timed.timer", "{}", w.name);
         assert!(text(&timed, "next").ends_with('Z'));
