@@ -3,7 +3,9 @@
 
 mod world;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 
 use hob_lab::engine::{Engine, Kind, REGISTRY, REGISTRY_PASSWORD, REGISTRY_PRIVATE, REGISTRY_USER};
@@ -37,6 +39,36 @@ fn engines_that_are_not_there() {
         assert_eq!(error.kind, kind, "{socket}: {error}");
         assert!(error.message.contains(says), "{socket}: {error}");
         assert_eq!(error.nothing_happened, kind == ErrorKind::Unavailable, "{socket}");
+    }
+}
+
+/// Says to [`as_nobody`] which socket it is to try.
+const AS_NOBODY: &str = "HOB_TEST_AS_NOBODY";
+
+#[test]
+fn an_engine_that_may_not_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // This program again, where a user without rights may start it.
+    let program = dir.path().join("as-nobody");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    for engine in world::engines() {
+        let mut command = std::process::Command::new(&program);
+        command.args(["--exact", "as_nobody", "--ignored"]).env(AS_NOBODY, engine.socket()).current_dir("/");
+        let ran = command.uid(65_534).gid(65_534).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "another test starts it as another user"]
+fn as_nobody() {
+    let Ok(socket) = std::env::var(AS_NOBODY) else { return };
+    for args in [json!(["x", {"socket": socket}]), json!(["x", {"socket": format!("unix://{socket}")}])] {
+        let error = harness().call(&primitives()[0], "containers::get", args).unwrap_err();
+        assert_eq!((error.kind, error.nothing_happened), (ErrorKind::Denied, true), "{error}");
+        assert!(error.hint.unwrap().contains("the socket's group"));
     }
 }
 

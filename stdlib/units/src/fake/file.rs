@@ -4,7 +4,7 @@ use crate::name::kind_of;
 use crate::port::UnitFile;
 
 /// The settings that it has heard of.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 27] = [
     "After",
     "Before",
     "ConditionPathExists",
@@ -20,13 +20,18 @@ const KNOWN: [&str; 22] = [
     "OnCalendar",
     "OnUnitActiveSec",
     "RemainAfterExit",
+    "Options",
     "Requires",
     "Restart",
+    "TimeoutIdleSec",
+    "TimeoutSec",
     "TimeoutStopSec",
     "Type",
     "Unit",
     "WantedBy",
     "Wants",
+    "What",
+    "Where",
 ];
 
 /// The settings of a unit: those of its file and of its drop-ins, in the order in which they are read.

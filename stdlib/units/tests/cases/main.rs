@@ -8,6 +8,7 @@ mod lists;
 mod logs;
 mod playbook;
 mod properties;
+mod shares;
 mod transient;
 mod weather;
 mod world;

@@ -12,7 +12,7 @@ use hob_std_units::live::Live;
 use hob_std_units::port::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::world::{ENDLESS, SLEEPER, World, live, text};
+use crate::world::{ENDLESS, SLEEPER, WORKING, World, lab, live, text};
 
 #[test]
 fn without_a_bus() {
@@ -46,6 +46,47 @@ fn a_call_that_is_not_allowed() {
     w.unit("not-mine", SLEEPER);
     let error = w.refused("start", json!(["not-mine"]), ErrorKind::Denied);
     assert!(error.hint.unwrap().contains("run hob as root") && error.nothing_happened);
+}
+
+/// Says to [`as_nobody`] that it was started by [`a_call_that_a_real_systemd_does_not_allow`].
+const AS_NOBODY: &str = "HOB_TEST_AS_NOBODY";
+
+#[test]
+fn a_call_that_a_real_systemd_does_not_allow() {
+    let Some((systemd, _)) = lab() else { return };
+    World::new("systemd", live(systemd)).unit("not-for-nobody", SLEEPER);
+    // This program again, as a user without rights who sees what that systemd sees.
+    std::fs::copy(std::env::current_exe().unwrap(), systemd.root().join("run/as-nobody")).unwrap();
+    let mut command = systemd.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/run/as-nobody"]);
+    let ran =
+        command.args(["--exact", "weather::as_nobody", "--ignored"]).env(AS_NOBODY, "1").output().unwrap();
+    std::fs::remove_file(systemd.root().join("run/as-nobody")).unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "another test starts it as another user"]
+fn as_nobody() {
+    if std::env::var_os(AS_NOBODY).is_none() {
+        return;
+    }
+    let w = World::new("systemd", Arc::new(Live::at("unix:path=/run/dbus/system_bus_socket", "/")));
+    assert_eq!(text(&w.status("not-for-nobody"), "load"), "loaded", "looking is allowed");
+    for (operation, args) in [
+        ("start", json!(["not-for-nobody"])),
+        ("enable", json!(["not-for-nobody"])),
+        ("mask", json!(["not-for-nobody"])),
+        ("run", json!(["/bin/true"])),
+        ("write_unit", json!(["not-for-nobody", WORKING])),
+        ("remove_unit", json!(["not-for-nobody"])),
+        ("daemon_reload", json!([])),
+    ] {
+        let error = w.refused(operation, args, ErrorKind::Denied);
+        assert!(error.hint.unwrap().contains("run hob as root"), "{operation}");
+    }
+    assert_eq!(text(&w.status("not-for-nobody"), "active"), "inactive", "nothing happened");
 }
 
 /// The bus is lost after the manager got the message and before hob got its answer.
