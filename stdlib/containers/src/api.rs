@@ -20,7 +20,7 @@ mod operations {
     use crate::observe::{self, LogsOptions, WaitOptions};
     use crate::options::ComposeSpec;
     use crate::port::Filters;
-    use crate::problem::{Subject, error, explain, listed};
+    use crate::problem::{Subject, error, explain, listed, too_late};
     use crate::read::{Name, Pairs};
     use crate::run::{self, ExecOptions};
     use crate::view;
@@ -262,7 +262,7 @@ mod operations {
         let engine = engine(&cx, options.socket.as_deref()).await?;
         let found = life::existing(&*engine, &name.0).await?;
         told(&*engine, &name.0, engine.restart(&life::id(&found), options.seconds()).await)?;
-        let now = life::existing(&*engine, &name.0).await?;
+        let now = life::existing(&*engine, &name.0).await.map_err(too_late)?;
         Ok(life::restarted(&now))
     }
 

@@ -10,7 +10,7 @@ use crate::body::{self, LABEL_EFFECT};
 use crate::compare;
 use crate::options::{PullPolicy, Spec};
 use crate::port::{ContainersPort, Engine, EngineError, Filters};
-use crate::problem::{Subject, error, explain, listed};
+use crate::problem::{Subject, error, explain, listed, too_late};
 use crate::transfer;
 use crate::view;
 
@@ -131,7 +131,7 @@ async fn make(
     };
     // A limit that does not hold is worse than none.
     let Some(body) = limited else { return Ok(id) };
-    let made = told(engine, name, engine.inspect(&id).await)?;
+    let made = told(engine, name, engine.inspect(&id).await).map_err(too_late)?;
     let passed_over = compare::limits_passed_over(&body, &made).join(", ");
     if passed_over.is_empty() {
         return Ok(id);
@@ -147,7 +147,7 @@ async fn make(
 async fn started_or_removed(engine: &dyn Engine, name: &str, id: &str) -> Result<(), OpError> {
     let Err(cause) = engine.start(id).await else { return Ok(()) };
     let problem = error(&engine.address(), Subject::Container(name), &cause);
-    Err(removed_after(engine, id, problem).await)
+    Err(removed_after(engine, id, too_late(problem)).await)
 }
 
 /// Removes a container that cannot be as it was declared; gives the problem, and says if it is still there.
@@ -155,7 +155,7 @@ async fn removed_after(engine: &dyn Engine, id: &str, problem: OpError) -> OpErr
     match engine.remove(id, true, true).await {
         Ok(()) => problem,
         Err(left) if left.is_absent() => problem,
-        Err(left) => problem.detail("left", id).detail("not_removed", left.message),
+        Err(left) => too_late(problem).detail("left", id).detail("not_removed", left.message),
     }
 }
 
@@ -276,12 +276,12 @@ async fn replace(
             .nothing_happened());
     }
     told(engine, name, engine.rename(&old_id, &old).await)?;
-    let made = make(engine, name, spec, body).await;
+    let made = make(engine, name, spec, body).await.map_err(too_late);
     let made = match made {
         Ok(id) if start => {
             // Two cannot have the same ports and addresses.
             let stopped = match ran {
-                true => told(engine, name, engine.stop(&old_id, None).await),
+                true => told(engine, name, engine.stop(&old_id, None).await).map_err(too_late),
                 false => Ok(()),
             };
             match stopped {
@@ -296,7 +296,7 @@ async fn replace(
     };
     match made {
         Ok(id) => {
-            remove_if_free(engine, &old_id).await?;
+            remove_if_free(engine, &old_id).await.map_err(too_late)?;
             Ok(id)
         }
         Err(problem) => Err(put_back(engine, name, &old_id, ran, problem).await),

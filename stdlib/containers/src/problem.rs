@@ -195,6 +195,13 @@ fn answered(subject: Subject<'_>, error: &EngineError, said: &str) -> OpError {
     }
 }
 
+/// The error of a request that came after one that acted: an engine that is gone by now does not mean that nothing
+/// happened.
+pub(crate) fn too_late(mut error: OpError) -> OpError {
+    error.nothing_happened = false;
+    error
+}
+
 /// As [`error`], and where the engine does not know the name: which ones are near.
 pub async fn explain(engine: &dyn Engine, subject: Subject<'_>, cause: EngineError) -> OpError {
     let it = error(&engine.address(), subject, &cause);

@@ -13,6 +13,7 @@ use hob_primitive::{Content, Ctx, Options, Size};
 
 use crate::life::{self, engine, told};
 use crate::port::{Channel, Engine};
+use crate::problem::too_late;
 use crate::read::{Pairs, Words};
 
 /// How much of each stream is kept unless `output_limit` says otherwise: 8 MiB.
@@ -155,7 +156,7 @@ pub(crate) async fn exec(
     let cut = tokio::select! {
         biased;
         code = seen.until_end(&*engine, name, &exec, stdin) => {
-            let code = code?.ok_or_else(|| OpError::failed(format!("{what} ended without an exit code")))?;
+            let code = code.map_err(too_late)?.ok_or_else(|| OpError::failed(format!("{what} ended without an exit code")))?;
             if options.check && !options.success.contains(&code) {
                 return Err(refused(name, &program, code, &seen.stdout, &seen.stderr));
             }

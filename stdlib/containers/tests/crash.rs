@@ -107,3 +107,39 @@ fn restarting() {
         assert!(matches!(probe, Probe::Unknown(_)), "{case}: {probe:?}");
     });
 }
+
+/// An engine that is gone after it acted: nobody may believe that nothing happened, and do it again.
+#[test]
+fn nothing_happened_is_said_only_while_it_is_so() {
+    const ACTING: [&str; 6] = ["create", "start", "stop", "restart", "rename", "exec_start"];
+    let gone = || EngineError::new(Fault::Refused, "connection refused");
+    let spec = |command: &str| whole(json!({"command": command, "start": true, "mem_limit": "64M"}));
+    let mut seen = 0;
+    for (operation, args) in [
+        ("containers::exec", json!(["web", ["true"]])),
+        ("containers::restart", json!(["web"])),
+        ("containers::create", json!(["other", spec("sleep 1")])),
+        ("containers::ensure", json!(["web", spec("sleep 2")])),
+        ("containers::ensure", json!(["other", spec("sleep 1")])),
+    ] {
+        let world = || {
+            let case = Case::fake();
+            case.create("web", json!({"command": "sleep 1", "start": true})).unwrap();
+            drop(case.fake.as_ref().unwrap().faults().take_calls());
+            case
+        };
+        let whole = world();
+        whole.call(operation, args.clone()).unwrap();
+        let calls = whole.fake.as_ref().unwrap().faults().take_calls();
+        for at in 0..calls.len() {
+            let case = world();
+            case.fake.as_ref().unwrap().faults().crash_at(at, Strikes::Before, gone());
+            let Err(error) = case.call(operation, args.clone()) else { continue };
+            if calls[..at].iter().any(|call| ACTING.contains(&call.as_str())) {
+                seen += 1;
+                assert!(!error.nothing_happened, "{operation} {args}: {calls:?} at {at}: {error:?}");
+            }
+        }
+    }
+    assert!(seen > 8, "{seen}");
+}

@@ -99,7 +99,8 @@ fn an_engine_that_comes_and_goes_with_its_registries(kind: Kind) {
     registries(&engine, &call);
     events(&engine, &harness, &call);
 
-    let spec = world::whole(json!({"command": "sleep 1000", "start": true}));
+    let volume = format!("{}:/shared", engine.shared().display());
+    let spec = world::whole(json!({"command": "sleep 1000", "start": true, "volumes": [volume]}));
     call("containers::create", json!(["stays", spec])).unwrap();
     engine.stop_engine().unwrap();
     let error = call("containers::get", json!(["stays"])).unwrap_err();
@@ -122,6 +123,22 @@ fn an_engine_that_comes_and_goes_with_its_registries(kind: Kind) {
     });
     let error = waiting.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    engine.start_engine().unwrap();
+
+    // While a program runs: nobody may believe that it did nothing.
+    let begun = engine.shared().join("begun");
+    let program = json!(["stays", ["sh", "-c", "echo yes >/shared/begun; sleep 1000"]]);
+    let waiting = std::thread::scope(|scope| {
+        let call = &call;
+        let waiting = scope.spawn(move || call("containers::exec", program));
+        while !begun.exists() && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        engine.stop_engine().unwrap();
+        waiting.join().unwrap()
+    });
+    let error = waiting.unwrap_err();
+    assert_eq!((error.kind, error.nothing_happened), (ErrorKind::Unavailable, false), "{error}");
     engine.start_engine().unwrap();
 }
 
