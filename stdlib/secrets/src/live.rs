@@ -134,6 +134,20 @@ pub fn read(file: &Path) -> Result<Plain> {
     read_at_most(file, FILE_BYTES_MAX)
 }
 
+/// The content of standard input, as [`read`].
+///
+/// # Errors
+/// When it cannot be read, or is longer than 1 MiB.
+pub fn read_input() -> Result<Plain> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(IDENTITY_FILE_BYTES_MAX + 1));
+    let read = io::stdin().lock().take(IDENTITY_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Error::new(Kind::Io, format!("standard input cannot be read: {}", plain(&error))))?;
+    if bytes.len() > IDENTITY_FILE_BYTES_MAX {
+        return Err(crate::too_large("standard input", IDENTITY_FILE_BYTES_MAX));
+    }
+    Ok(bytes)
+}
+
 fn read_at_most(file: &Path, bytes_max: usize) -> Result<Plain> {
     let shown = file.display();
     let failed =

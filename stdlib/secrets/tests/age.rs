@@ -11,7 +11,8 @@ use age::secrecy::SecretString;
 use common::{fixture, keyring, path, recipient};
 use hob_std_secrets::Kind;
 use hob_std_secrets::age::{
-    Keyring, NoPassphrases, Passphrases, check_recipient, open, seal, seal_with_passphrase,
+    Keyring, NoPassphrases, Passphrases, check_recipient, generate, open, recipients_of_public, seal,
+    seal_with_passphrase,
 };
 
 /// Knows one passphrase.
@@ -80,6 +81,21 @@ fn an_ssh_key_is_also_the_age_identity_that_it_converts_to() {
     assert_eq!(keyring.publics()[0], converted);
     let sealed = seal(b"for the host", std::slice::from_ref(&converted), false, &nobody()).unwrap();
     assert_eq!(**open(&sealed, &keyring).unwrap(), *b"for the host");
+}
+
+#[test]
+fn public_keys_have_the_recipients_of_their_private_ones() {
+    for line in [public("ssh/id_ed25519.pub"), format!("nas {}", public("ssh/id_ed25519.pub"))] {
+        assert_eq!(recipients_of_public(&line), keyring(&["ssh/id_ed25519"]).publics(), "{line}");
+    }
+    assert_eq!(recipients_of_public(&public("ssh/id_rsa.pub")), keyring(&["ssh/id_rsa"]).publics());
+    for text in ["", "# a comment", "ssh-ed25519", "ssh-ed25519 AAAA", "a b ssh-ed25519 AAAA", "hunter2"] {
+        assert!(recipients_of_public(text).is_empty(), "{text}");
+    }
+    let (text, recipient) = generate(common::NOW);
+    let mut keyring = Keyring::new(nobody());
+    keyring.add(text.as_bytes(), "new").unwrap();
+    assert_eq!(keyring.publics(), [recipient]);
 }
 
 #[test]

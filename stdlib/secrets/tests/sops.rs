@@ -78,6 +78,29 @@ fn files_of_the_sops_command_are_opened() {
 }
 
 #[test]
+fn scalars_have_the_types_that_the_sops_command_gives_them() {
+    // A later version, which also encrypts times as such.
+    let theirs = open(&fixture("sops/scalars.yaml"), Format::Yaml);
+    let expected = "date: 2024-05-06T00:00:00Z\ntime: 2024-05-06T07:08:09Z\nzone: 2024-05-06T07:08:09.12+02:00\n\
+                    spaced: 2024-05-06T07:08:09Z\nsixty: \"12:30:45\"\nbinary: 5\noctal: 15\ngrouped: 1000\n\
+                    exponent: 1000.0\npoint: 0.5\neight: 8.0\nnegative: -16\n";
+    assert!(
+        String::from_utf8_lossy(theirs.plain()).starts_with(expected),
+        "{}",
+        String::from_utf8_lossy(theirs.plain())
+    );
+    let plain = fixture("plain/scalars.yaml");
+    let ours = sops::seal(&plain, Format::Yaml, &policy(&[&recipient("keys.txt")]), NOW, &nobody()).unwrap();
+    let encrypted = |opened: &sops::Opened| {
+        let mut json: Json = serde_json::from_str(&opened.to_json().unwrap()).unwrap();
+        // It writes readable numbers anew, in another form; that their MAC is accepted shows that they are read alike.
+        json.as_object_mut().unwrap().remove("readable_unencrypted");
+        json
+    };
+    assert_eq!(encrypted(&open(&ours, Format::Yaml)), encrypted(&theirs));
+}
+
+#[test]
 fn comments_are_opened_where_they_stood() {
     let opened = open(&fixture("sops/service.yaml"), Format::Yaml);
     let text = std::str::from_utf8(opened.plain()).unwrap();

@@ -70,6 +70,29 @@ impl age::Callbacks for Asker {
     }
 }
 
+/// A new identity, as the text of a file that `age-keygen` would write, and its recipient. `now` is the time in RFC 3339.
+#[must_use]
+pub fn generate(now: &str) -> (Zeroizing<String>, String) {
+    let key = age::x25519::Identity::generate();
+    let (public, secret) = (key.to_public().to_string(), key.to_string());
+    let text = format!("# created: {now}\n# public key: {public}\n{}\n", secret.expose_secret());
+    (Zeroizing::new(text), public)
+}
+
+/// The recipients of an SSH public key, as in a `.pub` file or behind the name of its host as `ssh-keyscan` prints it:
+/// the age recipient that an Ed25519 key converts to, and the key itself. Nothing for any other text.
+#[must_use]
+pub fn recipients_of_public(text: &str) -> Vec<String> {
+    let named = text.split_whitespace().take(2).position(|part| part.starts_with("ssh-"));
+    let mut parts = text.split_whitespace().skip(named.unwrap_or(0));
+    let (Some(kind), Some(body)) = (parts.next(), parts.next()) else { return Vec::new() };
+    let public = format!("{kind} {body}");
+    if !kind.starts_with("ssh-") || check_recipient(&public).is_err() {
+        return Vec::new();
+    }
+    ssh::recipient(&public).into_iter().chain([public]).collect()
+}
+
 /// Whether this looks like an age file, armored or binary.
 #[must_use]
 pub fn is_age(bytes: &[u8]) -> bool {

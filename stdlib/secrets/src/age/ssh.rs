@@ -2,12 +2,15 @@
 //! their SSH host key this way.
 
 use bech32::{Bech32, Hrp};
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use sha2::{Digest, Sha512};
-use ssh_key::PrivateKey;
+use ssh_key::{PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 /// The beginning of an age identity in its text form.
 const HRP: &str = "age-secret-key-";
+/// The beginning of an age recipient in its text form.
+const RECIPIENT_HRP: &str = "age";
 /// How long an Ed25519 seed and an X25519 key are.
 const KEY_BYTES: usize = 32;
 
@@ -23,4 +26,13 @@ pub(super) fn x25519(openssh: &str) -> Option<age::x25519::Identity> {
     let hrp = Hrp::parse(HRP).expect("the prefix is lower-case ASCII");
     let text = Zeroizing::new(bech32::encode::<Bech32>(hrp, &hash[..KEY_BYTES]).ok()?);
     Zeroizing::new(text.to_uppercase()).parse().ok()
+}
+
+/// The age recipient of an Ed25519 public key, a line as in `id_ed25519.pub`: its point on the curve in its other form
+/// (RFC 7748, 4.1). Other keys have none.
+pub(super) fn recipient(public: &str) -> Option<String> {
+    let key = PublicKey::from_openssh(public.trim()).ok()?;
+    let point = CompressedEdwardsY(key.key_data().ed25519()?.0).decompress()?.to_montgomery();
+    let hrp = Hrp::parse(RECIPIENT_HRP).expect("the prefix is lower-case ASCII");
+    bech32::encode::<Bech32>(hrp, point.as_bytes()).ok()
 }

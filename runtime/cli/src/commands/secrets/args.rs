@@ -95,6 +95,23 @@ pub(crate) enum SecretsCommand {
         #[command(flatten)]
         keys: KeyArgs,
     },
+    /// Make a new private key; its recipient is said beside it
+    Keygen {
+        /// Write it to this file, which its owner alone may read; it must not be there yet [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Print the recipients of private keys or SSH public keys: what files are encrypted for
+    ///
+    /// An SSH Ed25519 key has two: the age recipient that it converts to, as hosts of NixOS use it, and itself.
+    Recipient {
+        /// Files with age identities, SSH private keys or SSH public keys; `-` for standard input
+        #[arg(required = true)]
+        file: Vec<PathBuf>,
+        /// Where a passphrase comes from.
+        #[command(flatten)]
+        passphrases: PassphraseArgs,
+    },
 }
 
 /// How a decrypted file is printed.

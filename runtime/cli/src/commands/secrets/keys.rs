@@ -1,15 +1,17 @@
 //! Private keys and passphrases: where a command gets them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hob_std_secrets::age::{Keyring, Passphrases, SecretString};
+use hob_model::{Code, Diagnostic};
+use hob_std_secrets::Kind as Mistake;
+use hob_std_secrets::age::{self, Keyring, Passphrases, SecretString};
 use hob_std_secrets::live::{self, Places};
 use zeroize::Zeroizing;
 
 use super::args::{KeyArgs, PassphraseArgs};
 use super::failure;
-use crate::context::{Failure, home};
+use crate::context::{Context, Exit, Failure, Outcome, home};
 
 /// Asks at the terminal.
 struct Terminal;
@@ -75,11 +77,56 @@ pub(super) fn keyring(args: &KeyArgs) -> Result<Keyring, Failure> {
                 "--identity takes a file: a private key on the command line can be seen by everybody on this machine",
             ));
         }
-        return Places::named(&args.identity, &passphrases).map_err(|error| failure(error, None));
+        return Places::named(&args.identity, &passphrases).map_err(no_key);
     }
     let variable = |name: &str| std::env::var(name).ok();
     let places = Places { variable: &variable, home: home(), root: "/".into() };
     Ok(places.usual(&passphrases))
+}
+
+/// A file that was named as a key and is none: a mistake of whoever named it, and no damage.
+fn no_key(error: hob_std_secrets::Error) -> Failure {
+    let kind = if error.kind == Mistake::Malformed { Mistake::Rules } else { error.kind };
+    failure(hob_std_secrets::Error { kind, ..error }, None)
+}
+
+/// `hob secrets keygen`
+pub(super) fn generate(context: &Context, to: Option<&Path>) -> Outcome {
+    if let Some(file) = to.filter(|file| file.exists()) {
+        let message = format!("{} is there already, and a private key is not overwritten", file.display());
+        return Err(Diagnostic::error(Code::SecretFile, message)
+            .hint("name another file with --output")
+            .into());
+    }
+    let (text, public) = age::generate(&super::now());
+    super::give(text.as_bytes(), to, true)?;
+    context.say(&format!("its recipient: {public}"));
+    Ok(Exit::Done)
+}
+
+/// `hob secrets recipient FILE…`
+pub(super) fn recipients(context: &Context, files: &[PathBuf], args: &PassphraseArgs) -> Outcome {
+    let passphrases = passphrases(args)?;
+    let mut all = Vec::new();
+    for file in files {
+        let content = if file == Path::new("-") { live::read_input() } else { live::read(file) };
+        let content = content.map_err(|error| failure(error, None))?;
+        let lines = std::str::from_utf8(&content).unwrap_or_default().lines();
+        let public: Vec<String> = lines.flat_map(age::recipients_of_public).collect();
+        if public.is_empty() {
+            let mut keyring = Keyring::new(Arc::clone(&passphrases));
+            keyring.add(&content, &file.display().to_string()).map_err(no_key)?;
+            all.extend_from_slice(keyring.publics());
+        } else {
+            all.extend(public);
+        }
+    }
+    if context.global.json {
+        context.print_json(&all.into());
+    } else {
+        all.iter().for_each(|recipient| context.print_line(recipient));
+    }
+    Ok(Exit::Done)
 }
 
 fn looks_like_a_key(file: &Path) -> bool {

@@ -53,6 +53,8 @@ pub(crate) fn dispatch(context: &Context, command: SecretsCommand) -> Outcome {
             Ok(Exit::Done)
         }
         SecretsCommand::Lint { file, kind, keys } => lint::lint(context, &file, &kind, &keys),
+        SecretsCommand::Keygen { output } => keys::generate(context, output.as_deref()),
+        SecretsCommand::Recipient { file, passphrases } => keys::recipients(context, &file, &passphrases),
     }
 }
 
