@@ -11,6 +11,7 @@ mod access;
 mod beside;
 mod cases;
 mod engines;
+mod flows;
 mod kill;
 mod quickstart;
 mod schedules;

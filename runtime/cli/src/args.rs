@@ -10,7 +10,7 @@ use crate::commands::secrets::args::SecretsCommand;
 
 mod timed;
 
-pub(crate) use timed::{EventsCommand, ScheduleCommand};
+pub(crate) use timed::{EventsCommand, FlowCommand, GraphFormat, ScheduleCommand};
 
 /// The most runs or fire times that are printed at once.
 const COUNT_MAX: u64 = 100_000;
@@ -91,6 +91,9 @@ pub(crate) enum Command {
     /// The event bus
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Workflows that are graphs
+    #[command(subcommand)]
+    Flow(FlowCommand),
     /// The log of a run or service
     Logs(LogsArgs),
     /// Look after the journal

@@ -66,13 +66,30 @@ impl Declaring {
         Arc::new(Self { bundle, collects: false, declared: Mutex::default() })
     }
 
+    /// How much was declared so far.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.declared).len()
+    }
+
+    /// Changes the declaration at a place.
+    pub(crate) fn change(&self, at: usize, change: impl FnOnce(&mut Declared)) {
+        if let Some(declared) = lock(&self.declared).get_mut(at) {
+            change(declared);
+        }
+    }
+
     /// What was declared.
     pub(crate) fn take(&self) -> Vec<Declared> {
         std::mem::take(&mut lock(&self.declared))
     }
 }
 
-fn add(
+/// What collects declarations where this is called.
+pub(crate) fn declaring(ctx: &NativeCallContext<'_>) -> Option<Arc<Declaring>> {
+    ctx.tag().and_then(|tag| tag.read_lock::<crate::branch::DeclaringHandle>().map(|h| Arc::clone(&h.0)))
+}
+
+pub(crate) fn add(
     ctx: &NativeCallContext<'_>,
     kind: &'static str,
     name: &str,
@@ -84,9 +101,7 @@ fn add(
         kind.clone_into(&mut error.operation);
         to_rhai_error(&error, ctx.call_position())
     };
-    let declaring =
-        ctx.tag().and_then(|tag| tag.read_lock::<crate::branch::DeclaringHandle>().map(|h| Arc::clone(&h.0)));
-    let Some(declaring) = declaring.filter(|declaring| declaring.collects) else {
+    let Some(declaring) = declaring(ctx).filter(|declaring| declaring.collects) else {
         let error = OpError::denied(format!("`{kind}` declares, and a run does not declare"))
             .detail("not_here", kind);
         return Err(refuse(error.hint("move it to homelab.rhai, which `hob up` and `hob plan` read")));
@@ -239,4 +254,5 @@ pub(crate) fn install(module: &mut Module) {
     install_kinds(module);
     install_gates(module);
     install_triggers(module);
+    crate::flow::install(module);
 }

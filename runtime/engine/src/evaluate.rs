@@ -144,7 +144,18 @@ pub(crate) fn evaluate_with(run: &Arc<RunCx>, prepare: impl FnOnce(&mut Engine))
     let root = BranchCx::root(run);
     let mut engine = engine_for(&run.host, &bundle, Dynamic::from(BranchHandle(Arc::clone(&root))));
     prepare(&mut engine);
-    let result = on_fresh_flag(|| within(&root, || evaluate_entry(run, &bundle, &engine, &root)));
+    let flow = match crate::flow::of(run, &bundle) {
+        Ok(flow) => flow,
+        Err(error) => return failed(error, hob_model::Code::BadDeclaration),
+    };
+    if let Some(flow) = &flow {
+        flow.install(&mut engine);
+    }
+    let entry = || match &flow {
+        Some(_) => Ok(crate::flow::Running::evaluate(&engine)?),
+        None => evaluate_entry(run, &bundle, &engine, &root),
+    };
+    let result = on_fresh_flag(|| within(&root, entry));
     // A function turned into text by the very last expression is noticed here, where no operation follows.
     let result = match crate::language::interruption() {
         Some(token) => Err(Box::new(EvalAltResult::ErrorTerminated(token, rhai::Position::NONE)).into()),

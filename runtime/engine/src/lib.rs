@@ -33,6 +33,7 @@ pub mod convert;
 pub mod declare;
 pub mod diagnose;
 pub mod evaluate;
+mod flow;
 mod gate;
 pub mod handle;
 pub mod host;

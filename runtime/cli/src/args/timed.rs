@@ -1,7 +1,9 @@
-//! Arguments of commands about schedules and events.
+//! Arguments of commands about schedules, events and flows.
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
 use clap::builder::RangedU64ValueParser;
+use clap::{Subcommand, ValueEnum};
 
 use super::COUNT_MAX;
 
@@ -88,4 +90,30 @@ pub(crate) enum EventsCommand {
         #[arg(default_value = "null")]
         payload: String,
     },
+}
+
+/// `hob flow …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum FlowCommand {
+    /// Draw the graph of a flow
+    Graph {
+        /// The flow
+        name: String,
+        /// The homelab: its directory, or its homelab.rhai
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// In which language
+        #[arg(long, value_enum, default_value_t)]
+        format: GraphFormat,
+    },
+}
+
+/// How graphs are drawn.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A Mermaid flowchart
+    #[default]
+    Mermaid,
+    /// A digraph for Graphviz
+    Dot,
 }

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod doc;
 pub(crate) mod events;
+pub(crate) mod flow;
 pub(crate) mod homelab;
 pub(crate) mod interrupt;
 pub(crate) mod journal;

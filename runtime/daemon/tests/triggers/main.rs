@@ -7,6 +7,7 @@
 
 mod events;
 mod files;
+mod flows;
 mod policies;
 mod slots;
 mod watched;

@@ -313,6 +313,8 @@ pub struct Workflow {
     pub name: String,
     /// What starts it; a person always may.
     pub triggers: Vec<Trigger>,
+    /// Its graph, where it is declared as one.
+    pub graph: Option<hob_flow::Graph>,
     /// What its runs may do.
     pub policy: RunPolicy,
     /// Where it was declared.

@@ -1,5 +1,7 @@
 //! Schedules and workflows.
 
+use hob_flow::Graph;
+use hob_flow::graph::Mistake;
 use hob_model::{Code, Diagnostic, OnDoubt, Value};
 use hob_scheduler::Schedule;
 use jiff::tz::TimeZone;
@@ -9,6 +11,9 @@ use super::{Raw, RunPolicy, ScheduleDeclaration, Surroundings, Workflow, trigger
 
 /// The options of schedules beside those of the scheduler.
 const POLICY: [&str; 3] = ["on_doubt", "allow", "deny"];
+
+/// The option that holds the graph of a flow.
+const GRAPH: &str = "graph";
 
 /// Reads a schedule. Its times and calendar options are the scheduler's to read.
 pub(super) fn schedule(
@@ -36,15 +41,36 @@ pub(super) fn workflow(
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Workflow> {
-    let known = [&POLICY[..], &["on"]].concat();
-    let mut options = Options::open(raw, &known, diagnostics);
+    let is_graph = raw.options.get(GRAPH).is_some();
+    let known = [&POLICY[..], &["on"], if is_graph { &[GRAPH] } else { &[] }].concat();
+    // The functions of its nodes are where they belong.
+    let mut rest = raw.clone();
+    rest.closures.retain(|path| !is_graph || path.split_once('.').is_none_or(|(of, _)| of != GRAPH));
+    let mut options = Options::open(&rest, &known, diagnostics);
+    let graph = options.take(GRAPH).map(|graph| read_graph(&mut options, &graph));
     let workflow = Workflow {
         name: raw.name.clone(),
         triggers: trigger::read_all(&mut options, surroundings),
         policy: policy(&mut options),
+        graph: graph.clone().flatten(),
         source: raw.source.clone(),
     };
-    has_body(raw, &mut options).then_some(workflow)
+    match graph {
+        Some(graph) => graph.map(|_| workflow),
+        None => has_body(raw, &mut options).then_some(workflow),
+    }
+}
+
+/// Reads the graph of a flow, with all its mistakes.
+fn read_graph(options: &mut Options<'_>, declared: &Value) -> Option<Graph> {
+    let (graph, mistakes) = Graph::read(declared);
+    for Mistake { message, hint } in mistakes {
+        match hint {
+            Some(hint) => options.report_with(Code::BadDeclaration, message, hint),
+            None => options.report(Code::BadDeclaration, message),
+        }
+    }
+    graph
 }
 
 fn has_body(raw: &Raw, options: &mut Options<'_>) -> bool {
