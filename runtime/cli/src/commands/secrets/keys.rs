@@ -1,5 +1,6 @@
 //! Private keys and passphrases: where a command gets them.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,10 @@ struct Terminal;
 
 impl Passphrases for Terminal {
     fn ask(&self, what: &str) -> Option<SecretString> {
-        // It opens the terminal itself; without one there is nobody to ask.
+        // It opens the terminal itself, also when nobody looks at it: only who sees hob can answer.
+        if !std::io::stdin().is_terminal() && !std::io::stderr().is_terminal() {
+            return None;
+        }
         rpassword::prompt_password(format!("Passphrase of {what}: ")).ok().map(SecretString::from)
     }
 
