@@ -99,6 +99,7 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("pre_stop", "write the step before containers::stop; containers::exec runs programs inside"),
     ("profiles", "use `if` in your script"),
     ("provider", "it starts a program of Compose's own"),
+    ("pull_refresh_after", "say when with a schedule: containers::images::pull, then containers::ensure"),
     ("scale", "make one container per replica: for i in 0..n { containers::ensure(`web-${i}`, …) }"),
     ("storage_opt", "only few storage drivers have it; Podman takes none over the API"),
     (

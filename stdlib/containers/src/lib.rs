@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `api`, [`images`], `networks`, `volumes` | the operations |
-//! | [`options`], [`parts`], [`read`], [`compose`] | what scripts write, and which keys of Compose are taken |
+//! | [`options`], [`parts`], [`devices`], [`read`], [`compose`] | what scripts write, and which keys of Compose are taken |
 //! | [`body`] | from that to what the API takes |
 //! | [`compare`] | whether a container is as declared, field by field |
 //! | `life`, `run`, `observe`, `transfer`, `context` | making and replacing; programs; looking; images on their way; files for the engine |
@@ -20,6 +20,7 @@ pub mod body;
 pub mod compare;
 pub mod compose;
 mod context;
+pub mod devices;
 pub mod events;
 pub mod fake;
 pub mod images;

@@ -5,9 +5,8 @@ use std::time::Duration;
 use hob_model::OpError;
 use hob_primitive::{Choice, FromOptions, OptionMap, OptionSpec, Options, Size};
 
-use crate::parts::{
-    Command, Devices, HealthCheck, Logging, Mounts, Networks, Ports, Restart, Secrets, Ulimits,
-};
+use crate::devices::Devices;
+use crate::parts::{Command, HealthCheck, Logging, Mounts, Networks, Ports, Restart, Secrets, Ulimits};
 use crate::read::{ImageName, Pairs, Texts};
 
 /// When an image is fetched.
@@ -69,7 +68,8 @@ pub struct Spec {
     /// Capabilities that are taken from it.
     #[option(default = "Texts::default()")]
     pub cap_drop: Texts,
-    /// Devices: `"/dev/dri"`, `"/dev/ttyUSB0:/dev/zigbee:rwm"`, CDI names such as `"nvidia.com/gpu=all"`.
+    /// Devices: `"/dev/dri"`, `"/dev/ttyUSB0:/dev/zigbee:rwm"`, `#{ source, target, permissions }`, CDI names such as
+    /// `"nvidia.com/gpu=all"`.
     #[option(default = "Devices::default()")]
     pub devices: Devices,
     /// Rules for devices: `["c 189:* rmw"]`.

@@ -238,60 +238,6 @@ fn mount_problem(text: &str) -> Mismatch {
     )
 }
 
-/// Devices: `"/dev/dri"`, `"/dev/ttyUSB0:/dev/zigbee:rwm"`, CDI names such as `"nvidia.com/gpu=all"`.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Devices {
-    /// Devices by path.
-    pub paths: Vec<models::DeviceMapping>,
-    /// Devices by CDI name.
-    pub cdi: Vec<String>,
-}
-
-impl FromValue for Devices {
-    const KIND: &'static str = "array";
-    fn from_value(value: Value) -> Result<Self, Mismatch> {
-        let mut devices = Self::default();
-        for text in Texts::from_value(value)?.0 {
-            if is_cdi(&text) {
-                devices.cdi.push(text);
-                continue;
-            }
-            let parts: Vec<&str> = text.split(':').collect();
-            let (host, container, rights) = match parts[..] {
-                [host] => (host, host, "rwm"),
-                [host, second] if !second.starts_with('/') => (host, host, second),
-                [host, container] => (host, container, "rwm"),
-                [host, container, rights] => (host, container, rights),
-                _ => ("", "", ""),
-            };
-            let rights_known = !rights.is_empty() && rights.chars().all(|right| "rwm".contains(right));
-            if !host.starts_with('/') || !container.starts_with('/') || !rights_known {
-                return Err(mismatch(
-                    format!("\"{text}\" is no device"),
-                    "write \"/dev/dri\", \"/dev/ttyUSB0:/dev/zigbee:rwm\" or a CDI name like \"nvidia.com/gpu=all\"",
-                ));
-            }
-            devices.paths.push(models::DeviceMapping {
-                path_on_host: Some(host.to_owned()),
-                path_in_container: Some(container.to_owned()),
-                cgroup_permissions: Some(rights.to_owned()),
-            });
-        }
-        Ok(devices)
-    }
-}
-
-/// Whether it is `vendor.com/class=name`.
-fn is_cdi(text: &str) -> bool {
-    let good = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c))
-    };
-    match text.split_once('=').and_then(|(kind, name)| Some((kind.split_once('/')?, name))) {
-        Some(((vendor, class), name)) => good(vendor) && good(class) && good(name),
-        None => false,
-    }
-}
-
 /// Limits of processes: `#{ nofile: 4096 }`, `#{ nofile: #{ soft: 1024, hard: 4096 } }`.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Ulimits(pub Vec<models::ResourcesUlimits>);

@@ -257,6 +257,7 @@ fn options() -> Vec<Json> {
         json!({"group_add": ["10", "20"], "working_dir": "/"}),
         json!({"secrets": {"s": "/etc/hostname"}}),
         json!({"expose": ["80", "53/udp"]}),
+        json!({"devices": [{"source": "/dev/null", "target": "/dev/zigbee", "permissions": "rw"}, {"source": "/dev/zero"}]}),
     ]
 }
 

@@ -3,7 +3,8 @@
 
 use hob_model::Value;
 use hob_primitive::FromValue;
-use hob_std_containers::parts::{Devices, Mounts, Networks, Ports, Restart};
+use hob_std_containers::devices::Devices;
+use hob_std_containers::parts::{Mounts, Networks, Ports, Restart};
 use hob_std_containers::read::{ImageName, Name, Pairs, Words};
 use hob_std_containers::sockets;
 use proptest::prelude::*;
