@@ -28,6 +28,7 @@ mod disk;
 mod history;
 mod model;
 mod outside;
+mod places;
 mod script;
 mod sim;
 mod turns;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use hob_model::position::Leaf;
 use hob_model::{BranchEnd, EffectClass, EntryKind, Position, Resolution, RunEnd, RunStarted, RunStatus};
 
+use super::places::{branches_around, compensates, side_by_side};
 use super::witness::Act;
 
 /// How an effect stands.
@@ -76,35 +77,6 @@ pub(super) struct RunModel {
 
 type Judged = Result<(), String>;
 
-/// Whether `a` and `b` stand in different branches of one group, so that neither waits for the other.
-fn side_by_side(a: &Position, b: &Position) -> bool {
-    let differing = a.as_str().split('/').zip(b.as_str().split('/')).find(|(x, y)| x != y);
-    let Some((x, y)) = differing else { return false };
-    matches!((x.split_once('.'), y.split_once('.')), (Some((n, _)), Some((m, _))) if n == m)
-}
-
-/// Whether `position` belongs to a compensation.
-fn compensates(position: &Position) -> bool {
-    position.as_str().split('/').any(|segment| segment.ends_with(".undo"))
-}
-
-/// The branches around a position, innermost first. A compensation runs on its own, long after the branch that
-/// registered it.
-fn branches_around(position: &Position) -> Vec<Position> {
-    let mut around = Vec::new();
-    let mut at = position.parent();
-    while !at.as_str().is_empty() {
-        if let Some(Leaf::Branch(_, label)) = at.leaf() {
-            around.push(at.clone());
-            if label == "undo" {
-                break;
-            }
-        }
-        at = at.parent();
-    }
-    around
-}
-
 impl RunModel {
     /// The key of the intent at a position.
     pub(super) fn key_of(&self, position: &Position) -> Option<&str> {
@@ -137,10 +109,13 @@ impl RunModel {
 
     /// What is recorded is another process's, or another run's: nobody waits for the outcome of its intents.
     pub(super) fn take_over(&mut self) {
-        for effect in self.effects.values_mut() {
-            if effect.phase == (Phase::Intended { past: false }) {
-                effect.phase = Phase::Intended { past: true };
-            }
+        self.pass(&Phase::Intended { past: false });
+    }
+
+    /// What is in this phase becomes another's intent.
+    fn pass(&mut self, phase: &Phase) {
+        for effect in self.effects.values_mut().filter(|it| it.phase == *phase) {
+            effect.phase = Phase::Intended { past: true };
         }
     }
 
@@ -232,12 +207,7 @@ impl RunModel {
                 return self.resolved(position, resolution, by);
             }
             EntryKind::Reopened { position, .. } => self.reopened(position),
-            EntryKind::Overridden { position, .. } => {
-                self.overridden = true;
-                // The value may lead elsewhere before the run comes again to a branch that the original had begun.
-                self.open_branches.retain(|branch| position.is_within(branch));
-                self.set(position, Phase::Done { ok: true }, None);
-            }
+            EntryKind::Overridden { position, .. } => self.given(position),
             EntryKind::BranchEnded { position, end, .. } => return self.branch_ended(position, end),
             EntryKind::StepEnded { position, .. } => return self.nothing_open_in(position),
             EntryKind::Suspended { status } => return self.suspended(*status),
@@ -245,6 +215,15 @@ impl RunModel {
             EntryKind::Log { .. } | EntryKind::Interrupted | EntryKind::Captured { .. } => {}
         }
         Ok(())
+    }
+
+    /// A value is given: from here the run may go other ways than the one it was forked from.
+    fn given(&mut self, position: &Position) {
+        self.overridden = true;
+        // It comes again to branches that the original had begun, and to effects that it had given up.
+        self.open_branches.retain(|branch| position.is_within(branch));
+        self.pass(&Phase::GivenUp);
+        self.set(position, Phase::Done { ok: true }, None);
     }
 
     fn phase(&self, position: &Position) -> Option<&Phase> {
