@@ -43,7 +43,7 @@ fn rounds() -> usize {
 }
 
 /// Whether the test can be tried; on a machine for tests it must be.
-fn is_there(missing: Option<String>) -> bool {
+pub(crate) fn is_there(missing: Option<String>) -> bool {
     if let Some(what) = &missing {
         assert!(std::env::var("CI").is_err(), "missing: {what}");
         eprintln!("skipped: {what} is missing");

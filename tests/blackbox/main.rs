@@ -16,6 +16,7 @@ mod kill;
 mod quickstart;
 mod schedules;
 mod secrets;
+mod services;
 mod sources;
 mod state;
 mod webhooks;

@@ -1,5 +1,6 @@
 //! A directory of a test's own: scripts, state, witnesses, and the processes that work there.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ pub struct Home {
     dir: tempfile::TempDir,
     hob: PathBuf,
     state: PathBuf,
+    /// A program with arguments, through which hob is started.
+    through: Vec<OsString>,
+    env: Vec<(String, OsString)>,
 }
 
 impl Home {
@@ -29,13 +33,28 @@ impl Home {
     pub fn new(hob: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("hob-test-").tempdir().expect("a temporary directory");
         let state = dir.path().join("state");
-        Self { dir, hob: hob.into(), state }
+        Self { dir, hob: hob.into(), state, through: Vec::new(), env: Vec::new() }
     }
 
     /// The same with its state elsewhere.
     #[must_use]
     pub fn with_state(mut self, state: &Path) -> Self {
         self.state = state.to_owned();
+        self
+    }
+
+    /// The same with a further variable for all commands.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The same with all commands started through another one, which runs what follows its own arguments.
+    #[must_use]
+    pub fn through(mut self, command: &Command) -> Self {
+        self.through =
+            std::iter::once(command.get_program()).chain(command.get_args()).map(OsString::from).collect();
         self
     }
 
@@ -85,8 +104,10 @@ impl Home {
     /// A hob command that works here: with `PATH` and nothing else in its environment.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.hob);
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.dir());
+        let mut words = self.through.iter().map(OsString::as_os_str).chain([self.hob.as_os_str()]);
+        let mut command = Command::new(words.next().expect("there is hob itself"));
+        command.args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.dir());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.arg("--state").arg(&self.state).args(args).current_dir(self.dir());
         command
     }

@@ -7,6 +7,7 @@ use hob_model::{Code, Diagnostic, Level};
 use hob_planner::declaration::RunPolicy;
 use hob_planner::{Homelab, Raw, Surroundings};
 use hob_primitive::Registry;
+use hob_supervisor::ServiceKind;
 use jiff::tz::TimeZone;
 
 use crate::settings::Settings;
@@ -24,8 +25,13 @@ pub fn read_homelab(
 ) -> Result<(Homelab, Vec<Diagnostic>), Vec<Diagnostic>> {
     let declared = hob_engine::declarations(host, bundle).map_err(|diagnostic| vec![diagnostic])?;
     let raw: Vec<Raw> = declared.iter().map(raw).collect();
-    let surroundings =
-        Surroundings { zones: jiff::tz::db(), zone: TimeZone::system(), directory: base.directory };
+    let kinds = host.ports.all::<dyn ServiceKind>();
+    let surroundings = Surroundings {
+        zones: jiff::tz::db(),
+        zone: TimeZone::system(),
+        directory: base.directory,
+        kinds: &kinds.iter().map(|it| it.kind()).collect::<Vec<_>>(),
+    };
     let (mut homelab, mut diagnostics) = Homelab::read(&raw, &surroundings);
     let schedules = homelab.schedules.iter_mut().map(|it| (&mut it.policy, &it.source));
     let workflows = homelab.workflows.iter_mut().map(|it| (&mut it.policy, &it.source));

@@ -249,10 +249,20 @@ fn install_triggers(module: &mut Module) {
     FuncRegistration::new("manual").set_into_module(module, || tagged("trigger", "manual", &[]));
 }
 
+/// How services are reached: `network: via(service)`.
+fn install_networks(module: &mut Module) {
+    FuncRegistration::new("via")
+        .set_into_module(module, |service: Handle| tagged("network", "via", &[("of", service.name.into())]));
+    FuncRegistration::new("via").set_into_module(module, |service: ImmutableString| {
+        tagged("network", "via", &[("of", service.into())])
+    });
+}
+
 /// Adds the declarations to the global module.
 pub(crate) fn install(module: &mut Module) {
     install_kinds(module);
     install_gates(module);
+    install_networks(module);
     install_triggers(module);
     crate::flow::install(module);
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use hob_model::{Digest, Value};
 
+use crate::plan::FieldChange;
+
 /// The state of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ServiceState {
@@ -84,6 +86,8 @@ impl fmt::Display for ServiceState {
 pub struct Observed {
     /// Its name.
     pub name: String,
+    /// What it is: `process`, or the name of a kind.
+    pub kind: String,
     /// What it does now.
     pub state: ServiceState,
     /// Whether it is held: no plan touches it.
@@ -92,4 +96,6 @@ pub struct Observed {
     pub digest: Option<Digest>,
     /// What it was started and last updated with, [`crate::Service::fields`]; `()` when unknown.
     pub fields: Value,
+    /// What really runs in another way than it was started with: somebody changed it.
+    pub drift: Vec<FieldChange>,
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::declaration::{Homelab, OnFailure};
+use crate::declaration::{Homelab, OnFailure, Tier, TierGate};
 use crate::graph::{Node, Reason};
 use crate::observed::ServiceState;
 
@@ -13,7 +13,8 @@ use crate::observed::ServiceState;
 pub struct Progress {
     /// Not running, and nothing stands in the way: to be started, in this order.
     pub start: Vec<String>,
-    /// Not running, each with the services and tiers that it waits for itself.
+    /// Not running, each with the services and tiers that it waits for itself; with its own tier, when that has as many
+    /// starting as it allows.
     pub waiting: BTreeMap<String, Vec<Node>>,
     /// Not running, each with the services whose failure is the cause.
     pub blocked: BTreeMap<String, BTreeSet<String>>,
@@ -35,10 +36,10 @@ pub fn progress(homelab: &Homelab, state: impl Fn(&str) -> ServiceState) -> Prog
     let mut standings: BTreeMap<&Node, Standing> = BTreeMap::new();
     for node in homelab.graph.order() {
         let standing = match node {
-            Node::Tier(name) => {
-                let goes_on = homelab.tier(name).is_some_and(|it| it.on_failure == OnFailure::Continue);
-                tier_standing(homelab, node, goes_on, &standings)
-            }
+            Node::Tier(name) => match homelab.tier(name) {
+                Some(tier) => tier_standing(homelab, node, tier, &standings),
+                None => Standing::Ready,
+            },
             Node::Service(name) => match state(name) {
                 state if state.is_ready() => Standing::Ready,
                 ServiceState::Failed => Standing::Failed(BTreeSet::from([name.clone()])),
@@ -48,28 +49,64 @@ pub fn progress(homelab: &Homelab, state: impl Fn(&str) -> ServiceState) -> Prog
         };
         standings.insert(node, standing);
     }
+    hold_back(homelab, &state, &mut progress);
     progress
 }
 
+/// Leaves no more starting in a tier than it allows at one time.
+fn hold_back(homelab: &Homelab, state: &impl Fn(&str) -> ServiceState, progress: &mut Progress) {
+    for (tier, at_once) in homelab.tiers.iter().filter_map(|tier| Some((tier, tier.parallel?))) {
+        let is_member =
+            |name: &str| homelab.service(name).and_then(|it| it.tier.as_ref()) == Some(&tier.name);
+        let members = homelab.services.iter().filter(|it| is_member(&it.name));
+        let starting = members.filter(|it| state(&it.name) == ServiceState::Starting).count();
+        let mut free = at_once.saturating_sub(starting);
+        let node = Node::Tier(tier.name.clone());
+        progress.start.retain(|name| {
+            let goes = !is_member(name) || free > 0;
+            if goes && is_member(name) {
+                free -= 1;
+            } else if !goes {
+                progress.waiting.insert(name.clone(), vec![node.clone()]);
+            }
+            goes
+        });
+    }
+}
+
+/// A tier stands on the tiers before it, and on so many of its services as its gate asks for.
 fn tier_standing(
     homelab: &Homelab,
     node: &Node,
-    goes_on: bool,
+    tier: &Tier,
     standings: &BTreeMap<&Node, Standing>,
 ) -> Standing {
-    let (mut failed, mut pending) = (BTreeSet::new(), false);
+    let (mut failed, mut pending, mut ready) = (BTreeSet::new(), 0, 0);
+    let (mut failed_members, mut before_pending) = (BTreeSet::new(), false);
     for (before, reason) in homelab.graph.waits_for(node) {
+        let is_member = reason == Reason::Member;
+        let counts = tier.gate != TierGate::Critical
+            || homelab.service(before.name()).is_none_or(|service| service.critical);
         match &standings[before] {
-            Standing::Ready => {}
-            Standing::Pending => pending = true,
-            Standing::Failed(_) if goes_on && reason == Reason::Member => {}
-            Standing::Failed(roots) => failed.extend(roots.iter().cloned()),
+            Standing::Failed(roots) if !is_member => failed.extend(roots.iter().cloned()),
+            Standing::Pending if !is_member => before_pending = true,
+            _ if !is_member || !counts => {}
+            Standing::Ready => ready += 1,
+            Standing::Pending => pending += 1,
+            Standing::Failed(roots) => failed_members.extend(roots.iter().cloned()),
         }
     }
-    match (failed.is_empty(), pending) {
+    let (reached, lost) = match tier.gate {
+        TierGate::Quorum(wanted) => (ready >= wanted, ready + pending < wanted),
+        TierGate::All | TierGate::Critical => (pending == 0, !failed_members.is_empty()),
+    };
+    if lost && tier.on_failure == OnFailure::Stop {
+        failed.extend(failed_members);
+    }
+    match (failed.is_empty(), reached || (lost && pending == 0)) {
         (false, _) => Standing::Failed(failed),
-        (true, true) => Standing::Pending,
-        (true, false) => Standing::Ready,
+        (true, true) if !before_pending => Standing::Ready,
+        _ => Standing::Pending,
     }
 }
 

@@ -34,6 +34,7 @@ pub trait Clock: Send + Sync {
 #[derive(Default)]
 pub struct Ports {
     adapters: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    lists: HashMap<TypeId, Vec<Box<dyn Any + Send + Sync>>>,
     sources: Vec<Arc<dyn EventSource>>,
 }
 
@@ -47,6 +48,18 @@ impl Ports {
     #[must_use]
     pub fn get<P: ?Sized + Send + Sync + 'static>(&self) -> Option<Arc<P>> {
         self.adapters.get(&TypeId::of::<P>())?.downcast_ref::<Arc<P>>().cloned()
+    }
+
+    /// Adds an adapter of port `P`, of which there are several.
+    pub fn add<P: ?Sized + Send + Sync + 'static>(&mut self, adapter: Arc<P>) {
+        self.lists.entry(TypeId::of::<P>()).or_default().push(Box::new(adapter));
+    }
+
+    /// All adapters of port `P` that were added, in that order.
+    #[must_use]
+    pub fn all<P: ?Sized + Send + Sync + 'static>(&self) -> Vec<Arc<P>> {
+        let list = self.lists.get(&TypeId::of::<P>()).into_iter().flatten();
+        list.filter_map(|adapter| adapter.downcast_ref::<Arc<P>>().cloned()).collect()
     }
 
     /// Adds something that tells of changes.
@@ -191,11 +204,40 @@ pub fn resolve(cwd: &Path, path: &str) -> PathBuf {
 #[derive(Clone)]
 pub struct Ctx(Arc<CtxParts>);
 
+/// A clock that stands still.
+struct Epoch;
+
+impl Clock for Epoch {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+}
+
 impl Ctx {
     /// A context of these parts.
     #[must_use]
     pub fn new(parts: CtxParts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// A context outside of any run, for what an adapter shares with operations: paths are absolute already, nobody waits for
+    /// progress, and its clock stands still.
+    #[must_use]
+    pub fn outside(ports: Ports, key: &str) -> Self {
+        Self::new(CtxParts {
+            ports: Arc::new(ports),
+            clock: Arc::new(Epoch),
+            run: String::new(),
+            position: String::new(),
+            key: key.to_owned(),
+            cwd: PathBuf::from("/"),
+            env: Arc::from([]),
+            timeout: None,
+            noted: Value::Unit,
+            cancel: Cancel::default(),
+            progress: Arc::new(|_| ()),
+            permits: Arc::new(|_| true),
+        })
     }
 
     /// The adapter of port `P`.

@@ -9,7 +9,7 @@ use hob_planner::Exit;
 use hob_planner::declaration::Gate;
 
 use crate::port::{
-    LogChunk, LogFrom, LogPosition, Look, OnExit, ProcessId, Running, Spec, Started, Stopped, Supervisor,
+    Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec, Started, Stopped, Supervisor,
     conflict,
 };
 
@@ -28,8 +28,8 @@ struct World {
     now: Duration,
     pids: u32,
     running: BTreeMap<String, Running>,
-    exits: BTreeMap<ProcessId, Exit>,
-    callbacks: Vec<(ProcessId, OnExit)>,
+    exits: BTreeMap<Instance, Exit>,
+    callbacks: Vec<(Instance, OnExit)>,
     not_ready: BTreeSet<String>,
     stubborn: BTreeSet<String>,
     refused: BTreeMap<String, OpError>,
@@ -39,12 +39,12 @@ struct World {
 impl Fake {
     /// Ends the process of a service. Nothing happens where it does not run.
     pub fn exit(&self, name: &str, exit: Exit) {
-        let due: Vec<(ProcessId, OnExit)> = {
+        let due: Vec<(Instance, OnExit)> = {
             let mut world = self.world();
             let Some(running) = world.running.remove(name) else { return };
-            world.exits.insert(running.process.clone(), exit);
+            world.exits.insert(running.instance.clone(), exit);
             let callbacks = std::mem::take(&mut world.callbacks);
-            let (due, rest) = callbacks.into_iter().partition(|(process, _)| *process == running.process);
+            let (due, rest) = callbacks.into_iter().partition(|(instance, _)| *instance == running.instance);
             world.callbacks = rest;
             due
         };
@@ -98,11 +98,10 @@ impl Supervisor for Fake {
             };
         }
         world.pids += 1;
-        let process =
-            ProcessId { boot: "fake".to_owned(), pid: world.pids, start_ticks: u64::from(world.pids) };
+        let instance = Instance(format!("fake {}", world.pids));
         let started = Timestamp::UNIX_EPOCH + world.now;
-        let (name, digest) = (spec.name.clone(), Some(spec.process.digest()));
-        let running = Running { name: name.clone(), process, key: key.to_owned(), digest, started };
+        let (name, digest, pid) = (spec.name.clone(), Some(spec.body.digest()), Some(world.pids));
+        let running = Running { name: name.clone(), instance, pid, key: key.to_owned(), digest, started };
         world.logs.insert(name.clone(), Vec::new());
         world.running.insert(name, running.clone());
         Ok(Started { running, adopted: false })
@@ -128,10 +127,10 @@ impl Supervisor for Fake {
         Ok(self.world().running.values().cloned().collect())
     }
 
-    fn wait_exit(&self, process: &ProcessId, timeout: Duration) -> Option<Exit> {
+    fn wait_exit(&self, instance: &Instance, timeout: Duration) -> Option<Exit> {
         let mut world = self.world();
-        let is_known = world.running.values().any(|it| it.process == *process);
-        match world.exits.get(process) {
+        let is_known = world.running.values().any(|it| it.instance == *instance);
+        match world.exits.get(instance) {
             Some(exit) => return Some(*exit),
             None if !is_known => return Some(Exit::Unknown),
             None => world.now += timeout,
@@ -139,10 +138,10 @@ impl Supervisor for Fake {
         None
     }
 
-    fn on_exit(&self, process: &ProcessId, then: OnExit) {
-        match self.wait_exit(process, Duration::ZERO) {
+    fn on_exit(&self, instance: &Instance, then: OnExit) {
+        match self.wait_exit(instance, Duration::ZERO) {
             Some(exit) => then(exit),
-            None => self.world().callbacks.push((process.clone(), then)),
+            None => self.world().callbacks.push((instance.clone(), then)),
         }
     }
 
@@ -156,10 +155,6 @@ impl Supervisor for Fake {
         };
         let next = LogPosition { file: 0, offset: lines.len() as u64 };
         Ok(LogChunk { lines: lines[first..].to_vec(), next, more: false })
-    }
-
-    fn rotate_logs(&self) -> Result<(), OpError> {
-        Ok(())
     }
 
     fn look(&self, spec: &Spec, _gate: &Gate, _timeout: Duration) -> Result<Look, OpError> {

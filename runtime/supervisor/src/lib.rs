@@ -1,21 +1,30 @@
-//! Supervised processes: services that are programs which hob starts, watches and stops, and which outlive hob itself.
+//! Services: what runs, watched, and what outlives hob itself.
 //!
-//! A service leads a session of its own, writes into a file, and carries in its environment who it is. So a hob that
-//! comes back after a crash finds what it had started, watches it on, and never starts it twice.
+//! One trait, [`Supervisor`], is behind all of them. Processes are kept here: each leads a session of its own, writes into
+//! a file, and carries in its environment who it is. So a hob that comes back after a crash finds what it had started,
+//! watches it on, and never starts it twice. Other kinds come from primitives, as [`ServiceKind`]s.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`port`] | [`Supervisor`]: the trait, and what crosses it |
+//! | [`kinds`] | [`ServiceKind`]: what a primitive offers; [`Supervisors`]: all of them |
+//! | [`life`], [`probe()`] | what supervisors share: waiting for an end, looking at an address |
 //! | [`ready`] | [`await_ready`]: waiting for a gate |
 //! | [`live`] | [`live::Live`]: processes of this machine |
 //! | [`fake`] | [`fake::Fake`]: processes that tests script |
 
 pub mod fake;
+pub mod kinds;
+pub mod life;
 pub mod live;
 pub mod port;
+mod probe;
 pub mod ready;
 
+pub use kinds::{ServiceKind, Supervisors};
+pub use life::{Life, Lives};
 pub use port::{
-    LogChunk, LogFrom, LogPosition, Look, ProcessId, Running, Spec, Started, Stopped, Supervisor,
+    Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec, Started, Stopped, Supervisor,
 };
+pub use probe::{LOCALHOST, probe};
 pub use ready::{NotReady, await_ready};

@@ -12,6 +12,7 @@
 
 mod account;
 mod end;
+mod identity;
 mod logs;
 mod look;
 mod raw;
@@ -21,19 +22,21 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hob_model::OpError;
 use hob_planner::Exit;
-use hob_planner::declaration::Gate;
+use hob_planner::declaration::{Gate, Process};
 
+use crate::life::{Life, lock};
 use crate::port::{
-    LogChunk, LogFrom, Look, OnExit, ProcessId, Running, Spec, Started, Stopped, Supervisor, conflict,
+    Instance, LogChunk, LogFrom, Look, OnExit, Running, Spec, Started, Stopped, Supervisor, conflict,
 };
+use identity::{Leader, ProcessId};
 pub use logs::{LOG_BYTES_MAX, LOG_FILES_MAX, LOG_KEPT_BYTES};
 use scan::Found;
-use watch::{Watch, Watches};
+use watch::Watches;
 
 /// What a service finds in `PATH` when hob itself has none.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -72,7 +75,7 @@ struct Service {
     /// Held by who starts or stops it.
     acting: Mutex<()>,
     /// The process that was last known to lead it; it may have ended.
-    leader: Mutex<Option<Running>>,
+    leader: Mutex<Option<Leader>>,
 }
 
 impl Live {
@@ -92,16 +95,16 @@ impl Live {
         let kept = environ.into_iter().filter(|(name, _)| BASE_VARIABLES.contains(&name.as_str()));
         let mut base: BTreeMap<String, String> = kept.collect();
         base.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
-        let service = |running: Running| {
+        let service = |leader: Leader| {
             (
-                running.name.clone(),
-                Arc::new(Service { leader: Mutex::new(Some(running)), ..Service::default() }),
+                leader.name.clone(),
+                Arc::new(Service { leader: Mutex::new(Some(leader)), ..Service::default() }),
             )
         };
         Ok(Self {
             state,
             base,
-            services: Mutex::new(known.into_iter().map(service).collect()),
+            services: Mutex::new(known.into_iter().filter_map(Leader::recorded).map(service).collect()),
             watches: Watches::default(),
             origin: Instant::now(),
         })
@@ -117,7 +120,7 @@ impl Live {
     }
 
     /// The process that leads a service, if one lives; remembers it.
-    fn leader(&self, name: &str, all: &[Found]) -> Option<Running> {
+    fn leader(&self, name: &str, all: &[Found]) -> Option<Leader> {
         let service = self.service(name);
         let mut known = lock(&service.leader);
         if let Some(leader) = known.as_ref().filter(|it| scan::is_alive(&it.process)) {
@@ -141,16 +144,16 @@ impl Live {
     ///
     /// What an ended leader left behind is ended first, but only what was seen together with its absence: a leader that
     /// comes about after the look may have children already.
-    fn claim(&self, spec: &Spec) -> Result<Claim, OpError> {
+    fn claim(&self, name: &str) -> Result<Claim, OpError> {
         let mut deadline = Instant::now() + LOCK_WAIT;
         let mut passes_left = LEFTOVER_PASSES_MAX;
         loop {
             let all = scan::snapshot(&self.state)?;
-            if let Some(running) = self.leader(&spec.name, &all) {
+            if let Some(running) = self.leader(name, &all) {
                 return Ok(Claim::Runs(running));
             }
-            let ended = self.last_leader(&spec.name);
-            let members = end::Members { state: &self.state, service: &spec.name, leader: ended.as_ref() };
+            let ended = self.last_leader(name);
+            let members = end::Members { state: &self.state, service: name, leader: ended.as_ref() };
             let leftovers = members.among(all);
             if !leftovers.is_empty() && passes_left > 0 {
                 end::end_found(&leftovers, LEFTOVER_GRACE)?;
@@ -158,18 +161,18 @@ impl Live {
                 deadline = Instant::now() + LOCK_WAIT;
                 continue;
             }
-            if let Some(file) = spawn::try_lock(&self.dir(&spec.name))? {
+            if let Some(file) = spawn::try_lock(&self.dir(name))? {
                 return Ok(Claim::Free(file));
             }
             if Instant::now() > deadline {
-                let holders = scan::holders(&spawn::lock_path(&self.dir(&spec.name)))?;
-                return Err(held_by_strangers(&spec.name, &holders));
+                let holders = scan::holders(&spawn::lock_path(&self.dir(name)))?;
+                return Err(held_by_strangers(name, &holders));
             }
             std::thread::sleep(LOCK_PAUSE);
         }
     }
 
-    fn watch(&self, process: &ProcessId) -> Arc<Watch> {
+    fn watch(&self, process: &ProcessId) -> Arc<Life> {
         self.watches.get_or_adopt(process)
     }
 }
@@ -179,27 +182,29 @@ enum Claim {
     /// Nothing of it runs; holding the file keeps it so.
     Free(std::fs::File),
     /// It runs.
-    Runs(Running),
+    Runs(Leader),
 }
 
 impl Supervisor for Live {
     fn start(&self, spec: &Spec, key: &str) -> Result<Started, OpError> {
+        let process = process_of(spec)?;
         let service = self.service(&spec.name);
         let _acting = lock(&service.acting);
-        let lock_file = match self.claim(spec)? {
-            Claim::Runs(running) if running.key == key => {
-                self.watch(&running.process);
-                return Ok(Started { running, adopted: true });
+        let lock_file = match self.claim(&spec.name)? {
+            Claim::Runs(leader) if leader.key == key => {
+                self.watch(&leader.process);
+                return Ok(Started { running: leader.into(), adopted: true });
             }
-            Claim::Runs(running) => return Err(conflict(&running)),
+            Claim::Runs(leader) => return Err(conflict(&leader.into())),
             Claim::Free(file) => file,
         };
         let dir = self.dir(&spec.name);
         let output = logs::begin(&dir)?;
         let marks = spawn::Marks { state: &self.state, key };
-        let running = self.watches.spawn(|| spawn::spawn(spec, &marks, &self.base, output, lock_file))?;
-        *lock(&service.leader) = Some(running.clone());
-        Ok(Started { running, adopted: false })
+        let start = || spawn::spawn(&spec.name, process, &marks, &self.base, output, lock_file);
+        let leader = self.watches.spawn(start)?;
+        *lock(&service.leader) = Some(leader.clone());
+        Ok(Started { running: leader.into(), adopted: false })
     }
 
     fn stop(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
@@ -226,15 +231,21 @@ impl Supervisor for Live {
             all.iter().filter_map(|it| Some(it.mark.as_ref()?.name.clone())).chain(known).collect();
         names.sort_unstable();
         names.dedup();
-        Ok(names.into_iter().filter_map(|name| self.leader(&name, &all)).collect())
+        Ok(names.into_iter().filter_map(|name| self.leader(&name, &all)).map(Running::from).collect())
     }
 
-    fn wait_exit(&self, process: &ProcessId, timeout: Duration) -> Option<Exit> {
-        self.watch(process).wait(timeout)
+    fn wait_exit(&self, instance: &Instance, timeout: Duration) -> Option<Exit> {
+        match ProcessId::parse(&instance.0) {
+            Some(process) => self.watch(&process).wait(timeout),
+            None => Some(Exit::Unknown),
+        }
     }
 
-    fn on_exit(&self, process: &ProcessId, then: OnExit) {
-        self.watch(process).on_exit(then);
+    fn on_exit(&self, instance: &Instance, then: OnExit) {
+        match ProcessId::parse(&instance.0) {
+            Some(process) => self.watch(&process).on_exit(then),
+            None => then(Exit::Unknown),
+        }
     }
 
     fn read_log(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
@@ -246,7 +257,7 @@ impl Supervisor for Live {
     }
 
     fn look(&self, spec: &Spec, gate: &Gate, timeout: Duration) -> Result<Look, OpError> {
-        look::look(spec, gate, &self.base, timeout)
+        look::look(process_of(spec)?, gate, &self.base, timeout)
     }
 
     fn now(&self) -> Duration {
@@ -265,7 +276,9 @@ fn held_by_strangers(name: &str, holders: &[u32]) -> OpError {
         .nothing_happened()
 }
 
-/// Locks a mutex whose data is whole at every moment, so that a panic elsewhere does not matter.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The process that a service is.
+fn process_of(spec: &Spec) -> Result<&Process, OpError> {
+    let wrong =
+        || OpError::invalid(format!("service `{}` is a {} and no process", spec.name, spec.body.kind()));
+    spec.body.process().ok_or_else(wrong)
 }

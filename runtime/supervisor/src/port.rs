@@ -1,10 +1,11 @@
-//! The trait through which services are reached, and what crosses it.
+//! The trait through which services are reached, whatever they are, and what crosses it.
 
 use std::fmt;
 use std::time::Duration;
 
 use hob_model::{Digest, OpError, Timestamp};
-use hob_planner::declaration::{Gate, Process};
+use hob_planner::declaration::{Body, Gate};
+use hob_planner::plan::FieldChange;
 use hob_planner::{Exit, Service};
 
 /// The variable that names the service to its processes.
@@ -21,75 +22,54 @@ pub const EFFECT_VARIABLE: &str = "HOB_EFFECT";
 pub const SPEC_VARIABLE: &str = "HOB_SPEC";
 
 /// What is to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// The name of the service.
     pub name: String,
-    /// Its program and surroundings.
-    pub process: Process,
+    /// What it is.
+    pub body: Body,
 }
 
 impl From<&Service> for Spec {
     fn from(service: &Service) -> Self {
-        Self { name: service.name.clone(), process: service.process.clone() }
+        Self { name: service.name.clone(), body: service.body.clone() }
     }
 }
 
-/// What tells a process from every other there ever was: pids are given out again, and so are start times after a
-/// reboot.
+/// What tells one life of a service from every other there ever was, in the words of its supervisor: a container and when
+/// it was started, a process with its boot, an invocation of a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProcessId {
-    /// The id of the boot, from `/proc/sys/kernel/random/boot_id`.
-    pub boot: String,
-    /// The process id.
-    pub pid: u32,
-    /// When it was started: clock ticks since the boot, field 22 of `proc_pid_stat(5)`.
-    pub start_ticks: u64,
-}
+pub struct Instance(pub String);
 
-impl ProcessId {
-    /// Reads what [`fmt::Display`] writes.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(':');
-        let (boot, pid, ticks) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_whole = parts.next().is_none() && !boot.is_empty();
-        is_whole.then_some(Self {
-            boot: boot.to_owned(),
-            pid: pid.parse().ok()?,
-            start_ticks: ticks.parse().ok()?,
-        })
-    }
-}
-
-impl fmt::Display for ProcessId {
-    /// `BOOT:PID:TICKS`
+impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.boot, self.pid, self.start_ticks)
+        f.write_str(&self.0)
     }
 }
 
-/// A service that runs: the process that leads its session.
+/// A service that runs.
 ///
 /// The caller journals it, and gives it back to a supervisor that opens after a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// The name of the service.
     pub name: String,
-    /// Its process.
-    pub process: ProcessId,
-    /// The key of the effect that started it.
+    /// Which life of it.
+    pub instance: Instance,
+    /// Its main process, where that is known.
+    pub pid: Option<u32>,
+    /// The key of the effect that started it; empty where somebody else did.
     pub key: String,
-    /// The digest of what it was started with; `None` where the process no longer says.
+    /// The digest of what it was started with; `None` where it does not say.
     pub digest: Option<Digest>,
-    /// When it was started, to the precision of the kernel's clock tick.
+    /// When it was started.
     pub started: Timestamp,
 }
 
 /// What [`Supervisor::start`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// The process.
+    /// What runs.
     pub running: Running,
     /// Whether it ran already, started by the same effect.
     pub adopted: bool,
@@ -100,7 +80,7 @@ pub struct Started {
 pub enum Stopped {
     /// It did not run.
     NotRunning,
-    /// It ended after SIGTERM.
+    /// It ended when it was asked to.
     Terminated(Exit),
     /// It, or something it had started, took SIGKILL.
     Killed(Exit),
@@ -149,52 +129,97 @@ pub enum Look {
     NotYet(String),
 }
 
-/// What is called when a process has ended.
+/// What is called when a life of a service has ended.
 pub type OnExit = Box<dyn FnOnce(Exit) + Send>;
 
-/// The world of supervised processes. All methods may block; none takes longer than the time it is given and what the
-/// kernel needs.
+/// Those who run services of one kind. All methods may block; none takes longer than the time it is given and what the
+/// other side needs.
 pub trait Supervisor: Send + Sync {
-    /// Starts a service, or adopts the process that the same effect has started. Returns as soon as its program runs;
-    /// whether it gets ready is [`crate::await_ready`]'s to say. Processes that an earlier run of the service left
-    /// behind are ended first.
+    /// Tells what a service is, which may run: for those that find it by no mark of its own.
+    fn introduce(&self, spec: &Spec) {
+        let _ = spec;
+    }
+
+    /// Fetches what a service needs before it can start: its image. Whether that changed anything.
     ///
     /// # Errors
-    /// `conflict` when the service runs, started by another effect. When its program cannot be run, nothing happened.
+    /// When it cannot be had. What is there already is used without asking anybody.
+    fn prepare(&self, spec: &Spec) -> Result<bool, OpError> {
+        let _ = spec;
+        Ok(false)
+    }
+
+    /// Starts a service, or adopts what the same effect has started. Returns as soon as it runs; whether it gets ready is
+    /// [`crate::await_ready`]'s to say. What an earlier life of the service left behind is ended first, and what was made
+    /// for another declaration of it is made anew.
+    ///
+    /// # Errors
+    /// `conflict` when the service runs, started by another effect, or its name belongs to somebody else. When it cannot be
+    /// run, nothing happened.
     fn start(&self, spec: &Spec, key: &str) -> Result<Started, OpError>;
 
-    /// Stops a service and everything that it had started: SIGTERM, and SIGKILL after `timeout`.
+    /// Stops a service and everything that it had started: asks it to end, and kills it after `timeout`.
     ///
     /// # Errors
     /// When it cannot be ended: it hangs in the kernel, or is not ours.
     fn stop(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError>;
 
-    /// The services that run, by name.
+    /// Removes what is left of a service that was stopped: its container, never its data.
     ///
     /// # Errors
-    /// When processes cannot be listed.
+    /// When it cannot be removed, or is not ours.
+    fn remove(&self, name: &str) -> Result<(), OpError> {
+        let _ = name;
+        Ok(())
+    }
+
+    /// The services that run, by name, as far as they are marked as this hob's or were introduced.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
     fn observe(&self) -> Result<Vec<Running>, OpError>;
 
-    /// Waits until a process has ended, but not past `timeout`; `None` when it still runs.
-    fn wait_exit(&self, process: &ProcessId, timeout: Duration) -> Option<Exit>;
+    /// In which fields what runs is not what it was started with.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    fn drift(&self, spec: &Spec, running: &Running) -> Result<Vec<FieldChange>, OpError> {
+        let _ = (spec, running);
+        Ok(Vec::new())
+    }
 
-    /// Calls `then` when a process has ended; at once where it has. It is called on a thread that must not be held up.
-    fn on_exit(&self, process: &ProcessId, then: OnExit);
+    /// Whether a service is in the network of the present life of another one.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn shares_network(&self, running: &Running, lender: &Running) -> Result<bool, OpError> {
+        let _ = (running, lender);
+        Ok(true)
+    }
+
+    /// Waits until a life of a service has ended, but not past `timeout`; `None` when it goes on.
+    fn wait_exit(&self, instance: &Instance, timeout: Duration) -> Option<Exit>;
+
+    /// Calls `then` when a life of a service has ended; at once where it has. It is called on a thread that must not be held
+    /// up.
+    fn on_exit(&self, instance: &Instance, then: OnExit);
 
     /// Reads the output of a service. What was never started has written nothing.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// When it cannot be read.
     fn read_log(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError>;
 
     /// Drops the oldest output of services that have written much; to be called every few seconds.
     ///
     /// # Errors
     /// When a file cannot be shortened; the others are.
-    fn rotate_logs(&self) -> Result<(), OpError>;
+    fn rotate_logs(&self) -> Result<(), OpError> {
+        Ok(())
+    }
 
     /// Looks once whether `gate` holds for a service, for at most `timeout`. The gates `alive`, `log` and `completed`
-    /// are about the process and its output, and are [`crate::await_ready`]'s to look at: here they hold.
+    /// are about its life and its output, and are [`crate::await_ready`]'s to look at: here they hold.
     ///
     /// # Errors
     /// When it cannot be told.
@@ -206,7 +231,8 @@ pub trait Supervisor: Send + Sync {
 
 /// The refusal to start a service that runs.
 pub(crate) fn conflict(running: &Running) -> OpError {
-    OpError::conflict(format!("service `{}` runs already, as process {}", running.name, running.process.pid))
+    let what = running.pid.map_or_else(String::new, |pid| format!(", as process {pid}"));
+    OpError::conflict(format!("service `{}` runs already{what}", running.name))
         .hint("stop it first")
         .nothing_happened()
 }

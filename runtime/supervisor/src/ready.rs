@@ -11,11 +11,17 @@ use regex::Regex;
 
 use crate::port::{LogFrom, Look, Running, Spec, Supervisor};
 
-/// The pause after the first look.
+/// The shortest pause between looks.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// The longest pause between looks; also how long a cancel may go unnoticed.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Pauses are at most this part of the time that went by, so that looking late adds little to a slow start.
+const LATENESS: u32 = 100;
+
+/// Pauses are at least so many times as long as a look took, so that looking takes little from those that start.
+const REST: u32 = 5;
 
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,7 +32,7 @@ const LAST_LINES: usize = 5;
 /// Why a service is not ready.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotReady {
-    /// Its process ended first.
+    /// It ended first.
     Ended {
         /// How.
         exit: Exit,
@@ -57,26 +63,27 @@ impl fmt::Display for NotReady {
     }
 }
 
-/// Blocks until a service is ready: its gate holds and its process runs, or, where that is the gate, has ended well.
-/// Looks often at first and then ever less often; the end of the process is noticed at once.
+/// Blocks until a service is ready: its gate holds and it runs, or, where that is the gate, has ended well.
+/// `tell` hears why it is not ready yet. Looks often at first and then ever less often, the less the more a look costs; the end of it is noticed at once.
 ///
 /// # Errors
-/// When its process ends, the time of `ready` is up, or `cancel` is set.
+/// When it ends, the time of `ready` is up, or `cancel` is set.
 pub fn await_ready(
     supervisor: &dyn Supervisor,
     running: &Running,
     spec: &Spec,
     ready: &Readiness,
     cancel: &Cancel,
+    tell: &dyn Fn(&str),
 ) -> Result<(), NotReady> {
-    let deadline = supervisor.now() + ready.timeout;
+    let begun = supervisor.now();
+    let deadline = begun + ready.timeout;
     let last_lines = || {
         let tail = supervisor.read_log(&running.name, LogFrom::Tail { lines: LAST_LINES });
         tail.map(|chunk| chunk.lines).unwrap_or_default()
     };
     let mut output = Output::new(&ready.gate)?;
-    let mut pause = PAUSE_MIN;
-    let mut exit = supervisor.wait_exit(&running.process, Duration::ZERO);
+    let mut exit = supervisor.wait_exit(&running.instance, Duration::ZERO);
     loop {
         if let Some(exit) = exit {
             // What it wrote last is read too: only a gate about an ended process can still hold.
@@ -86,7 +93,8 @@ pub fn await_ready(
         if cancel.is_cancelled() {
             return Err(NotReady::Cancelled);
         }
-        let left = deadline.saturating_sub(supervisor.now());
+        let looked = supervisor.now();
+        let left = deadline.saturating_sub(looked);
         let found = match &ready.gate {
             Gate::Alive => Look::Passed,
             Gate::Completed => Look::NotYet("it still runs".to_owned()),
@@ -96,19 +104,21 @@ pub fn await_ready(
                 supervisor.look(spec, gate, time).map_err(NotReady::Unknown)?
             }
         };
-        let left = deadline.saturating_sub(supervisor.now());
+        let now = supervisor.now();
+        let left = deadline.saturating_sub(now);
         match found {
             // Another process may answer at the port: ours must still run.
-            Look::Passed => match supervisor.wait_exit(&running.process, Duration::ZERO) {
+            Look::Passed => match supervisor.wait_exit(&running.instance, Duration::ZERO) {
                 None => return Ok(()),
                 ended => exit = ended,
             },
             Look::NotYet(why) if left.is_zero() => {
                 return Err(NotReady::TimedOut { why, last_lines: last_lines() });
             }
-            Look::NotYet(_) => {
-                exit = supervisor.wait_exit(&running.process, pause.min(left));
-                pause = (pause * 3 / 2).min(PAUSE_MAX);
+            Look::NotYet(why) => {
+                tell(&why);
+                let pause = ((now - begun) / LATENESS).max((now - looked) * REST).clamp(PAUSE_MIN, PAUSE_MAX);
+                exit = supervisor.wait_exit(&running.instance, pause.min(left));
             }
         }
     }

@@ -10,6 +10,8 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig, HostConfig,
 };
 
+use hob_model::Value;
+
 use crate::body::{LABEL_DECLARED, LABEL_EFFECT};
 
 /// Fields with their values, written so that the same is the same text.
@@ -321,11 +323,37 @@ pub fn limits_passed_over(body: &ContainerCreateBody, found: &ContainerInspectRe
     LIMITS.into_iter().filter(passed_over).collect()
 }
 
-/// Why the container `found` is not what `body` declares; empty when it is.
+/// A field that is not as declared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Its name.
+    pub field: String,
+    /// What it is; `()` where that is not known, or not to be shown.
+    pub now: Value,
+    /// What it is to be; `()` where it is to be nothing, or not to be shown.
+    pub wanted: Value,
+    /// In words.
+    pub text: String,
+}
+
+impl Difference {
+    fn new(field: &str, now: Option<&str>, wanted: Option<&str>, text: String) -> Self {
+        let value = |text: Option<&str>| text.map_or(Value::Unit, Value::from);
+        Self { field: field.to_owned(), now: value(now), wanted: value(wanted), text }
+    }
+}
+
+/// Why the container `found` is not what `body` declares, in words; empty when it is.
+#[must_use]
+pub fn differences(body: &ContainerCreateBody, found: &ContainerInspectResponse) -> Vec<String> {
+    changes(body, found).into_iter().map(|difference| difference.text).collect()
+}
+
+/// In which fields the container `found` is not what `body` declares.
 ///
 /// Values of the environment are not shown: they may be secrets.
 #[must_use]
-pub fn differences(body: &ContainerCreateBody, found: &ContainerInspectResponse) -> Vec<String> {
+pub fn changes(body: &ContainerCreateBody, found: &ContainerInspectResponse) -> Vec<Difference> {
     let (wanted, observed) = (wanted(body), observed(found));
     let label = found.config.as_ref().and_then(|config| config.labels.as_ref()?.get(LABEL_DECLARED));
     let declared: BTreeMap<String, String> =
@@ -336,15 +364,22 @@ pub fn differences(body: &ContainerCreateBody, found: &ContainerInspectResponse)
         match (observed.get(name), declared.get(name)) {
             (Some(now), _) if now == value => {}
             (Some(_), Some(then)) if leaves_choice(name, value) && *then == digest(value) => {}
-            (Some(_), _) if secret => because.push(format!("{name} changed")),
-            (Some(now), _) => because.push(format!("{name}: {now} → {value}")),
             (None, Some(then)) if *then == digest(value) => {}
-            (None, Some(_)) => because.push(format!("{name} changed")),
-            (None, None) if secret => because.push(format!("{name} is new")),
-            (None, None) => because.push(format!("{name} is new: {value}")),
+            (now, then) => {
+                let text = match (now, then) {
+                    (Some(now), _) if !secret => format!("{name}: {now} → {value}"),
+                    (None, None) if secret => format!("{name} is new"),
+                    (None, None) => format!("{name} is new: {value}"),
+                    _ => format!("{name} changed"),
+                };
+                let shown = |text: &String| (!secret).then(|| text.clone());
+                let (now, wanted) = (now.and_then(shown), shown(value));
+                because.push(Difference::new(name, now.as_deref(), wanted.as_deref(), text));
+            }
         }
     }
     let gone = declared.keys().filter(|name| !wanted.contains_key(*name));
-    because.extend(gone.map(|name| format!("{name} is no longer declared")));
+    because
+        .extend(gone.map(|name| Difference::new(name, None, None, format!("{name} is no longer declared"))));
     because
 }

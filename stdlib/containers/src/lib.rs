@@ -13,6 +13,7 @@
 //! | [`port`] | the trait to the engines |
 //! | [`live`], `raw`, [`sockets`] | the adapter over bollard, what bollard cannot do, and where engines are looked for |
 //! | [`podman`] | a container as Podman's own API takes it |
+//! | [`service`] | containers as services of a homelab |
 //! | [`fake`] | an engine in memory, for tests |
 
 mod api;
@@ -36,6 +37,7 @@ pub mod problem;
 mod raw;
 pub mod read;
 mod run;
+pub mod service;
 pub mod sockets;
 mod transfer;
 pub mod view;
@@ -59,5 +61,6 @@ pub fn install(ports: &mut hob_primitive::Ports) {
     let named = environ.filter(|(name, _)| NAMES.contains(&name.as_str()));
     let port: Arc<dyn ContainersPort> = Arc::new(live::Live::new(named.collect()));
     ports.add_source(Arc::new(events::ContainerEvents::new(Arc::clone(&port))));
+    ports.add::<dyn hob_supervisor::ServiceKind>(Arc::new(service::Containers::new(Arc::clone(&port))));
     ports.insert::<dyn ContainersPort>(port);
 }

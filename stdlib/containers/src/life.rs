@@ -83,7 +83,11 @@ pub(crate) fn created(id: &str, name: &str) -> Value {
 }
 
 /// Fetches the image if that is wanted, and finds the container whose network is shared.
-async fn prepare(cx: &Ctx, engine: &dyn Engine, spec: &Spec) -> Result<ContainerCreateBody, OpError> {
+pub(crate) async fn prepare(
+    cx: &Ctx,
+    engine: &dyn Engine,
+    spec: &Spec,
+) -> Result<ContainerCreateBody, OpError> {
     let shared = match spec.network_mode.as_deref().and_then(body::shared_with) {
         Some(other) => match find(engine, other).await? {
             Some(found) => Some(id(&found)),
@@ -115,7 +119,7 @@ async fn prepare(cx: &Ctx, engine: &dyn Engine, spec: &Spec) -> Result<Container
     Ok(body)
 }
 
-async fn make(
+pub(crate) async fn make(
     engine: &dyn Engine,
     name: &str,
     spec: &Spec,
@@ -144,7 +148,7 @@ async fn make(
 }
 
 /// Starts a container that was just made; one that does not start is removed again.
-async fn started_or_removed(engine: &dyn Engine, name: &str, id: &str) -> Result<(), OpError> {
+pub(crate) async fn started_or_removed(engine: &dyn Engine, name: &str, id: &str) -> Result<(), OpError> {
     let Err(cause) = engine.start(id).await else { return Ok(()) };
     let problem = error(&engine.address(), Subject::Container(name), &cause);
     Err(removed_after(engine, id, too_late(problem)).await)

@@ -22,6 +22,7 @@ pub mod port;
 mod problem;
 mod properties;
 mod reading;
+pub mod service;
 mod source;
 mod status;
 mod transient;
@@ -50,6 +51,8 @@ pub fn primitive() -> Primitive {
 pub fn install(ports: &mut Ports) {
     let live = Arc::new(live::Live::new());
     ports.insert::<dyn UnitsPort>(Arc::clone(&live) as Arc<dyn UnitsPort>);
+    let units = service::Units::new(Arc::clone(&live) as Arc<dyn UnitsPort>);
+    ports.add::<dyn hob_supervisor::ServiceKind>(Arc::new(units));
     ports.add_source(Arc::new(UnitEvents::new(Arc::clone(&live) as Arc<dyn UnitsPort>, port::Scope::System)));
     if live.has_user() {
         ports.add_source(Arc::new(UnitEvents::new(live, port::Scope::User)));

@@ -93,7 +93,7 @@ fn why(context: &Context, homelab: &Homelab, key: &str) -> Outcome {
 
 fn make_plan(context: &Context, homelab: &Homelab, goal: Goal) -> Result<Plan, Failure> {
     let observed = match context.read() {
-        Ok(journal) => keeper::observe(&*journal, &context.state)?,
+        Ok(journal) => keeper::observe(&*journal, &assemble::ports(), &context.state, homelab)?,
         // A state directory that does not exist yet has nothing in it.
         Err(_) if !context.state.join("journal.db").exists() => Vec::new(),
         Err(failure) => return Err(failure),

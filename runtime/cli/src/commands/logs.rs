@@ -7,6 +7,7 @@ use hob_journal::Journal;
 use hob_model::{EntryKind, RunId};
 
 use crate::args::LogsArgs;
+use crate::assemble;
 use crate::context::{Context, Exit, Failure, Outcome};
 
 /// How often `--follow` looks for new lines.
@@ -63,7 +64,7 @@ fn read(
 
 /// Supervised services write to files below the state directory.
 fn service_log(context: &Context, journal: &dyn Journal, args: &LogsArgs) -> Outcome {
-    let Some(mut log) = Logs::open(journal, &context.state, &args.target)? else {
+    let Some(mut log) = Logs::open(journal, &assemble::ports(), &context.state, &args.target)? else {
         return Err(Failure::usage(format!("there is neither a run nor a service `{}`", args.target)));
     };
     log.last(args.lines)?.iter().for_each(|line| context.print_line(line));

@@ -4,9 +4,12 @@
 //! One thread decides, from the states of all services ([`hob_planner::progress()`]), what may start now; each start and
 //! stop has a thread of its own. Whatever changes a state wakes the deciding thread.
 
+mod borrow;
+mod health;
 mod hold;
 mod native;
 mod observe;
+mod prepare;
 mod start;
 mod stop;
 mod table;
@@ -18,19 +21,20 @@ use std::time::Duration;
 
 use hob_model::{Code, Diagnostic, Value};
 use hob_planner::progress::tier_state;
-use hob_planner::{Goal, Homelab, Plan, ServiceState, progress};
+use hob_planner::{Goal, Homelab, Node, Plan, ServiceState, progress};
 use hob_primitive::Cancel;
 use hob_runs::Runs;
-use hob_supervisor::Supervisor;
+use hob_supervisor::Supervisors;
 use serde_json::{Value as Json, json};
 
-pub use observe::{Logs, observe, open_supervisor};
+pub use observe::{Logs, observe, open_supervisors};
 
 use crate::hub::ServiceCommand;
 use table::{Entry, Table};
 
-/// Services that start at one time: a boot must not drown the machine.
-pub const STARTS_AT_ONCE: usize = 4;
+/// Calls that start something at one time: more only wait for each other in the engine. How many services get ready at one
+/// time is for tiers to say.
+pub const CALLS_AT_ONCE: usize = 4;
 /// How long it sleeps at most before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A service that stayed ready for so long has got over its failures.
@@ -39,7 +43,7 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 pub(crate) struct Inner {
     pub(crate) runs: Runs,
     pub(crate) homelab: Homelab,
-    pub(crate) supervisor: Arc<dyn Supervisor>,
+    pub(crate) supervisors: Supervisors,
     table: Mutex<Table>,
     pub(crate) changed: Condvar,
     /// Ends waiting for gates when the process ends.
@@ -74,18 +78,18 @@ impl Keeper {
     /// # Errors
     /// When the state directory cannot be used, or what runs cannot be seen.
     pub fn new(runs: Runs, homelab: Homelab, state: &Path) -> Result<Self, Diagnostic> {
-        let supervisor = open_supervisor(&**runs.journal(), state)?;
-        Ok(Self::over(runs, homelab, supervisor))
+        let supervisors = open_supervisors(&**runs.journal(), &runs.host().ports, state)?;
+        Ok(Self::over(runs, homelab, supervisors))
     }
 
-    /// As [`Keeper::new`], over any supervisor.
+    /// As [`Keeper::new`], over any supervisors.
     #[must_use]
-    pub fn over(runs: Runs, homelab: Homelab, supervisor: Arc<dyn Supervisor>) -> Self {
+    pub fn over(runs: Runs, homelab: Homelab, supervisors: Supervisors) -> Self {
         let table = Table::of(&homelab);
         let inner = Inner {
             runs,
             homelab,
-            supervisor,
+            supervisors,
             table: Mutex::new(table),
             changed: Condvar::new(),
             cancel: Cancel::default(),
@@ -115,7 +119,10 @@ impl Keeper {
         let inner = &self.inner;
         native::settle_previous(&inner.runs).map_err(|error| error.diagnostic())?;
         hold::load(inner)?;
-        let observed = observe::with(&**inner.runs.journal(), &*inner.supervisor)?;
+        let (observed, unseen) = observe::with(&**inner.runs.journal(), &inner.supervisors, &inner.homelab)?;
+        for error in unseen {
+            tracing::warn!(%error, "what runs cannot be seen");
+        }
         let plan = Plan::new(&inner.homelab, &observed, Goal::Up);
         stop::obsolete(inner, &plan)?;
         start::adopt(inner)?;
@@ -257,27 +264,37 @@ impl Keeper {
 fn keep(inner: &Arc<Inner>) {
     let mut table = inner.table();
     while !table.closing {
-        let now = inner.supervisor.now();
+        let now = inner.supervisors.now();
         hold::expire(inner, &mut table);
         table.recover(now, RECOVERED_AFTER);
         let decided = progress(&inner.homelab, |name| table.state(name));
         table.note(&decided);
         for name in decided.start {
-            if table.may_start(&name, now) && table.starting() < STARTS_AT_ONCE {
+            if table.may_start(&name, now) && table.calling() < CALLS_AT_ONCE {
                 table.begin_start(&name);
                 start::in_background(inner, &name);
             }
         }
-        let pause = table.next_retry().map_or(LOOK_AGAIN, |at| at.saturating_sub(now)).min(LOOK_AGAIN);
+        let order = inner.homelab.graph.order().map(Node::name);
+        for name in table.begin_preparing(order, now, prepare::AT_ONCE) {
+            prepare::in_background(inner, &name);
+        }
+        for name in health::due(inner, &mut table, now) {
+            health::in_background(inner, &name);
+        }
+        let next = [table.next_retry(), health::next(&table)].into_iter().flatten().min();
+        let pause = next.map_or(LOOK_AGAIN, |at| at.saturating_sub(now)).min(LOOK_AGAIN);
         inner.changed.notify_all();
         let waited = inner.changed.wait_timeout(table, pause.max(Duration::from_millis(1)));
         table = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
         // Files are rotated now and then, with the lock free.
-        if inner.supervisor.now().saturating_sub(table.rotated) > LOOK_AGAIN {
-            table.rotated = inner.supervisor.now();
+        if inner.supervisors.now().saturating_sub(table.rotated) > LOOK_AGAIN {
+            table.rotated = inner.supervisors.now();
             drop(table);
-            if let Err(error) = inner.supervisor.rotate_logs() {
-                tracing::warn!(%error, "output of services cannot be rotated");
+            for supervisor in inner.supervisors.all() {
+                if let Err(error) = supervisor.rotate_logs() {
+                    tracing::warn!(%error, "output of services cannot be rotated");
+                }
             }
             table = inner.table();
         }

@@ -114,6 +114,29 @@ impl NativeRun {
         kept
     }
 
+    /// Records what came of an effect that needs no intent.
+    ///
+    /// # Errors
+    /// When the journal cannot take it.
+    pub(super) fn outcome(
+        &self,
+        position: &Position,
+        operation: &str,
+        class: EffectClass,
+        result: Result<Value, OpError>,
+    ) -> Result<(), RunError> {
+        let mut beside = vec![];
+        let outcome = EntryKind::Outcome {
+            position: position.clone(),
+            operation: operation.to_owned(),
+            class,
+            args: Some(payload(&Value::Array(vec![]), &mut beside)),
+            result: result.map(|value| payload(&value, &mut beside)),
+            source: Source::default(),
+        };
+        self.append(vec![outcome], beside)
+    }
+
     /// Ends the run.
     pub(super) fn end(self, end: RunEnd) {
         let entry = EntryKind::Ended { end, failed_at: None, compensated: false };

@@ -1,41 +1,75 @@
 //! What exists: what the journal knows, and what really runs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use hob_journal::Journal;
-use hob_model::{Code, Diagnostic, Value};
-use hob_planner::{Observed, ServiceState};
+use hob_model::{Code, Diagnostic, Digest, OpError, Value};
+use hob_planner::declaration::{Body, PROCESS};
+use hob_planner::{Homelab, Observed, ServiceState};
+use hob_primitive::Ports;
 use hob_supervisor::live::Live;
-use hob_supervisor::{LogFrom, LogPosition, ProcessId, Running, Supervisor};
+use hob_supervisor::{Instance, LogFrom, LogPosition, Running, ServiceKind, Spec, Supervisor, Supervisors};
 
 use super::native::service_facts;
 
-/// The supervisor of a state directory, told what the journal knows to run.
+/// Those who run services for a state directory, told what the journal knows to run. Connects to nothing yet.
 ///
 /// # Errors
 /// When the state directory cannot be used.
-pub fn open_supervisor(journal: &dyn Journal, state: &Path) -> Result<Arc<dyn Supervisor>, Diagnostic> {
+pub fn open_supervisors(
+    journal: &dyn Journal,
+    ports: &Ports,
+    state: &Path,
+) -> Result<Supervisors, Diagnostic> {
     let facts = service_facts(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
-    let known = facts.iter().filter_map(|(name, fact)| running_of(name, fact));
-    let live = Live::open(state, environment(), known).map_err(|error| {
-        let mut diagnostic = Diagnostic::error(Code::StateUnusable, error.to_string());
-        diagnostic.hint.clone_from(&error.hint);
-        diagnostic
-    })?;
-    Ok(Arc::new(live))
+    let processes = facts.iter().filter(|(_, fact)| kind_of(fact) == PROCESS);
+    let known = processes.filter_map(|(name, fact)| running_of(name, fact));
+    let live = Live::open(state, environment(), known).map_err(|error| problem(&error))?;
+    let all = Supervisors::new(Arc::new(live));
+    let kinds = ports.all::<dyn ServiceKind>();
+    let all = kinds.iter().fold(all, |all, kind| all.with(kind.kind().name(), kind.open(state)));
+    for (name, fact) in &facts {
+        let body = fact.get("fields").and_then(Body::recorded);
+        if let (Some(body), Ok(supervisor)) = (body, all.of(kind_of(fact))) {
+            supervisor.introduce(&Spec { name: name.clone(), body });
+        }
+    }
+    Ok(all)
 }
 
-/// What the journal says of a process that was started; see [`super::start`].
+/// Has those who run the services of a homelab know which these are.
+pub(super) fn introduce(supervisors: &Supervisors, homelab: &Homelab) {
+    for service in &homelab.services {
+        if let Ok(supervisor) = supervisors.of(service.body.kind()) {
+            supervisor.introduce(&Spec::from(service));
+        }
+    }
+}
+
+fn problem(error: &OpError) -> Diagnostic {
+    let mut diagnostic = Diagnostic::error(Code::StateUnusable, error.to_string());
+    diagnostic.hint.clone_from(&error.hint);
+    diagnostic
+}
+
+/// What the journal says of a service that was started; see [`super::start`].
 fn running_of(name: &str, fact: &Value) -> Option<Running> {
     let text = |key: &str| fact.get(key).and_then(Value::as_str);
     Some(Running {
         name: name.to_owned(),
-        process: ProcessId::parse(text("process")?)?,
+        instance: Instance(text("instance")?.to_owned()),
+        pid: None,
         key: text("key")?.to_owned(),
-        digest: text("digest").and_then(hob_model::Digest::parse),
+        digest: text("digest").and_then(Digest::parse),
         started: text("started")?.parse().ok()?,
     })
+}
+
+/// The kind of a service that the journal knows.
+pub(super) fn kind_of(fact: &Value) -> &str {
+    fact.get("kind").and_then(Value::as_str).unwrap_or(PROCESS)
 }
 
 /// The environment that hob itself was started with; services get only its base.
@@ -43,47 +77,85 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars().collect()
 }
 
-/// What exists, for a plan.
+/// What exists, for a plan of `homelab`.
 ///
 /// # Errors
-/// When the journal cannot be read, or processes cannot be listed.
-pub fn observe(journal: &dyn Journal, state: &Path) -> Result<Vec<Observed>, Diagnostic> {
-    with(journal, &*open_supervisor(journal, state)?)
+/// When the journal cannot be read, or what runs cannot be listed.
+pub fn observe(
+    journal: &dyn Journal,
+    ports: &Ports,
+    state: &Path,
+    homelab: &Homelab,
+) -> Result<Vec<Observed>, Diagnostic> {
+    let (observed, unseen) = with(journal, &open_supervisors(journal, ports, state)?, homelab)?;
+    unseen.first().map_or(Ok(observed), |error| Err(problem(error)))
 }
 
-/// As [`observe`], with a supervisor.
-pub(super) fn with(journal: &dyn Journal, supervisor: &dyn Supervisor) -> Result<Vec<Observed>, Diagnostic> {
+/// The kinds of services that are declared, or that the journal knows: nobody else is asked.
+pub(super) fn kinds_in_use(homelab: &Homelab, facts: &[(String, Value)]) -> BTreeSet<String> {
+    let declared = homelab.services.iter().map(|service| service.body.kind());
+    declared.chain(facts.iter().map(|(_, fact)| kind_of(fact))).map(str::to_owned).collect()
+}
+
+/// As [`observe`], with supervisors; and why some could not say what runs.
+pub(super) fn with(
+    journal: &dyn Journal,
+    supervisors: &Supervisors,
+    homelab: &Homelab,
+) -> Result<(Vec<Observed>, Vec<OpError>), Diagnostic> {
     let facts = service_facts(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
     let held = journal.facts("hold/").map_err(|error| hob_runs::journal_diagnostic(&error))?;
     let is_held = |name: &str| held.iter().any(|(key, _)| key.strip_prefix("hold/") == Some(name));
-    let running =
-        supervisor.observe().map_err(|error| Diagnostic::error(Code::StateUnusable, error.to_string()))?;
+    let kinds = kinds_in_use(homelab, &facts);
+    introduce(supervisors, homelab);
+    let (mut running, mut unseen) = (Vec::new(), Vec::new());
+    for kind in &kinds {
+        match supervisors.of(kind).and_then(|supervisor| supervisor.observe()) {
+            Ok(found) => running.extend(found.into_iter().map(|it| (kind.as_str(), it))),
+            Err(error) => unseen.push(error),
+        }
+    }
     let mut observed: Vec<Observed> = Vec::new();
-    for process in &running {
-        let fact = facts.iter().find(|(name, _)| *name == process.name).map(|(_, fact)| fact);
+    for (kind, running) in &running {
+        let fact = facts.iter().find(|(name, _)| *name == running.name).map(|(_, fact)| fact);
+        let declared = homelab.service(&running.name).filter(|it| it.body.kind() == *kind);
+        let drift = match declared {
+            Some(service) if running.digest == Some(service.digest()) => supervisors
+                .of(kind)
+                .and_then(|supervisor| supervisor.drift(&Spec::from(service), running))
+                .unwrap_or_else(|error| {
+                    unseen.push(error);
+                    Vec::new()
+                }),
+            _ => Vec::new(),
+        };
         observed.push(Observed {
-            name: process.name.clone(),
+            name: running.name.clone(),
+            kind: (*kind).to_owned(),
             state: ServiceState::Ready,
-            held: is_held(&process.name),
-            digest: process.digest,
+            held: is_held(&running.name),
+            digest: running.digest,
             fields: fact.and_then(|fact| fact.get("fields")).cloned().unwrap_or(Value::Unit),
+            drift,
         });
     }
     for (name, fact) in &facts {
-        if running.iter().any(|process| process.name == *name) {
+        if running.iter().any(|(_, running)| running.name == *name) {
             continue;
         }
         let completed = fact.get("completed") == Some(&Value::Bool(true));
         observed.push(Observed {
             name: name.clone(),
+            kind: kind_of(fact).to_owned(),
             state: if completed { ServiceState::Completed } else { ServiceState::Stopped },
             held: is_held(name),
-            digest: fact.get("digest").and_then(Value::as_str).and_then(hob_model::Digest::parse),
+            digest: fact.get("digest").and_then(Value::as_str).and_then(Digest::parse),
             fields: fact.get("fields").cloned().unwrap_or(Value::Unit),
+            drift: Vec::new(),
         });
     }
     observed.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(observed)
+    Ok((observed, unseen))
 }
 
 /// The output of services, for `hob logs`.
@@ -98,22 +170,25 @@ impl Logs {
     ///
     /// # Errors
     /// When the state directory cannot be used.
-    pub fn open(journal: &dyn Journal, state: &Path, name: &str) -> Result<Option<Self>, Diagnostic> {
+    pub fn open(
+        journal: &dyn Journal,
+        ports: &Ports,
+        state: &Path,
+        name: &str,
+    ) -> Result<Option<Self>, Diagnostic> {
         let facts = service_facts(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
-        if !facts.iter().any(|(known, _)| known == name) {
+        let Some((_, fact)) = facts.iter().find(|(known, _)| known == name) else {
             return Ok(None);
-        }
-        let supervisor = open_supervisor(journal, state)?;
+        };
+        let supervisors = open_supervisors(journal, ports, state)?;
+        let supervisor = Arc::clone(supervisors.of(kind_of(fact)).map_err(|error| problem(&error))?);
         Ok(Some(Self { supervisor, name: name.to_owned(), at: LogPosition::default() }))
     }
 
     fn read(&mut self, mut from: LogFrom) -> Result<Vec<String>, Diagnostic> {
         let mut lines = Vec::new();
         loop {
-            let chunk = self
-                .supervisor
-                .read_log(&self.name, from)
-                .map_err(|error| Diagnostic::error(Code::StateUnusable, error.to_string()))?;
+            let chunk = self.supervisor.read_log(&self.name, from).map_err(|error| problem(&error))?;
             lines.extend(chunk.lines);
             self.at = chunk.next;
             if !chunk.more {

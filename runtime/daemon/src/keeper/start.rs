@@ -1,25 +1,32 @@
 //! Starting a service: intent, process, gate.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hob_journal::{Commit, Write};
-use hob_model::{Code, Diagnostic, OpError, Position, RunEnd, Value};
+use hob_model::{Diagnostic, OpError, Position, RunEnd, Value};
 use hob_planner::declaration::Gate;
 use hob_planner::{Exit, Service, ServiceState};
-use hob_supervisor::{NotReady, Running, Spec, await_ready};
+use hob_supervisor::{NotReady, Running, Spec, Supervisor, await_ready};
 
 use super::native::{NativeRun, service_fact};
-use super::{Inner, event};
+use super::table::{Care, Prepared};
+use super::{Inner, borrow, event};
 
-fn spec_of(service: &Service) -> Spec {
-    Spec { name: service.name.clone(), process: service.process.clone() }
+/// Who runs a service.
+pub(super) fn supervisor_of<'i>(
+    inner: &'i Inner,
+    service: &Service,
+) -> Result<&'i Arc<dyn Supervisor>, OpError> {
+    inner.supervisors.of(service.body.kind())
 }
 
 /// What the journal keeps of a started service, so that the next hob finds it and a plan can compare.
 fn fact_of(service: &Service, running: &Running) -> Write {
     let value = Value::map([
         ("fields", service.fields()),
-        ("process", Value::from(running.process.to_string())),
+        ("kind", Value::from(service.body.kind())),
+        ("instance", Value::from(running.instance.to_string())),
         ("key", Value::from(running.key.as_str())),
         ("digest", Value::from(service.digest().to_string())),
         ("started", Value::from(running.started.to_string())),
@@ -31,21 +38,34 @@ fn fact_of(service: &Service, running: &Running) -> Write {
 fn completed_fact(service: &Service) -> Write {
     let value = Value::map([
         ("fields", service.fields()),
+        ("kind", Value::from(service.body.kind())),
         ("digest", Value::from(service.digest().to_string())),
         ("completed", Value::from(true)),
     ]);
     Write::Fact { key: service_fact(&service.name), value: Some(value) }
 }
 
-/// Takes over what runs as declared: it is watched on, and its gate is looked at again.
+/// Takes over what runs as declared: it is watched on, and its gate is looked at again. What shares the network of a life
+/// that has ended is stopped instead.
 pub(super) fn adopt(inner: &Arc<Inner>) -> Result<(), Diagnostic> {
-    let running = inner
-        .supervisor
-        .observe()
-        .map_err(|error| Diagnostic::error(Code::StateUnusable, error.to_string()))?;
-    for running in running {
-        let Some(service) = inner.homelab.service(&running.name).cloned() else { continue };
-        tracing::info!(service = running.name, pid = running.process.pid, "adopted");
+    let kinds: BTreeSet<&str> = inner.homelab.services.iter().map(|it| it.body.kind()).collect();
+    let mut all = Vec::new();
+    for kind in kinds {
+        match inner.supervisors.of(kind).and_then(|supervisor| supervisor.observe()) {
+            Ok(found) => all.extend(found.into_iter().map(|running| (kind, running))),
+            // They are found when they are to be started, and somebody answers again.
+            Err(error) => tracing::warn!(kind, %error, "what runs cannot be seen"),
+        }
+    }
+    for (kind, running) in &all {
+        let declared = inner.homelab.service(&running.name).filter(|it| it.body.kind() == *kind);
+        let Some(service) = declared.cloned() else { continue };
+        if borrow::is_astray(inner, &service, running, &all) {
+            borrow::stop_astray(inner, &service, running);
+            continue;
+        }
+        let running = running.clone();
+        tracing::info!(service = running.name, instance = %running.instance, "adopted");
         inner.update(&running.name.clone(), |entry| {
             entry.busy = true;
             entry.state = ServiceState::Starting;
@@ -75,11 +95,12 @@ pub(super) fn in_background(inner: &Arc<Inner>, name: &str) {
     in_thread(inner, name, move || start(&inner_of_thread, &service));
 }
 
-fn in_thread(inner: &Arc<Inner>, name: &str, work: impl FnOnce() + Send + 'static) {
+pub(super) fn in_thread(inner: &Arc<Inner>, name: &str, work: impl FnOnce() + Send + 'static) {
     let spawned = std::thread::Builder::new().name(format!("hob-start-{name}")).spawn(work);
     if let Err(error) = spawned {
         inner.update(name, |entry| {
             entry.busy = false;
+            entry.calling = false;
             entry.state = ServiceState::Failed;
             entry.note = format!("no thread can be started: {error}");
         });
@@ -93,9 +114,9 @@ fn start(inner: &Arc<Inner>, service: &Service) {
         .and_then(|run| {
             let args = Value::Array(vec![Value::from(service.name.as_str())]);
             let result = run.effect(&position, "services::start", &args, |key| {
-                let started = inner.supervisor.start(&spec_of(service), key)?;
+                let started = supervisor_of(inner, service)?.start(&Spec::from(service), key)?;
                 let told = Value::map([
-                    ("process", Value::from(started.running.process.to_string())),
+                    ("instance", Value::from(started.running.instance.to_string())),
                     ("adopted", Value::from(started.adopted)),
                 ]);
                 let writes = vec![fact_of(service, &started.running)];
@@ -107,30 +128,49 @@ fn start(inner: &Arc<Inner>, service: &Service) {
             });
             result
         });
+    inner.update(&service.name, |entry| {
+        entry.calling = false;
+        service.body.kind().clone_into(&mut entry.kind);
+        entry.running = started.as_ref().ok().cloned();
+    });
     match started {
-        Ok(running) => {
-            inner.update(&service.name, |entry| entry.running = Some(running.clone()));
-            attend(inner, service, running);
-        }
-        Err(error) => ended(inner, service, Exit::Unknown, &error.to_string()),
+        Ok(running) => attend(inner, service, running),
+        Err(error) => ended(inner, service, Exit::Unknown, &with_hint(&error)),
     }
 }
 
-/// Watches a process, and waits for the service's gate.
+fn with_hint(error: &OpError) -> String {
+    match &error.hint {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    }
+}
+
+/// Watches a life of a service, and waits for the service's gate.
 fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
-    let ready = await_ready(&*inner.supervisor, &running, &spec_of(service), &service.ready, &inner.cancel);
-    match ready {
+    let supervisor = match supervisor_of(inner, service) {
+        Ok(supervisor) => &**supervisor,
+        Err(error) => return ended(inner, service, Exit::Unknown, &error.to_string()),
+    };
+    let waits = |why: &str| {
+        // Nothing to decide changes by it, so nobody is woken.
+        if let Some(entry) = inner.table().services.get_mut(&service.name).filter(|entry| entry.note != why) {
+            why.clone_into(&mut entry.note);
+        }
+    };
+    match await_ready(supervisor, &running, &Spec::from(service), &service.ready, &inner.cancel, &waits) {
         Ok(()) if service.ready.gate == Gate::Completed => completed(inner, service),
         Ok(()) => {
-            let now = inner.supervisor.now();
+            let now = inner.supervisors.now();
             inner.update(&service.name, |entry| {
                 entry.busy = false;
+                entry.care = Care::default();
                 entry.state = ServiceState::Ready;
                 entry.ready_since = Some(now);
                 entry.note.clear();
             });
             inner.runs.journal().submit(Commit::one(event(inner, &service.name, "ready", "")));
-            watch(inner, service, &running);
+            watch(inner, supervisor, service, &running);
         }
         Err(NotReady::Ended { exit, last_lines }) => {
             ended(inner, service, exit, &told(&format!("it {exit}"), &last_lines))
@@ -143,7 +183,7 @@ fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
             };
             let note = told(&not_ready.to_string(), &lines);
             // What runs without getting ready must not be taken for what works.
-            if let Err(error) = inner.supervisor.stop(&service.name, service.stop_timeout) {
+            if let Err(error) = supervisor.stop(&service.name, service.stop_timeout) {
                 tracing::warn!(service = service.name, %error, "it cannot be stopped");
             }
             ended(inner, service, Exit::Unknown, &note);
@@ -172,17 +212,17 @@ fn completed(inner: &Inner, service: &Service) {
 }
 
 /// Has the end of a ready service noticed at once.
-fn watch(inner: &Arc<Inner>, service: &Service, running: &Running) {
-    let (weak, service, process) = (Arc::downgrade(inner), service.clone(), running.process.clone());
-    inner.supervisor.on_exit(
-        &running.process,
+fn watch(inner: &Arc<Inner>, supervisor: &dyn Supervisor, service: &Service, running: &Running) {
+    let (weak, service, instance) = (Arc::downgrade(inner), service.clone(), running.instance.clone());
+    supervisor.on_exit(
+        &running.instance,
         Box::new(move |exit| {
             let Some(inner) = weak.upgrade() else { return };
             let current = {
                 let table = inner.table();
                 let entry = table.services.get(&service.name);
                 entry.is_some_and(|entry| {
-                    !entry.busy && entry.running.as_ref().is_some_and(|it| it.process == process)
+                    !entry.busy && entry.running.as_ref().is_some_and(|it| it.instance == instance)
                 })
             };
             // Whoever stops it has said so, and takes care of the rest.
@@ -194,13 +234,17 @@ fn watch(inner: &Arc<Inner>, service: &Service, running: &Running) {
 }
 
 /// A service ended although nobody stopped it: it is started again if its policy says so.
-fn ended(inner: &Inner, service: &Service, exit: Exit, note: &str) {
+pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &str) {
     let mut known = None;
-    let now = inner.supervisor.now();
+    let now = inner.supervisors.now();
     inner.update(&service.name, |entry| {
         entry.busy = false;
         entry.running = None;
         entry.ready_since = None;
+        // What was there may be gone: an image that was removed is fetched again.
+        if service.body.process().is_none() {
+            entry.prepared = Prepared::Unknown;
+        }
         let pause = service.restart.after(exit, entry.failures);
         entry.failures = entry.failures.saturating_add(1);
         match pause {
@@ -222,4 +266,5 @@ fn ended(inner: &Inner, service: &Service, exit: Exit, note: &str) {
     });
     let what = if known == Some(ServiceState::Completed) { "completed" } else { "failed" };
     inner.runs.journal().submit(Commit::one(event(inner, &service.name, what, note)));
+    borrow::stop_borrowers(inner, &service.name);
 }

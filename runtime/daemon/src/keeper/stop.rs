@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use hob_journal::{Commit, Write};
 use hob_model::{Diagnostic, OpError, Position, RunEnd, Value};
-use hob_planner::declaration::STOP_TIMEOUT;
+use hob_planner::declaration::{PROCESS, STOP_TIMEOUT};
 use hob_planner::{Action, Node, Plan, ServiceState};
+use hob_supervisor::Supervisor;
 
 use super::native::{NativeRun, service_fact};
+use super::observe::kind_of;
 use super::{Inner, event};
 
 /// Stops what the plan says must not run as it does: what is changed, what is not declared any more.
@@ -26,8 +28,8 @@ pub(super) fn obsolete(inner: &Arc<Inner>, plan: &Plan) -> Result<(), Diagnostic
             cause = change.cause,
             "stopping"
         );
-        let forget = change.action == Action::Remove;
-        if let Err(error) = one(inner, &run, &change.resource.name, forget) {
+        let after = if change.action == Action::Remove { After::Forget } else { After::Keep };
+        if let Err(error) = one(inner, &run, &change.resource.name, after) {
             tracing::error!(service = change.resource.name, %error, "it cannot be stopped");
         }
     }
@@ -103,7 +105,7 @@ fn stop_in(inner: &Arc<Inner>, order: &[String], cause: &str) {
         }
     };
     for name in running {
-        if let Err(error) = one(inner, &run, name, false) {
+        if let Err(error) = one(inner, &run, name, After::Keep) {
             tracing::error!(service = name, %error, "it cannot be stopped");
         }
     }
@@ -125,15 +127,37 @@ fn mark(inner: &Inner, name: &str) -> bool {
     ran
 }
 
-/// Stops one service. Its fact stays, so that a plan knows it exists, unless it is to be forgotten.
-fn one(inner: &Inner, run: &NativeRun, name: &str, forget: bool) -> Result<(), OpError> {
+/// What becomes of a service that was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It stays known, so that a plan knows it exists.
+    Keep,
+    /// It is removed and forgotten; its data stay.
+    Forget,
+}
+
+/// Who runs what exists of a service, which may be declared as another kind by now.
+fn supervisor_of<'i>(inner: &'i Inner, name: &str) -> Result<&'i Arc<dyn Supervisor>, OpError> {
+    let fact = inner.runs.journal().fact(&service_fact(name));
+    let fact = fact.map_err(|error| OpError::unavailable(error.to_string()).nothing_happened())?;
+    let running =
+        inner.table().services.get(name).filter(|it| it.running.is_some()).map(|it| it.kind.clone());
+    let kind = running.or_else(|| fact.as_ref().map(|fact| kind_of(fact).to_owned()));
+    let declared = || inner.homelab.service(name).map_or(PROCESS, |it| it.body.kind()).to_owned();
+    inner.supervisors.of(&kind.unwrap_or_else(declared))
+}
+
+/// Stops one service.
+pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> Result<(), OpError> {
     let timeout = inner.homelab.service(name).map_or(STOP_TIMEOUT, |service| service.stop_timeout);
     let position = Position::root().step(name, 1).effect(1);
     let args = Value::Array(vec![Value::from(name)]);
     let result = run.effect(&position, "services::stop", &args, |_| {
-        let stopped = inner.supervisor.stop(name, timeout)?;
+        let supervisor = supervisor_of(inner, name)?;
+        let stopped = supervisor.stop(name, timeout)?;
         let mut writes = vec![event(inner, name, "stopped", "")];
-        if forget {
+        if after == After::Forget {
+            supervisor.remove(name)?;
             writes.push(Write::Fact { key: service_fact(name), value: None });
         }
         Ok(((), Value::from(format!("{stopped:?}")), writes))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hob_model::Timestamp;
-use hob_planner::{Homelab, Progress, ServiceState};
+use hob_planner::{Homelab, Progress, Service, ServiceState};
 use hob_supervisor::Running;
 use serde_json::{Value as Json, json};
 
@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     /// For people: why it is in this state.
     pub(crate) note: String,
     pub(crate) running: Option<Running>,
+    /// What runs is of this kind; it may be declared as another one by now.
+    pub(crate) kind: String,
     /// Whether it should run; a person may have stopped it.
     pub(crate) wanted: bool,
     pub(crate) hold: Option<Hold>,
@@ -34,6 +36,31 @@ pub(crate) struct Entry {
     pub(crate) ready_since: Option<Duration>,
     /// Whether a thread starts or stops it now.
     pub(crate) busy: bool,
+    /// Whether the call that starts it is under way.
+    pub(crate) calling: bool,
+    /// Whether what it needs to start is there.
+    pub(crate) prepared: Prepared,
+    pub(crate) care: Care,
+}
+
+/// How far a service is with what it needs to start: its image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    #[default]
+    Unknown,
+    UnderWay,
+    Done,
+}
+
+/// How a ready service is being looked after.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Care {
+    /// When to look next, on the supervisor's clock; never looked when absent.
+    pub(crate) next: Option<Duration>,
+    /// Looks in a row that failed.
+    pub(crate) failures: u32,
+    /// Whether somebody looks now.
+    pub(crate) looking: bool,
 }
 
 impl Entry {
@@ -62,8 +89,15 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn of(homelab: &Homelab) -> Self {
-        let entry = || Entry { state: ServiceState::Stopped, wanted: true, ..Entry::default() };
-        let services = homelab.services.iter().map(|service| (service.name.clone(), entry())).collect();
+        let entry = |service: &Service| Entry {
+            state: ServiceState::Stopped,
+            kind: service.body.kind().to_owned(),
+            wanted: true,
+            prepared: if service.body.process().is_some() { Prepared::Done } else { Prepared::Unknown },
+            ..Entry::default()
+        };
+        let services =
+            homelab.services.iter().map(|service| (service.name.clone(), entry(service))).collect();
         Self { services, closing: false, rotated: Duration::ZERO }
     }
 
@@ -74,21 +108,46 @@ impl Table {
     /// Whether the service may start now, as far as it alone is concerned.
     pub(crate) fn may_start(&self, name: &str, now: Duration) -> bool {
         self.services.get(name).is_some_and(|entry| {
-            entry.wanted && entry.hold.is_none() && !entry.busy && entry.retry_at.is_none_or(|at| at <= now)
+            let free = entry.wanted && entry.hold.is_none() && !entry.busy;
+            free && entry.prepared == Prepared::Done && entry.retry_at.is_none_or(|at| at <= now)
         })
     }
 
     pub(crate) fn begin_start(&mut self, name: &str) {
         if let Some(entry) = self.services.get_mut(name) {
             entry.busy = true;
+            entry.calling = true;
             entry.retry_at = None;
             entry.state = ServiceState::Starting;
             entry.note.clear();
         }
     }
 
-    pub(crate) fn starting(&self) -> usize {
-        self.services.values().filter(|entry| entry.busy).count()
+    /// How many calls that start something are under way.
+    pub(crate) fn calling(&self) -> usize {
+        self.services.values().filter(|entry| entry.calling).count()
+    }
+
+    /// The services for which somebody has to fetch what they need, in the order of `order`; no more than `at_once` are
+    /// under way then.
+    pub(crate) fn begin_preparing<'n>(
+        &mut self,
+        order: impl Iterator<Item = &'n str>,
+        now: Duration,
+        at_once: usize,
+    ) -> Vec<String> {
+        let under_way = self.services.values().filter(|it| it.prepared == Prepared::UnderWay).count();
+        let mut begun = Vec::new();
+        for name in order {
+            let Some(entry) = self.services.get_mut(name) else { continue };
+            let due = entry.prepared == Prepared::Unknown && entry.retry_at.is_none_or(|at| at <= now);
+            let idle = entry.wanted && entry.hold.is_none() && !entry.busy && !entry.state.is_alive();
+            if due && idle && under_way + begun.len() < at_once {
+                entry.prepared = Prepared::UnderWay;
+                begun.push(name.to_owned());
+            }
+        }
+        begun
     }
 
     /// Whether something starts, stops, or may still start without a person.
@@ -137,9 +196,9 @@ impl Table {
             _ => entry.note.clone(),
         };
         json!({
-            "name": name, "tier": tier, "kind": "process", "state": entry.state.as_str(),
+            "name": name, "tier": tier, "kind": entry.kind, "state": entry.state.as_str(),
             "ready": entry.state.is_ready(), "held": entry.hold.is_some(), "note": note,
-            "pid": entry.running.as_ref().map(|running| running.process.pid),
+            "pid": entry.running.as_ref().and_then(|running| running.pid),
             "failures": entry.failures,
         })
     }

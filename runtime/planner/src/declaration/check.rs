@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hob_model::{Diagnostic, Span};
+use hob_model::{Diagnostic, Level, Span};
 
-use super::{Homelab, Raw, Service, Trigger, Workflow, bad};
+use super::{Gate, Homelab, Raw, Service, TierGate, Trigger, Workflow, bad};
+use crate::graph::Node;
 
 /// The declarations whose name is theirs alone; further ones of the same kind and name are reported. There is one
 /// homelab, whatever its name.
@@ -128,5 +129,84 @@ pub(super) fn hosts(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
             let hint = "this version of hob runs the services of one machine: give each its own homelab";
             diagnostics.push(bad(&service.source, message).hint(hint));
         }
+    }
+}
+
+/// What reaches the world without what is usual before it.
+pub(super) fn exposure(service: &Service, diagnostics: &mut Vec<Diagnostic>) {
+    if service.exposure.bypass_auth && !service.exposure.public {
+        let message = format!(
+            "service `{}` has `bypass_auth` and is not `public`, so nothing is bypassed",
+            service.name
+        );
+        diagnostics.push(Diagnostic { level: Level::Warning, ..bad(&service.source, message) });
+    }
+    if service.exposure.bypass_auth && service.exposure.public {
+        let message =
+            format!("service `{}` is reached from the internet without authentication", service.name);
+        let warning =
+            bad(&service.source, message).hint("remove `bypass_auth`, unless it asks for a login itself");
+        diagnostics.push(Diagnostic { level: Level::Warning, ..warning });
+    }
+}
+
+/// Only what has a network of its own lends it.
+pub(super) fn networks(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
+    for service in &homelab.services {
+        let Some(lender) = service.via.as_deref().and_then(|via| homelab.service(via)) else { continue };
+        let problem = if lender.body.kind() != service.body.kind() {
+            format!(
+                "`{}` is a {}, and lends its network to no {}",
+                lender.name,
+                lender.body.kind(),
+                service.body.kind()
+            )
+        } else if let Some(other) = &lender.via {
+            format!("`{}` has the network of `{other}` itself", lender.name)
+        } else {
+            continue;
+        };
+        let message = format!("service `{}`: `network`: {problem}", service.name);
+        diagnostics.push(bad(&service.source, message).hint("name the container that owns the network"));
+    }
+}
+
+/// A tier that waits for what it does not have is never reached.
+pub(super) fn tiers(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
+    for tier in &homelab.tiers {
+        let members = homelab.services.iter().filter(|it| it.tier.as_deref() == Some(&tier.name));
+        let (message, hint) = match tier.gate {
+            TierGate::Quorum(count) if members.clone().count() < count => (
+                format!("tier `{}` waits for {count} services and has {}", tier.name, members.count()),
+                "it would never be reached: lower `gate`",
+            ),
+            TierGate::Critical if !members.clone().any(|it| it.critical) => (
+                format!("tier `{}` waits for critical services and has none", tier.name),
+                "a service is critical with `critical: true`",
+            ),
+            _ => continue,
+        };
+        diagnostics.push(bad(&tier.source, message).hint(hint));
+    }
+}
+
+/// A gate that looks at a port of a service which itself waits for this one never holds.
+pub(super) fn gates(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
+    for service in &homelab.services {
+        let (Gate::Tcp { port } | Gate::Http { port, .. }) = service.ready.gate else { continue };
+        let of = homelab.services.iter().find(|it| it.port == Some(port) && it.name != service.name);
+        let Some(other) = of.filter(|_| service.port != Some(port)) else { continue };
+        if !homelab.graph.dependents(&Node::Service(service.name.clone())).contains(other.name.as_str()) {
+            continue;
+        }
+        let message = format!(
+            "service `{}` waits for {}, which is the port of `{}`, and that one starts after it",
+            service.name, service.ready.gate, other.name
+        );
+        let hint = "only a later service can make this gate hold: look at one of its own ports";
+        diagnostics.push(bad(&service.source, message).hint(hint).span(Span {
+            label: format!("`{}` is declared here", other.name),
+            ..Span::point(other.source.clone())
+        }));
     }
 }

@@ -1,30 +1,47 @@
 //! A service as fields: what plans compare, digest and show.
 
-use std::collections::BTreeMap;
-
 use hob_model::{Digest, Value, duration};
 
-use super::{Gate, Process, Service};
+use super::{Body, Gate, Kept, PROCESS, Service};
 
-/// The fields of which a change takes a new process; a change of any other one is only noted.
-pub(crate) const PROCESS_FIELDS: [&str; 4] = ["command", "env", "user", "workdir"];
+/// The fields that every service has. A change of one of them is only noted; a change of any other takes a new instance.
+const COMMON: [&str; 19] = [
+    "kind",
+    "tier",
+    "host",
+    "port",
+    "via",
+    "needs",
+    "wants",
+    "ready",
+    "ready_timeout",
+    "health",
+    "restart",
+    "restart_backoff",
+    "restart_max",
+    "stop_timeout",
+    "stop_on_exit",
+    "critical",
+    "public",
+    "bypass_auth",
+    "tailscale_funnel",
+];
 
-impl Process {
-    /// The fields that make the process what it is.
-    fn fields(&self) -> BTreeMap<String, Value> {
-        let env = self.env.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
-        BTreeMap::from([
-            ("command".to_owned(), Value::from(self.command.clone())),
-            ("env".to_owned(), Value::Map(env.collect())),
-            ("user".to_owned(), Value::from(self.user.clone())),
-            ("workdir".to_owned(), Value::from(self.workdir.to_string_lossy().into_owned())),
-        ])
-    }
+/// Whether every service has a field of this name.
+pub(crate) fn is_common(field: &str) -> bool {
+    COMMON.contains(&field)
+}
 
-    /// What its processes carry, so that a running one tells what it was started with.
+impl Body {
+    /// What a service was, from the fields that were recorded of it; `None` for a process, and where they do not say.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        Digest::of(&Value::Map(self.fields()).encode())
+    pub fn recorded(fields: &Value) -> Option<Self> {
+        let (Value::Map(all), Some(kind)) = (fields, fields.get("kind").and_then(Value::as_str)) else {
+            return None;
+        };
+        let own = all.iter().filter(|(field, _)| !is_common(field));
+        let fields = own.map(|(field, value)| (field.clone(), value.clone())).collect();
+        (kind != PROCESS).then(|| Self::Kept(Kept { kind: kind.to_owned(), fields }))
     }
 }
 
@@ -32,28 +49,41 @@ impl Service {
     /// The digest of what has to be started anew when it changes.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.process.digest()
+        self.body.digest()
     }
 
     /// All that was declared of it, as a map; `()` for what was not given.
     #[must_use]
     pub fn fields(&self) -> Value {
-        let mut fields = self.process.fields();
+        let mut fields = self.body.fields();
         let exposure = self.exposure;
+        let health = self.health.as_ref().map(|health| {
+            Value::map([
+                ("check", Value::from(health.gate.to_string())),
+                ("interval", Value::from(duration::format(health.interval))),
+                ("timeout", Value::from(duration::format(health.timeout))),
+                ("retries", Value::from(health.retries)),
+                ("restart", Value::from(health.restart)),
+            ])
+        });
         fields.extend(
             [
+                ("kind", Value::from(self.body.kind())),
                 ("tier", Value::from(self.tier.clone())),
                 ("host", Value::from(self.host.clone())),
                 ("port", Value::from(self.port.map(u32::from))),
+                ("via", Value::from(self.via.clone())),
                 ("needs", Value::from(self.needs.clone())),
                 ("wants", Value::from(self.wants.clone())),
                 ("ready", Value::from(self.ready.gate.to_string())),
                 ("ready_timeout", Value::from(duration::format(self.ready.timeout))),
+                ("health", health.unwrap_or(Value::Unit)),
                 ("restart", Value::from(self.restart.policy.as_str())),
                 ("restart_backoff", Value::from(duration::format(self.restart.backoff))),
                 ("restart_max", Value::from(duration::format(self.restart.backoff_max))),
                 ("stop_timeout", Value::from(duration::format(self.stop_timeout))),
                 ("stop_on_exit", Value::from(self.stop_on_exit)),
+                ("critical", Value::from(self.critical)),
                 ("public", Value::from(exposure.public)),
                 ("bypass_auth", Value::from(exposure.bypass_auth)),
                 ("tailscale_funnel", Value::from(exposure.tailscale_funnel)),
@@ -77,6 +107,7 @@ impl std::fmt::Display for Gate {
             Self::Exec { command } => write!(f, "exec({command:?})"),
             Self::Log { pattern } => write!(f, "log({pattern:?})"),
             Self::File { path } => write!(f, "file({path:?})"),
+            Self::Healthy => f.write_str("healthy()"),
             Self::Completed => f.write_str("completed()"),
         }
     }

@@ -1,10 +1,12 @@
 //! A homelab from its declarations.
 
-use hob_model::{Code, Diagnostic};
+use hob_model::{Code, Diagnostic, Value};
 use jiff::tz::TimeZone;
 
 use super::options::Options;
-use super::{Homelab, Host, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, bad, check, service, work};
+use super::{
+    Homelab, Host, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, service, work,
+};
 use crate::graph::Graph;
 
 /// The name of a homelab that was given none.
@@ -35,9 +37,12 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
     check::ports(&homelab.services, &mut diagnostics);
     check::webhooks(&homelab.workflows, &mut diagnostics);
     check::hosts(&homelab, &mut diagnostics);
+    check::networks(&homelab, &mut diagnostics);
+    check::tiers(&homelab, &mut diagnostics);
     let (graph, cycles) = Graph::new(&homelab.tiers, &homelab.services);
     homelab.graph = graph;
     diagnostics.extend(cycles);
+    check::gates(&homelab, &mut diagnostics);
     diagnostics
         .sort_by_key(|it| it.spans.first().map(|s| (s.source.file.clone(), s.source.line, s.source.column)));
     (homelab, diagnostics)
@@ -91,22 +96,40 @@ fn read_one(
             homelab.hosts.push(Host { name: raw.name.clone(), address, source: raw.source.clone() });
         }
         "tier" => {
-            let mut options = Options::open(raw, &["after", "on_failure"], diagnostics);
-            let choices = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue)];
-            homelab.tiers.push(Tier {
-                name: raw.name.clone(),
-                after: options.texts("after").unwrap_or_default(),
-                on_failure: options.choice("on_failure", &choices).unwrap_or_default(),
-                source: raw.source.clone(),
-            });
+            let tier = read_tier(raw, diagnostics);
+            homelab.tiers.push(tier);
         }
-        "service" => homelab.services.extend(service::read(raw, surroundings, diagnostics)),
+        "service" => {
+            let service = service::read(raw, homelab, surroundings, diagnostics);
+            homelab.services.extend(service);
+        }
         "schedule" => homelab.schedules.extend(work::schedule(raw, &zone, surroundings, diagnostics)),
         "workflow" => homelab.workflows.extend(work::workflow(raw, surroundings, diagnostics)),
         other => {
             let message = format!("`{other}` is not supported by this version of hob");
             diagnostics.push(bad(&raw.source, message));
         }
+    }
+}
+
+fn read_tier(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Tier {
+    let mut options = Options::open(raw, &["after", "gate", "on_failure", "parallel"], diagnostics);
+    let choices = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue)];
+    let count = |value: &Value| value.as_int().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+    Tier {
+        name: raw.name.clone(),
+        after: options.texts("after").unwrap_or_default(),
+        gate: options
+            .read("gate", "\"all\", \"critical\" or a number of services", |value| match value.as_str() {
+                Some("all") => Some(TierGate::All),
+                Some("critical") => Some(TierGate::Critical),
+                Some(_) => None,
+                None => count(value).map(TierGate::Quorum),
+            })
+            .unwrap_or_default(),
+        on_failure: options.choice("on_failure", &choices).unwrap_or_default(),
+        parallel: options.read("parallel", "a number of services", count),
+        source: raw.source.clone(),
     }
 }
 

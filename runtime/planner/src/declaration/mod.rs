@@ -1,16 +1,19 @@
 //! What `homelab.rhai` declares: read from option maps, typed, and checked as a whole.
 
+mod body;
 mod check;
 mod fields;
+mod gate;
+mod health;
 mod homelab;
 mod options;
 mod service;
 mod trigger;
 mod work;
 
-pub(crate) use fields::PROCESS_FIELDS;
+pub use body::{Asked, Body, Kept, Kind, PROCESS, Process};
+pub(crate) use fields::is_common;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,7 +49,7 @@ pub struct Raw {
 }
 
 /// What declarations are read against.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Surroundings<'a> {
     /// The time zones that may be named.
     pub zones: &'a TimeZoneDatabase,
@@ -54,6 +57,8 @@ pub struct Surroundings<'a> {
     pub zone: TimeZone,
     /// The homelab's directory, absolute: where services work unless they say otherwise.
     pub directory: &'a Path,
+    /// What services can be beside processes.
+    pub kinds: &'a [&'a dyn Kind],
 }
 
 /// Everything that a homelab declares.
@@ -102,6 +107,18 @@ pub enum OnFailure {
     Continue,
 }
 
+/// When a tier counts as reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TierGate {
+    /// When all its services are ready.
+    #[default]
+    All,
+    /// When those are that have `critical: true`.
+    Critical,
+    /// When so many are.
+    Quorum(usize),
+}
+
 /// A boot stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
@@ -109,23 +126,14 @@ pub struct Tier {
     pub name: String,
     /// The tiers whose services must be ready first.
     pub after: Vec<String>,
+    /// What must be ready for later tiers to start.
+    pub gate: TierGate,
     /// What a failure in it means for later tiers.
     pub on_failure: OnFailure,
+    /// How many of its services get ready at one time; as many as are free to when absent.
+    pub parallel: Option<usize>,
     /// Where it was declared.
     pub source: Source,
-}
-
-/// A program and its surroundings: what has to be started anew when it changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Process {
-    /// The program and its arguments; never empty.
-    pub command: Vec<String>,
-    /// Variables beside the few that every service gets.
-    pub env: BTreeMap<String, String>,
-    /// Whom it runs as: a name or a number of the user database; whom hob runs as when absent.
-    pub user: Option<String>,
-    /// Its working directory, absolute.
-    pub workdir: PathBuf,
 }
 
 /// What must hold before a service counts as ready.
@@ -162,6 +170,8 @@ pub enum Gate {
         /// Its path, absolute.
         path: PathBuf,
     },
+    /// Its own health check passes: that of its image, or of the service.
+    Healthy,
     /// Its program has ended with code 0.
     Completed,
 }
@@ -186,8 +196,23 @@ pub struct Exposure {
     pub tailscale_funnel: bool,
 }
 
-/// Something that should run: a process that hob supervises.
+/// How a ready service is looked after.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What must go on to hold.
+    pub gate: Gate,
+    /// The pause between two looks.
+    pub interval: Duration,
+    /// How long one look may take.
+    pub timeout: Duration,
+    /// How many looks in a row must fail until it counts as degraded.
+    pub retries: u32,
+    /// Whether it is restarted then.
+    pub restart: bool,
+}
+
+/// Something that should run.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -195,20 +220,27 @@ pub struct Service {
     pub tier: Option<String>,
     /// The machine it belongs to; the only one when absent.
     pub host: Option<String>,
-    /// What runs.
-    pub process: Process,
+    /// What it is.
+    pub body: Body,
     /// The port it listens on.
     pub port: Option<u16>,
+    /// The service whose network it shares: it is among those it needs, and never runs in the network of an instance that
+    /// has ended.
+    pub via: Option<String>,
     /// What must be ready before it starts.
     pub needs: Vec<String>,
     /// What it starts after, where that is declared.
     pub wants: Vec<String>,
     /// When it counts as ready.
     pub ready: Readiness,
+    /// How it is looked after once it is.
+    pub health: Option<Health>,
     /// When it is started again after it ended.
     pub restart: Restart,
     /// How long it may take to end after SIGTERM.
     pub stop_timeout: Duration,
+    /// Whether a tier with the gate `critical` waits for it.
+    pub critical: bool,
     /// Whether it ends together with hob; as hob was told for all when absent.
     pub stop_on_exit: Option<bool>,
     /// Who may reach it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use hob_model::{Code, Diagnostic, Source, Value};
+use hob_model::{Code, Diagnostic, Level, Source, Value};
 
 use super::Raw;
 
@@ -89,6 +89,12 @@ impl<'d> Options<'d> {
         self.diagnostics.push(self.diagnostic(code, message).hint(hint));
     }
 
+    /// Adds what is allowed and unwise about this declaration.
+    pub(super) fn warn(&mut self, message: impl Display) {
+        let warning = self.diagnostic(Code::BadDeclaration, message);
+        self.diagnostics.push(Diagnostic { level: Level::Warning, ..warning });
+    }
+
     /// Adds mistakes that others found in this declaration.
     pub(super) fn adopt(&mut self, found: impl IntoIterator<Item = Diagnostic>) {
         let source = self.source.clone();
@@ -115,6 +121,11 @@ impl<'d> Options<'d> {
     /// The value of `key`, once; `()` counts as absent.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
         self.map.remove(key).filter(|value| *value != Value::Unit)
+    }
+
+    /// The value of `key`, which stays; `()` counts as absent.
+    pub(super) fn peek(&self, key: &str) -> Option<Value> {
+        self.map.get(key).filter(|value| **value != Value::Unit).cloned()
     }
 
     /// What is left.

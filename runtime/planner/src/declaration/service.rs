@@ -1,44 +1,45 @@
 //! Services.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use hob_model::{Code, Diagnostic, Value};
 
-use super::options::{Options, port, text, texts};
+use super::gate::read_gate;
+use super::health::read_health;
+use super::options::{Options, text, texts};
 use super::{
-    Exposure, Gate, Process, READY_TIMEOUT, Raw, Readiness, STOP_TIMEOUT, Service, Surroundings, bad,
+    Asked, Body, Exposure, Gate, Homelab, Kept, Kind, Process, READY_TIMEOUT, Raw, Readiness, STOP_TIMEOUT,
+    Service, Surroundings, bad,
 };
 use crate::restart::{Policy, Restart};
 
-/// The options of a service.
-const KNOWN: [&str; 18] = [
+/// The options of every service.
+const COMMON: [&str; 16] = [
     "tier",
     "host",
-    "command",
-    "args",
-    "env",
     "port",
-    "user",
-    "workdir",
     "needs",
     "wants",
     "ready",
     "ready_timeout",
+    "health",
     "restart",
     "stop_timeout",
     "stop_on_exit",
+    "critical",
     "public",
     "bypass_auth",
     "tailscale_funnel",
+    "network",
 ];
 
-/// Options of services that this version cannot honour: refused by name, because a limit or a volume that is passed
-/// over would look as if it held.
-const LATER: [&str; 15] = [
-    "backup", "devices", "gpu", "health", "hooks", "image", "labels", "limits", "network", "ports",
-    "replicas", "shm_size", "unit", "update", "volumes",
-];
+/// The options of services that are processes.
+const PROCESS: [&str; 5] = ["command", "args", "env", "user", "workdir"];
+
+/// Options of services that this version cannot honour: refused by name, because what is passed over would look as if it
+/// held.
+const LATER: [&str; 5] = ["backup", "gpu", "hooks", "replicas", "update"];
 
 /// The most variables of one service.
 const VARIABLES_MAX: usize = 1_000;
@@ -47,63 +48,195 @@ const VARIABLES_MAX: usize = 1_000;
 const OWN_VARIABLES: &str = "HOB_";
 
 /// A command as text or list.
-const COMMAND: &str = "a text or an array of texts such as [\"caddy\", \"run\"]";
+pub(super) const COMMAND: &str = "a text or an array of texts such as [\"caddy\", \"run\"]";
 
 /// Reads a service; `None` where it lacks what it cannot be without.
 pub(super) fn read(
     raw: &Raw,
+    homelab: &Homelab,
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Service> {
     let mut raw = raw.clone();
-    let later = refuse_later(&mut raw, diagnostics);
-    let mut options = Options::open(&raw, &KNOWN, diagnostics);
-    let workdir = options.text("workdir").map_or_else(PathBuf::new, PathBuf::from);
-    let workdir = surroundings.directory.join(workdir);
-    let command = read_command(&mut options, later);
+    refuse_later(&mut raw, diagnostics);
+    let kind = kind_of(&raw, surroundings.kinds, diagnostics)?;
+    let own: BTreeSet<&str> = kind.map_or_else(|| PROCESS.into(), Kind::options);
+    refuse_other_kinds(&mut raw, kind, &own, surroundings.kinds, diagnostics);
+    let known: Vec<&str> = COMMON.into_iter().chain(own.iter().copied()).collect();
+    let mut options = Options::open(&raw, &known, diagnostics);
+    let via = read_via(&mut options, kind);
+    let stop_timeout = options.duration("stop_timeout").unwrap_or(STOP_TIMEOUT);
     let port = options.port("port");
-    let gate = read_gate(&mut options, port, &workdir);
+    let (body, workdir) = match kind {
+        None => process(&mut options, surroundings.directory),
+        Some(kind) => {
+            let asked = Asked {
+                homelab: &homelab.name,
+                name: &raw.name,
+                options: own.iter().filter_map(|key| Some(((*key).to_owned(), options.take(key)?))).collect(),
+                via: via.as_deref(),
+                stop_timeout,
+                directory: surroundings.directory,
+            };
+            (kept(kind, &asked, &mut options), surroundings.directory.to_path_buf())
+        }
+    };
+    let default = match (port, kind) {
+        (Some(port), _) => Gate::Tcp { port },
+        (None, Some(kind)) => kind.gate(),
+        (None, None) => Gate::Alive,
+    };
+    let ready = options
+        .take("ready")
+        .and_then(|value| read_gate(&mut options, "ready", &value, port, &workdir))
+        .filter(|gate| has_gate(&mut options, "ready", gate, kind));
+    let gate = ready.unwrap_or(default);
     let restart_default = match gate {
         Gate::Completed => Policy::OnFailure,
         _ => Policy::Always,
     };
+    let mut needs = sorted(options.texts("needs"));
+    needs.extend(via.clone());
     let service = Service {
         name: raw.name.clone(),
         tier: options.text("tier"),
         host: options.text("host"),
         port,
-        needs: sorted(options.texts("needs")),
+        needs: sorted(Some(needs)),
         wants: sorted(options.texts("wants")),
+        health: read_health(&mut options, port, &workdir, &gate)
+            .filter(|health| has_gate(&mut options, "health", &health.gate, kind)),
         ready: Readiness { gate, timeout: options.duration("ready_timeout").unwrap_or(READY_TIMEOUT) },
         restart: read_restart(&mut options, restart_default),
-        stop_timeout: options.duration("stop_timeout").unwrap_or(STOP_TIMEOUT),
+        stop_timeout,
         stop_on_exit: options.bool("stop_on_exit"),
+        critical: options.bool("critical").unwrap_or_default(),
         exposure: Exposure {
             public: options.bool("public").unwrap_or_default(),
             bypass_auth: options.bool("bypass_auth").unwrap_or_default(),
             tailscale_funnel: options.bool("tailscale_funnel").unwrap_or_default(),
         },
-        process: Process {
-            command: command.clone().unwrap_or_default(),
-            env: read_env(&mut options),
-            user: options.read("user", "a name or a number of the user database", user),
-            workdir,
-        },
+        via,
+        body: body.clone().unwrap_or_else(|| Body::Process(Process::default())),
         source: raw.source,
     };
-    if service.exposure.bypass_auth && !service.exposure.public {
-        diagnostics.push(Diagnostic {
-            level: hob_model::Level::Warning,
-            ..bad(
-                &service.source,
-                format!(
-                    "service `{}` has `bypass_auth` and is not `public`, so nothing is bypassed",
-                    raw.name
-                ),
-            )
-        });
+    super::check::exposure(&service, diagnostics);
+    body.map(|_| service)
+}
+
+/// Which kind it is: `Some(None)` for a process. `None` where it is nothing, or two things at once.
+fn kind_of<'k>(
+    raw: &Raw,
+    kinds: &[&'k dyn Kind],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Option<&'k dyn Kind>> {
+    let has = |key: &str| raw.options.get(key).is_some_and(|value| *value != Value::Unit);
+    let named: Vec<&'k dyn Kind> = kinds.iter().copied().filter(|kind| has(kind.option())).collect();
+    let problem = |message: String| bad(&raw.source, format!("service `{}`: {message}", raw.name));
+    match named[..] {
+        [] if has("command") => Some(None),
+        [] => {
+            let ways: Vec<String> =
+                kinds.iter().map(|it| format!("`{}` for a {}", it.option(), it.name())).collect();
+            let ways =
+                ways.into_iter().chain(["`command` for a program that hob runs and watches".to_owned()]);
+            let hint = format!("give {}", ways.collect::<Vec<_>>().join(", or "));
+            diagnostics.push(problem("it has nothing to run".to_owned()).hint(hint));
+            None
+        }
+        [one] => Some(Some(one)),
+        [one, other, ..] => {
+            let message = format!("it has both `{}` and `{}`", one.option(), other.option());
+            let hint = format!("it is a {} or a {}: leave one out", one.name(), other.name());
+            diagnostics.push(problem(message).hint(hint));
+            None
+        }
     }
-    command.map(|_| service)
+}
+
+/// Reports options that only make sense for another kind, instead of calling them unknown.
+fn refuse_other_kinds(
+    raw: &mut Raw,
+    kind: Option<&dyn Kind>,
+    own: &BTreeSet<&str>,
+    kinds: &[&dyn Kind],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let Value::Map(map) = &mut raw.options else { return };
+    let what = kind.map_or(super::PROCESS, Kind::name);
+    let process = PROCESS.into_iter().map(|key| (key, super::PROCESS));
+    let others = kinds.iter().flat_map(|kind| kind.options().into_iter().map(|key| (key, kind.name())));
+    let mut seen = BTreeSet::new();
+    for (key, other) in process.chain(others) {
+        if own.contains(key) || COMMON.contains(&key) || !seen.insert(key) || map.remove(key).is_none() {
+            continue;
+        }
+        let message =
+            format!("service `{}`: `{key}` is an option of a {other}, and this is a {what}", raw.name);
+        diagnostics
+            .push(Diagnostic::error(Code::UnknownOption, message).at(raw.source.clone()).hint("remove it"));
+    }
+}
+
+/// Whether services of a kind can be looked at through a gate; reports it where not.
+fn has_gate(options: &mut Options<'_>, key: &str, gate: &Gate, kind: Option<&dyn Kind>) -> bool {
+    let fits = kind.map_or(*gate != Gate::Healthy, |kind| kind.has_gate(gate));
+    if !fits {
+        let what = kind.map_or(super::PROCESS, Kind::name);
+        options.report(Code::BadDeclaration, format!("`{key}`: {gate} says nothing about a {what}"));
+    }
+    fits
+}
+
+/// `network: via(service)`; any other network is for the kind to read.
+fn read_via(options: &mut Options<'_>, kind: Option<&dyn Kind>) -> Option<String> {
+    let network = options.peek("network")?;
+    let via = network.get("network").and_then(Value::as_str) == Some("via");
+    let of = network.get("of").and_then(Value::as_str).map(str::to_owned);
+    match kind {
+        Some(kind) if via && kind.shares_network() => {
+            options.take("network");
+            of
+        }
+        Some(kind) if !via && kind.options().contains("network") => None,
+        _ => {
+            options.take("network");
+            let hint = "only containers have networks of their own";
+            options.report_with(Code::BadDeclaration, "`network` cannot be chosen for it", hint);
+            None
+        }
+    }
+}
+
+fn kept(kind: &dyn Kind, asked: &Asked<'_>, options: &mut Options<'_>) -> Option<Body> {
+    match kind.read(asked) {
+        Ok(fields) => {
+            kind.warnings(&fields).into_iter().for_each(|warning| options.warn(warning));
+            Some(Body::Kept(Kept { kind: kind.name().to_owned(), fields }))
+        }
+        Err(mistakes) => {
+            for mistake in mistakes {
+                match mistake.hint {
+                    Some(hint) => options.report_with(Code::UnknownOption, mistake.message, hint),
+                    None => options.report(Code::UnknownOption, mistake.message),
+                }
+            }
+            None
+        }
+    }
+}
+
+/// A process, and its working directory.
+fn process(options: &mut Options<'_>, directory: &Path) -> (Option<Body>, PathBuf) {
+    let workdir = directory.join(options.text("workdir").unwrap_or_default());
+    let command = read_command(options);
+    let process = Process {
+        command: command.clone().unwrap_or_default(),
+        env: read_env(options),
+        user: options.read("user", "a name or a number of the user database", user),
+        workdir: workdir.clone(),
+    };
+    (command.map(|_| Body::Process(process)), workdir)
 }
 
 fn sorted(names: Option<Vec<String>>) -> Vec<String> {
@@ -113,44 +246,23 @@ fn sorted(names: Option<Vec<String>>) -> Vec<String> {
     names
 }
 
-/// Refuses what is not there yet; whether that was the body of the service.
-fn refuse_later(raw: &mut Raw, diagnostics: &mut Vec<Diagnostic>) -> bool {
-    let Value::Map(map) = &mut raw.options else {
-        return false;
-    };
-    let mut is_body = false;
+/// Refuses what is not there yet.
+fn refuse_later(raw: &mut Raw, diagnostics: &mut Vec<Diagnostic>) {
+    let Value::Map(map) = &mut raw.options else { return };
     for key in LATER {
         if map.remove(key).is_none() {
             continue;
         }
         raw.closures.retain(|path| path != key && !path.starts_with(&format!("{key}.")));
         let message = format!("service `{}`: `{key}` is not supported by this version of hob", raw.name);
-        let hint = match key {
-            "image" | "unit" => {
-                is_body = true;
-                "containers and systemd units are not there yet; services are processes that hob supervises: \
-                 give `command`"
-            }
-            "ports" => "a process listens by itself: give the one that matters as `port`",
-            "volumes" => "a process sees the files of the machine: remove it",
-            _ => "remove it: hob refuses what it cannot keep",
-        };
-        diagnostics.push(bad(&raw.source, message).hint(hint));
+        diagnostics.push(bad(&raw.source, message).hint("remove it: hob refuses what it cannot keep"));
     }
-    is_body
 }
 
-fn read_command(options: &mut Options<'_>, has_other_body: bool) -> Option<Vec<String>> {
+fn read_command(options: &mut Options<'_>) -> Option<Vec<String>> {
     let args = options.read("args", "an array of texts", texts);
-    let Some(value) = options.take("command") else {
-        if !has_other_body {
-            let hint = "give `command`, the program that hob is to run and watch";
-            options.report_with(Code::BadDeclaration, "it has nothing to run", hint);
-        }
-        return None;
-    };
-    let command = command(&value);
-    let Some(mut command) = command else {
+    let value = options.take("command")?;
+    let Some(mut command) = command(&value) else {
         options.wrong("command", COMMAND, &value);
         return None;
     };
@@ -159,7 +271,7 @@ fn read_command(options: &mut Options<'_>, has_other_body: bool) -> Option<Vec<S
 }
 
 /// An array, or a text that is split as a shell would (and not handed to one).
-fn command(value: &Value) -> Option<Vec<String>> {
+pub(super) fn command(value: &Value) -> Option<Vec<String>> {
     let words = match value {
         Value::Array(_) => texts(value)?,
         one => shlex::split(&text(one)?)?,
@@ -237,83 +349,4 @@ fn read_restart(options: &mut Options<'_>, default: Policy) -> Restart {
     };
     options.adopt(found);
     read
-}
-
-fn read_gate(options: &mut Options<'_>, service_port: Option<u16>, workdir: &std::path::Path) -> Gate {
-    let default = service_port.map_or(Gate::Alive, |port| Gate::Tcp { port });
-    let Some(value) = options.take("ready") else {
-        return default;
-    };
-    let Some(kind) = value.get("gate").and_then(Value::as_str) else {
-        options.wrong("ready", "a gate such as tcp(8080), http(\"/health\") or completed()", &value);
-        return default;
-    };
-    let fields = gate_fields(kind);
-    if let Value::Map(map) = &value {
-        for key in map.keys().filter(|key| *key != "gate" && !fields.contains(&key.as_str())) {
-            options.report(Code::UnknownOption, format!("`ready`: {kind}(…) has no option `{key}`"));
-        }
-    }
-    let field = |key: &str| value.get(key).unwrap_or(&Value::Unit);
-    if kind == "http" && *field("port") == Value::Unit && service_port.is_none() {
-        let hint = "give the service a `port`, or this gate: http(\"/health\", #{ port: 8080 })";
-        options.report_with(Code::BadDeclaration, "`ready`: http(…) does not know which port to ask", hint);
-        return default;
-    }
-    let mut wrong = |key: &str, expected: &str| {
-        options.wrong(&format!("ready: {kind}, {key}"), expected, field(key));
-        None
-    };
-    let own_port = || match field("port") {
-        Value::Unit => service_port,
-        given => port(given),
-    };
-    let gate = match kind {
-        "tcp" => {
-            own_port().map(|port| Gate::Tcp { port }).or_else(|| wrong("port", "a port from 1 to 65535"))
-        }
-        "http" => http_gate(own_port(), field("path"), field("status")).or_else(|| {
-            wrong("path", "a path that begins with `/`, a `port`, and a `status` from 100 to 599")
-        }),
-        "exec" => command(field("command"))
-            .map(|command| Gate::Exec { command })
-            .or_else(|| wrong("command", COMMAND)),
-        "log" => text(field("pattern"))
-            .filter(|pattern| regex::Regex::new(pattern).is_ok())
-            .map(|pattern| Gate::Log { pattern })
-            .or_else(|| wrong("pattern", "a regular expression")),
-        "file" => text(field("path"))
-            .map(|path| Gate::File { path: workdir.join(path) })
-            .or_else(|| wrong("path", "a path")),
-        "completed" => Some(Gate::Completed),
-        _ => {
-            let hint = "a process is looked at with tcp, http, exec, log, file or completed";
-            options.report_with(Code::BadDeclaration, format!("{kind}() says nothing about a process"), hint);
-            None
-        }
-    };
-    gate.unwrap_or(default)
-}
-
-fn gate_fields(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "tcp" => &["port"],
-        "http" => &["path", "status", "port"],
-        "exec" => &["command"],
-        "log" => &["pattern"],
-        "file" => &["path"],
-        _ => &[],
-    }
-}
-
-fn http_gate(port: Option<u16>, path: &Value, status: &Value) -> Option<Gate> {
-    // What would end the request line or the path does not get into a request.
-    let is_path =
-        |path: &String| path.starts_with('/') && !path.contains(|c: char| c.is_whitespace() || c == '#');
-    let path = text(path).filter(is_path)?;
-    let status = match status {
-        Value::Unit => None,
-        given => Some(given.as_int().and_then(|s| u16::try_from(s).ok()).filter(|s| (100..600).contains(s))?),
-    };
-    port.map(|port| Gate::Http { port, path, status })
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use hob_model::{Digest, Value};
 use serde_json::json;
 
-use crate::declaration::{Gate, Homelab, PROCESS_FIELDS, Service};
+use crate::declaration::{Gate, Homelab, Service, is_common};
 use crate::graph::{Node, Reason};
 use crate::observed::{Observed, ServiceState};
 use crate::restart::Policy;
@@ -170,6 +170,7 @@ impl Plan {
                     let found = seen.get(service.name.as_str()).copied();
                     plan.add(found, Resource::service(&service.name), bring_up(service, found));
                 }
+                plan.restart_borrowers(homelab, &seen);
                 for orphan in observed.iter().filter(|it| homelab.service(&it.name).is_none()) {
                     let cause = "it is not declared any more".to_owned();
                     let change = change(Action::Remove, orphan, recorded_tier(orphan), cause);
@@ -192,6 +193,25 @@ impl Plan {
         }
         edges::order(&mut plan, homelab, &seen);
         plan
+    }
+
+    /// Who shares the network of what is made anew is restarted with it, or it would hang in the network of before.
+    fn restart_borrowers(&mut self, homelab: &Homelab, seen: &BTreeMap<&str, &Observed>) {
+        for service in &homelab.services {
+            let (Some(via), Some(found)) = (&service.via, seen.get(service.name.as_str())) else { continue };
+            let lender = self.changes.iter().find(|it| it.resource == Resource::service(via));
+            let Some(lender) = lender.filter(|it| it.action != Action::Update) else { continue };
+            let resource = Resource::service(&service.name);
+            let Some(at) =
+                self.unchanged.iter().position(|it| *it == resource).filter(|_| found.state.is_alive())
+            else {
+                continue;
+            };
+            let cause = format!("it shares the network of `{via}`, which is to {}", lender.action.as_str());
+            let change = change(Action::Restart, found, service.tier.clone(), cause);
+            self.unchanged.remove(at);
+            self.add(Some(found), resource, Some(change));
+        }
     }
 
     fn add(&mut self, observed: Option<&Observed>, resource: Resource, change: Option<Change>) {
@@ -257,6 +277,7 @@ fn observed_value(it: &Observed) -> Value {
         Value::from(it.held),
         Value::from(it.digest.map(|digest| digest.to_string())),
         it.fields.clone(),
+        Value::from(it.drift.iter().map(|it| it.field.clone()).collect::<Vec<_>>()),
     ])
 }
 
@@ -291,13 +312,17 @@ fn bring_up(service: &Service, observed: Option<&Observed>) -> Option<Change> {
     };
     let diff = difference(&observed.fields, &service.fields());
     if observed.digest != Some(service.digest()) {
-        let causes: BTreeSet<&str> = diff.iter().map(top).filter(|it| PROCESS_FIELDS.contains(it)).collect();
+        let causes: BTreeSet<&str> = diff.iter().map(top).filter(|it| !is_common(it)).collect();
         let cause = match (observed.digest, causes.is_empty()) {
             (None, _) => "it is not known what it runs".to_owned(),
             (_, true) => "it runs something else than is declared".to_owned(),
             (_, false) => format!("{} changed", quoted(causes)),
         };
         return Some(of(Action::Recreate, cause, diff));
+    }
+    if !observed.drift.is_empty() {
+        let cause = format!("{} changed by hand", quoted(observed.drift.iter().map(top).collect()));
+        return Some(of(Action::Recreate, cause, observed.drift.clone()));
     }
     let is_done = match observed.state {
         state if state.is_alive() => true,

@@ -42,15 +42,15 @@ fn a_whole_homelab_is_read() {
     ]);
     assert_eq!((lab.name.as_str(), lab.timezone.iana_name()), ("house", Some("Europe/Berlin")));
     let db = lab.service("db").unwrap();
-    assert_eq!(db.process.command, ["db", "--listen", "5432"]);
-    assert_eq!(db.process.env.values().collect::<Vec<_>>(), ["1", "true", "x"]);
+    assert_eq!(db.body.process().unwrap().command, ["db", "--listen", "5432"]);
+    assert_eq!(db.body.process().unwrap().env.values().collect::<Vec<_>>(), ["1", "true", "x"]);
     assert_eq!((&db.ready.gate, db.restart.policy), (&Gate::Tcp { port: 5432 }, Policy::Always));
     let web = lab.service("web").unwrap();
-    assert_eq!(web.process.command, ["web", "-v"]);
-    assert_eq!(web.process.workdir.to_str(), Some("/srv/home/web"));
+    assert_eq!(web.body.process().unwrap().command, ["web", "-v"]);
+    assert_eq!(web.body.process().unwrap().workdir.to_str(), Some("/srv/home/web"));
     assert_eq!(web.ready.gate, Gate::Http { port: 80, path: "/health".into(), status: Some(204) });
     assert_eq!((web.ready.timeout, web.stop_timeout), (Duration::from_secs(120), Duration::from_secs(3)));
-    assert_eq!(web.process.user.as_deref(), Some("33"));
+    assert_eq!(web.body.process().unwrap().user.as_deref(), Some("33"));
     let setup = lab.service("setup").unwrap();
     assert_eq!((&setup.ready.gate, setup.restart.policy), (&Gate::Completed, Policy::OnFailure));
     assert_eq!(lab.schedules[0].policy.on_doubt, Some(hob_model::OnDoubt::Skip));
@@ -107,28 +107,27 @@ fn all_mistakes_are_reported_at_once() {
           help: did you mean `Europe/Berlin`?
         error[HOB-0105]: tier `core`: `on_failure`: expected one of "stop", "continue", found "explode" (homelab.rhai:2:1)
         error[HOB-0105]: service `a`: there is no option `prot` (homelab.rhai:3:1)
-          note: allowed are args, bypass_auth, command, env, host, needs, port, public, ready, ready_timeout, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, user, wants, workdir
+          note: allowed are args, bypass_auth, command, critical, env, health, host, needs, network, port, public, ready, ready_timeout, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, user, wants, workdir
           help: did you mean `port`?
         error[HOB-0105]: service `a`: `port`: expected a port from 1 to 65535, found 99999 (homelab.rhai:3:1)
         error[HOB-0501]: service `a` belongs to the tier `cor`, which is not declared (homelab.rhai:3:1)
           help: did you mean `core`?
         error[HOB-0501]: service `a` needs the service `bb`, which is not declared (homelab.rhai:3:1)
           help: did you mean `b`?
-        error[HOB-0501]: service `b`: `image` is not supported by this version of hob (homelab.rhai:4:1)
-          help: containers and systemd units are not there yet; services are processes that hob supervises: give `command`
+        error[HOB-0501]: service `b`: it has nothing to run (homelab.rhai:4:1)
+          help: give `lid` for a box, or `command` for a program that hob runs and watches
         error[HOB-0105]: service `c`: `command`: expected a text or an array of texts such as ["caddy", "run"], found "it's" (homelab.rhai:5:1)
         error[HOB-0105]: service `c`: `env.A`: expected a text, a number, or true or false, found array (homelab.rhai:5:1)
         error[HOB-0501]: service `c`: `env`: `HOB_STATE` is not yours to set (homelab.rhai:5:1)
           help: by variables that begin with HOB_ hob finds its processes again
         error[HOB-0501]: service `d`: it has nothing to run (homelab.rhai:6:1)
-          help: give `command`, the program that hob is to run and watch
+          help: give `lid` for a box, or `command` for a program that hob runs and watches
         error[HOB-0501]: service `a` is declared twice (homelab.rhai:7:1)
           3: first declared here
-        error[HOB-0501]: service `e`: `limits` is not supported by this version of hob (homelab.rhai:8:1)
-          help: remove it: hob refuses what it cannot keep
+        error[HOB-0105]: service `e`: there is no option `limits` (homelab.rhai:8:1)
+          note: allowed are args, bypass_auth, command, critical, env, health, host, needs, network, port, public, ready, ready_timeout, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, user, wants, workdir
         error[HOB-0105]: service `e`: `stop_timeout`: `9` is no duration: a unit is missing; write for example "90s", "1h30m", "7d" or "250ms" (homelab.rhai:8:1)
-        error[HOB-0501]: service `f`: healthy() says nothing about a process (homelab.rhai:9:1)
-          help: a process is looked at with tcp, http, exec, log, file or completed
+        error[HOB-0501]: service `f`: `ready`: healthy() says nothing about a process (homelab.rhai:9:1)
         error[HOB-0501]: services `e` and `f` both have the port 80 (homelab.rhai:9:1)
           8: `e` has it first
         error[HOB-0501]: service `../g`: this is no name (homelab.rhai:10:1)

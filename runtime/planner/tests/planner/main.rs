@@ -1,6 +1,7 @@
 //! The planner through its public surface.
 
 mod declarations;
+mod kinds;
 mod order;
 mod plans;
 
@@ -30,6 +31,7 @@ fn read(declared: &[Raw]) -> (Homelab, Vec<Diagnostic>) {
         zones: &TimeZoneDatabase::bundled(),
         zone: TimeZone::UTC,
         directory: "/srv/home".as_ref(),
+        kinds: &[&kinds::Boxes],
     };
     Homelab::read(declared, &surroundings)
 }

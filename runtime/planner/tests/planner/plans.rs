@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use expect_test::expect;
 use hob_model::Value;
+use hob_planner::declaration::Body;
+use hob_planner::plan::FieldChange;
 use hob_planner::{Action, Goal, Homelab, Observed, Plan, Resource, Service, ServiceState};
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,13 +12,15 @@ use crate::homelab;
 use crate::order::{acyclic, tiered};
 
 /// A service that runs as it is declared.
-fn running(service: &Service) -> Observed {
+pub(crate) fn running(service: &Service) -> Observed {
     Observed {
         name: service.name.clone(),
         state: ServiceState::Ready,
+        kind: service.body.kind().to_owned(),
         held: false,
         digest: Some(service.digest()),
         fields: service.fields(),
+        drift: Vec::new(),
     }
 }
 
@@ -152,6 +156,19 @@ fn a_stale_plan_is_told_from_a_fresh_one() {
     assert!(plan.is_stale(&observed[1..]));
 }
 
+#[test]
+fn what_was_changed_by_hand_is_made_anew() {
+    let house = homelab(&[("service", "db", json!({ "command": "db" }))]);
+    let by_hand = FieldChange { field: "env.TZ".to_owned(), from: "UTC".into(), to: Value::Unit };
+    let found = Observed { drift: vec![by_hand], ..running(&house.services[0]) };
+    let plan = Plan::new(&house, &[found], Goal::Up);
+    expect![[r#"
+        ± recreate  db  `env` changed by hand
+              env.TZ: "UTC" → (none)
+        1 to recreate"#]]
+    .assert_eq(&plan.to_string());
+}
+
 proptest! {
     #[test]
     fn the_second_plan_is_empty_and_orders_are_kept(
@@ -159,7 +176,9 @@ proptest! {
     ) {
         let (old, mut new) = (tiered(&before), tiered(&after));
         for (service, changed) in new.services.iter_mut().zip(changed) {
-            if changed { service.process.command.push("more".to_owned()); }
+            if let (true, Body::Process(process)) = (changed, &mut service.body) {
+                process.command.push("more".to_owned());
+            }
         }
         let observed: Vec<Observed> = old.services.iter().zip(alive).map(|(service, alive)| {
             let state = if alive { ServiceState::Ready } else { ServiceState::Stopped };

@@ -9,9 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 
+use super::identity::ProcessId;
 use super::scan::{self, Found};
 use super::watch;
-use crate::port::ProcessId;
 
 /// How long a process may take to go away after SIGKILL; longer ones hang in the kernel.
 pub(super) const KILL_WAIT: Duration = Duration::from_secs(3);

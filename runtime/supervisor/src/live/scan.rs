@@ -10,7 +10,8 @@ use hob_model::{Digest, OpError, Timestamp};
 use procfs::process::{Process as ProcEntry, Stat};
 use procfs::{ProcError, ProcResult};
 
-use crate::port::{EFFECT_VARIABLE, ProcessId, Running, SERVICE_VARIABLE, SPEC_VARIABLE, STATE_VARIABLE};
+use super::identity::{Leader, ProcessId};
+use crate::port::{EFFECT_VARIABLE, SERVICE_VARIABLE, SPEC_VARIABLE, STATE_VARIABLE};
 
 /// The most processes that are looked at; Linux itself allows four million.
 const PROCESSES_MAX: usize = 4 * 1024 * 1024;
@@ -21,7 +22,7 @@ pub(super) struct Found {
     pub(super) group: i32,
     pub(super) session: i32,
     /// What it says it is, where that is a process of a service.
-    pub(super) mark: Option<Running>,
+    pub(super) mark: Option<Leader>,
 }
 
 impl Found {
@@ -42,10 +43,10 @@ pub(super) fn snapshot(state: &Path) -> Result<Vec<Found>, OpError> {
     Ok(found.collect())
 }
 
-fn mark(entry: &ProcEntry, stat: &Stat, process: &ProcessId, state: &Path) -> Option<Running> {
+fn mark(entry: &ProcEntry, stat: &Stat, process: &ProcessId, state: &Path) -> Option<Leader> {
     let mut env = environ_of(entry, state)?;
     let mut take = |name: &str| env.remove(OsStr::new(name)).and_then(|value| value.into_string().ok());
-    Some(Running {
+    Some(Leader {
         name: take(SERVICE_VARIABLE)?,
         process: process.clone(),
         key: take(EFFECT_VARIABLE)?,

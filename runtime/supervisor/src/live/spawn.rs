@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hob_model::OpError;
-use hob_planner::declaration::Process;
+use hob_planner::declaration::{Body, Process};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use super::identity::Leader;
 use super::{account, raw, scan};
-use crate::port::{EFFECT_VARIABLE, Running, SERVICE_VARIABLE, SPEC_VARIABLE, STATE_VARIABLE, Spec};
+use crate::port::{EFFECT_VARIABLE, SERVICE_VARIABLE, SPEC_VARIABLE, STATE_VARIABLE};
 
 /// The file that the processes of a service hold locked as long as one of them lives.
 const LOCK_FILE: &str = "lock";
@@ -48,27 +49,28 @@ pub(super) fn try_lock(dir: &Path) -> Result<Option<File>, OpError> {
 
 /// Starts the program; it inherits `lock`, and writes to `output`.
 pub(super) fn spawn(
-    spec: &Spec,
+    name: &str,
+    process: &Process,
     marks: &Marks<'_>,
     base: &BTreeMap<String, String>,
     output: File,
     lock: File,
-) -> Result<(Child, Running), OpError> {
-    let digest = spec.process.digest();
-    let mut command = command(&spec.process, &spec.process.command, base, Some(lock))?;
+) -> Result<(Child, Leader), OpError> {
+    let digest = Body::Process(process.clone()).digest();
+    let mut command = command(process, &process.command, base, Some(lock))?;
     let second = output.try_clone().map_err(|error| OpError::io(&error, "the log").nothing_happened())?;
     command
         .env(STATE_VARIABLE, marks.state)
-        .env(SERVICE_VARIABLE, &spec.name)
+        .env(SERVICE_VARIABLE, name)
         .env(EFFECT_VARIABLE, marks.key)
         .env(SPEC_VARIABLE, digest.to_string())
         .stdout(output)
         .stderr(second);
-    let child = command.spawn().map_err(|error| not_started(&error, &spec.process))?;
+    let child = command.spawn().map_err(|error| not_started(&error, process))?;
     // A child that was not waited for keeps its pid, ended or not.
-    let (process, started) = scan::identify(child.id())?;
-    let (name, key) = (spec.name.clone(), marks.key.to_owned());
-    Ok((child, Running { name, process, key, digest: Some(digest), started }))
+    let (id, started) = scan::identify(child.id())?;
+    let (name, key) = (name.to_owned(), marks.key.to_owned());
+    Ok((child, Leader { name, process: id, key, digest: Some(digest), started }))
 }
 
 /// A command in the surroundings of a service, in a session of its own, without input and output.

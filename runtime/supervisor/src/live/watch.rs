@@ -8,8 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use hob_model::OpError;
 use hob_planner::Exit;
@@ -17,8 +16,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{lock, scan};
-use crate::port::{OnExit, ProcessId, Running};
+use super::identity::{Leader, ProcessId};
+use super::scan;
+use crate::life::Life;
+use crate::life::lock;
 
 /// The stack of a thread that only waits.
 const STACK_BYTES: usize = 128 * 1024;
@@ -26,64 +27,17 @@ const STACK_BYTES: usize = 128 * 1024;
 /// How many ends are remembered for those that ask late.
 const ENDED_MAX: usize = 10_000;
 
-/// How one process ends.
-#[derive(Default)]
-pub(super) struct Watch {
-    state: Mutex<State>,
-    ended: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    exit: Option<Exit>,
-    then: Vec<OnExit>,
-}
-
-impl Watch {
-    /// Waits for the end, but not past `timeout`.
-    pub(super) fn wait(&self, timeout: Duration) -> Option<Exit> {
-        let state = lock(&self.state);
-        let waited = self.ended.wait_timeout_while(state, timeout, |state| state.exit.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.exit
-    }
-
-    /// Calls `then` at the end, or now.
-    pub(super) fn on_exit(&self, then: OnExit) {
-        let mut state = lock(&self.state);
-        match state.exit {
-            None => state.then.push(then),
-            Some(exit) => {
-                drop(state);
-                then(exit);
-            }
-        }
-    }
-
-    fn end(&self, exit: Exit) {
-        let mut state = lock(&self.state);
-        state.exit = Some(exit);
-        let then = std::mem::take(&mut state.then);
-        drop(state);
-        self.ended.notify_all();
-        then.into_iter().for_each(|then| then(exit));
-    }
-
-    fn has_ended(&self) -> bool {
-        lock(&self.state).exit.is_some()
-    }
-}
-
 /// All processes that are watched.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<HashMap<ProcessId, Arc<Watch>>>);
+pub(super) struct Watches(Mutex<HashMap<ProcessId, Arc<Life>>>);
 
 impl Watches {
     /// Starts a child and watches it. The thread is there first: a child is never left without one.
     pub(super) fn spawn(
         &self,
-        start: impl FnOnce() -> Result<(Child, Running), OpError>,
-    ) -> Result<Running, OpError> {
-        let watch = Arc::new(Watch::default());
+        start: impl FnOnce() -> Result<(Child, Leader), OpError>,
+    ) -> Result<Leader, OpError> {
+        let watch = Arc::new(Life::default());
         let (sender, receiver) = channel::<Child>();
         let theirs = Arc::clone(&watch);
         thread(move || reap(&receiver, &theirs))?;
@@ -94,11 +48,11 @@ impl Watches {
     }
 
     /// The watch of a process; one that hob has not started itself is adopted.
-    pub(super) fn get_or_adopt(&self, process: &ProcessId) -> Arc<Watch> {
+    pub(super) fn get_or_adopt(&self, process: &ProcessId) -> Arc<Life> {
         if let Some(watch) = lock(&self.0).get(process) {
             return Arc::clone(watch);
         }
-        let watch = Arc::new(Watch::default());
+        let watch = Arc::new(Life::default());
         match open(process) {
             Some(pidfd) => {
                 let theirs = Arc::clone(&watch);
@@ -118,7 +72,7 @@ impl Watches {
         watch
     }
 
-    fn keep(&self, process: ProcessId, watch: Arc<Watch>) {
+    fn keep(&self, process: ProcessId, watch: Arc<Life>) {
         let mut all = lock(&self.0);
         if all.len() >= ENDED_MAX {
             all.retain(|_, watch| !watch.has_ended());
@@ -133,7 +87,7 @@ fn thread(body: impl FnOnce() + Send + 'static) -> Result<(), OpError> {
     started.map(drop).map_err(|error| OpError::io(&error, "a thread").nothing_happened())
 }
 
-fn reap(receiver: &Receiver<Child>, watch: &Watch) {
+fn reap(receiver: &Receiver<Child>, watch: &Life) {
     // None comes where the start failed.
     let Ok(mut child) = receiver.recv() else { return };
     watch.end(child.wait().map_or(Exit::Unknown, exit_of));

@@ -8,7 +8,7 @@ use hob_planner::Exit;
 use hob_planner::declaration::Gate;
 use hob_supervisor::{NotReady, Supervisor};
 
-use crate::{PATIENCE, World, command, ready, shell};
+use crate::{PATIENCE, World, command, process_of, ready, shell};
 
 const SHORT: Duration = Duration::from_millis(60);
 
@@ -77,8 +77,8 @@ fn exec_and_file() {
     let world = World::new();
     let made = world.dir.path().join("made");
     let mut spec = command("it", &["sleep", "1000"]);
-    spec.process.workdir = world.dir.path().to_owned();
-    spec.process.env.insert("FILE".to_owned(), "made".to_owned());
+    process_of(&mut spec).workdir = world.dir.path().to_owned();
+    process_of(&mut spec).env.insert("FILE".to_owned(), "made".to_owned());
     let running = world.start(&spec);
     let exec = |script: &str| Gate::Exec { command: ["sh", "-c", script].map(str::to_owned).to_vec() };
     let gates = || [exec("test -e $FILE"), Gate::File { path: made.clone() }];

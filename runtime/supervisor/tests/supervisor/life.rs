@@ -7,7 +7,7 @@ use hob_model::ErrorKind;
 use hob_planner::Exit;
 use hob_supervisor::{LogFrom, Stopped, Supervisor};
 
-use crate::{PATIENCE, World, alive, command, shell, start_and_read};
+use crate::{PATIENCE, World, alive, command, process_of, shell, start_and_read};
 
 #[test]
 fn exits_are_told_apart_and_reaped() {
@@ -16,8 +16,8 @@ fn exits_are_told_apart_and_reaped() {
         [("exit 0", Exit::Code(0)), ("exit 3", Exit::Code(3)), ("kill -KILL $$", Exit::Signal(9))]
     {
         let running = world.start(&shell("it", script));
-        assert_eq!(world.live.wait_exit(&running.process, PATIENCE), Some(exit), "{script}");
-        let proc = format!("/proc/{}", running.process.pid);
+        assert_eq!(world.live.wait_exit(&running.instance, PATIENCE), Some(exit), "{script}");
+        let proc = format!("/proc/{}", running.pid.unwrap());
         assert!(!Path::new(&proc).exists(), "{script}: a zombie is left");
     }
 }
@@ -26,12 +26,12 @@ fn exits_are_told_apart_and_reaped() {
 fn everything_that_a_service_started_ends_with_it() {
     let world = World::new();
     let mut spec = shell("tree", "sleep 1000 & (sleep 1000 &) ; setsid sleep 1000 & echo up; wait");
-    spec.process.env.insert("TEST_TREE".to_owned(), "1".to_owned());
+    process_of(&mut spec).env.insert("TEST_TREE".to_owned(), "1".to_owned());
     let running = start_and_read(&world, &spec, "^up$");
     assert!(alive("TEST_TREE").len() >= 3);
     assert_eq!(world.live.stop("tree", PATIENCE).unwrap(), Stopped::Terminated(Exit::Signal(15)));
     assert_eq!(alive("TEST_TREE"), [0_u32; 0]);
-    assert_eq!(world.live.wait_exit(&running.process, Duration::ZERO), Some(Exit::Signal(15)));
+    assert_eq!(world.live.wait_exit(&running.instance, Duration::ZERO), Some(Exit::Signal(15)));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_service_gets_one_sigterm() {
 fn a_stopped_process_can_be_ended() {
     let world = World::new();
     let running = world.start(&command("frozen", &["sleep", "1000"]));
-    let pid = rustix::process::Pid::from_raw(i32::try_from(running.process.pid).unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(running.pid.unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     assert_eq!(world.live.stop("frozen", PATIENCE).unwrap(), Stopped::Terminated(Exit::Signal(15)));
 }
@@ -68,14 +68,14 @@ fn a_stopped_process_can_be_ended() {
 fn what_an_ended_service_left_behind_ends_before_the_next_start() {
     let world = World::new();
     let mut spec = shell("messy", "sleep 1000 & echo $!");
-    spec.process.env.insert("TEST_MESSY".to_owned(), "1".to_owned());
+    process_of(&mut spec).env.insert("TEST_MESSY".to_owned(), "1".to_owned());
     let first = world.start(&spec);
-    assert_eq!(world.live.wait_exit(&first.process, PATIENCE), Some(Exit::Code(0)));
+    assert_eq!(world.live.wait_exit(&first.instance, PATIENCE), Some(Exit::Code(0)));
     let left = alive("TEST_MESSY");
     assert_eq!(left.len(), 1);
     assert_eq!(world.live.observe().unwrap(), [], "what is left does not lead the service");
     let second = world.start(&spec);
-    world.live.wait_exit(&second.process, PATIENCE);
+    world.live.wait_exit(&second.instance, PATIENCE);
     assert!(!alive("TEST_MESSY").contains(&left[0]));
     assert_eq!(world.live.stop("messy", PATIENCE).unwrap(), Stopped::Terminated(Exit::Code(0)));
     assert_eq!(alive("TEST_MESSY"), [0_u32; 0]);
@@ -86,10 +86,10 @@ fn a_service_gets_its_surroundings_and_nothing_else() {
     let world = World::new();
     let mut spec =
         shell("env", "pwd; env | sort; readlink /proc/self/fd/0; ps -o sid= -p $$ | tr -d ' '; echo $$");
-    spec.process.env.insert("MINE".to_owned(), "1".to_owned());
-    spec.process.workdir = "/usr".into();
+    process_of(&mut spec).env.insert("MINE".to_owned(), "1".to_owned());
+    process_of(&mut spec).workdir = "/usr".into();
     let running = world.start(&spec);
-    world.live.wait_exit(&running.process, PATIENCE);
+    world.live.wait_exit(&running.instance, PATIENCE);
     let lines = world.live.read_log("env", LogFrom::Start).unwrap().lines;
     let names: Vec<&str> = lines.iter().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     assert_eq!(
@@ -98,7 +98,7 @@ fn a_service_gets_its_surroundings_and_nothing_else() {
         "{lines:?}"
     );
     assert_eq!((lines[0].as_str(), lines[names.len() + 1].as_str()), ("/usr", "/dev/null"));
-    let pid = running.process.pid.to_string();
+    let pid = running.pid.unwrap().to_string();
     assert_eq!(lines[names.len() + 2..], [pid.clone(), pid], "it leads a session");
 }
 
@@ -109,9 +109,9 @@ fn services_run_as_who_they_should() {
     }
     let world = World::new();
     let mut spec = shell("nobody", "id -un; id -Gn; echo $HOME");
-    spec.process.user = Some("nobody".to_owned());
+    process_of(&mut spec).user = Some("nobody".to_owned());
     let running = world.start(&spec);
-    world.live.wait_exit(&running.process, PATIENCE);
+    world.live.wait_exit(&running.instance, PATIENCE);
     let lines = world.live.read_log("nobody", LogFrom::Start).unwrap().lines;
     assert_eq!(lines, ["nobody", "nogroup", "/nonexistent"]);
 }
@@ -119,20 +119,16 @@ fn services_run_as_who_they_should() {
 #[test]
 fn what_cannot_start_says_why_and_leaves_nothing() {
     let world = World::new();
-    let with = |change: fn(&mut hob_supervisor::Spec)| {
+    let with = |change: fn(&mut hob_planner::declaration::Process)| {
         let mut spec = command("bad", &["sleep", "1000"]);
-        change(&mut spec);
+        change(process_of(&mut spec));
         spec
     };
     for (spec, kind, message) in [
         (command("bad", &["no-such-program"]), ErrorKind::NotFound, "no-such-program"),
         (command("bad", &["/etc/passwd"]), ErrorKind::Denied, "/etc/passwd"),
-        (with(|spec| spec.process.workdir = "/no/such".into()), ErrorKind::NotFound, "/no/such"),
-        (
-            with(|spec| spec.process.user = Some("no-such-user".to_owned())),
-            ErrorKind::NotFound,
-            "no-such-user",
-        ),
+        (with(|process| process.workdir = "/no/such".into()), ErrorKind::NotFound, "/no/such"),
+        (with(|process| process.user = Some("no-such-user".to_owned())), ErrorKind::NotFound, "no-such-user"),
     ] {
         let error = world.live.start(&spec, "key").unwrap_err();
         assert!(error.kind == kind && error.message.contains(message), "{error:?}");

@@ -5,14 +5,14 @@ use std::os::unix::fs::MetadataExt;
 use hob_supervisor::live::{LOG_BYTES_MAX, LOG_FILES_MAX, LOG_KEPT_BYTES};
 use hob_supervisor::{LogFrom, Supervisor};
 
-use crate::{PATIENCE, World, shell, start_and_read};
+use crate::{PATIENCE, World, process_of, shell, start_and_read};
 
 #[test]
 fn output_is_followed_over_starts() {
     let world = World::new();
     let run = |script: &str| {
         let running = world.start(&shell("it", script));
-        world.live.wait_exit(&running.process, PATIENCE);
+        world.live.wait_exit(&running.instance, PATIENCE);
     };
     let read = |from: LogFrom| world.live.read_log("it", from).unwrap();
     run("echo one; echo two >&2; printf three");
@@ -42,7 +42,7 @@ fn output_that_grows_too_large_loses_its_beginning_and_nothing_else() {
         "seq -f 'line %08.0f of some forty bytes and more' 1 {lines}; echo filled; read _ < ./go; echo after; exec sleep 1000"
     );
     let mut spec = shell("it", &script);
-    spec.process.workdir = world.dir.path().to_owned();
+    process_of(&mut spec).workdir = world.dir.path().to_owned();
     let made = std::process::Command::new("mkfifo").arg(world.dir.path().join("go")).status().unwrap();
     assert!(made.success());
     start_and_read(&world, &spec, "^filled$");

@@ -11,7 +11,7 @@ mod survival;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hob_planner::declaration::{Gate, Process, Readiness};
+use hob_planner::declaration::{Body, Gate, Process, Readiness};
 use hob_primitive::Cancel;
 use hob_supervisor::live::Live;
 use hob_supervisor::{NotReady, Running, Spec, Supervisor, await_ready};
@@ -62,7 +62,15 @@ fn shell(name: &str, script: &str) -> Spec {
 fn command(name: &str, words: &[&str]) -> Spec {
     let command = words.iter().map(|word| (*word).to_owned()).collect();
     let process = Process { command, workdir: "/".into(), ..Process::default() };
-    Spec { name: name.to_owned(), process }
+    Spec { name: name.to_owned(), body: Body::Process(process) }
+}
+
+/// The process that a service is.
+fn process_of(spec: &mut Spec) -> &mut Process {
+    match &mut spec.body {
+        Body::Process(process) => process,
+        Body::Kept(_) => unreachable!("it was made a process"),
+    }
 }
 
 /// Waits for a gate.
@@ -73,7 +81,7 @@ fn ready(
     gate: Gate,
     timeout: Duration,
 ) -> Result<(), NotReady> {
-    await_ready(live, running, spec, &Readiness { gate, timeout }, &Cancel::default())
+    await_ready(live, running, spec, &Readiness { gate, timeout }, &Cancel::default(), &|_| ())
 }
 
 /// Starts a service and waits until it has written a line.

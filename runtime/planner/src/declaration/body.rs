@@ -1,0 +1,148 @@
+//! What a service is: a process that hob runs itself, or something that a primitive keeps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hob_model::{Digest, OpError, Value};
+
+use super::Gate;
+
+/// The kind of a service that is a process.
+pub const PROCESS: &str = "process";
+
+/// What a service is. A change of it takes a new instance; a change of anything else of a service is only noted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// A program that hob starts and watches itself.
+    Process(Process),
+    /// Something that a primitive keeps: a container, a unit.
+    Kept(Kept),
+}
+
+/// A program and its surroundings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The program and its arguments; never empty.
+    pub command: Vec<String>,
+    /// Variables beside the few that every service gets.
+    pub env: BTreeMap<String, String>,
+    /// Whom it runs as: a name or a number of the user database; whom hob runs as when absent.
+    pub user: Option<String>,
+    /// Its working directory, absolute.
+    pub workdir: PathBuf,
+}
+
+/// Something that a primitive keeps, in the primitive's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// [`Kind::name`]
+    pub kind: String,
+    /// What makes it what it is, as [`Kind::read`] gave it.
+    pub fields: BTreeMap<String, Value>,
+}
+
+impl Body {
+    /// `process`, or the name of the [`Kind`].
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Process(_) => PROCESS,
+            Self::Kept(kept) => &kept.kind,
+        }
+    }
+
+    /// The program, where it is one.
+    #[must_use]
+    pub fn process(&self) -> Option<&Process> {
+        match self {
+            Self::Process(process) => Some(process),
+            Self::Kept(_) => None,
+        }
+    }
+
+    /// What makes it what it is, as plans show it.
+    #[must_use]
+    pub fn fields(&self) -> BTreeMap<String, Value> {
+        match self {
+            Self::Process(process) => process.fields(),
+            Self::Kept(kept) => kept.fields.clone(),
+        }
+    }
+
+    /// What a running one carries, so that it tells what it was started with.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut fields = self.fields();
+        if let Self::Kept(kept) = self {
+            fields.insert("kind".to_owned(), Value::from(kept.kind.as_str()));
+        }
+        Digest::of(&Value::Map(fields).encode())
+    }
+}
+
+impl Process {
+    fn fields(&self) -> BTreeMap<String, Value> {
+        let env = self.env.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        BTreeMap::from([
+            ("command".to_owned(), Value::from(self.command.clone())),
+            ("env".to_owned(), Value::Map(env.collect())),
+            ("user".to_owned(), Value::from(self.user.clone())),
+            ("workdir".to_owned(), Value::from(self.workdir.to_string_lossy().into_owned())),
+        ])
+    }
+}
+
+/// A kind of thing that services can be, beside processes. Primitives provide them.
+pub trait Kind: Send + Sync {
+    /// What it is called: `container`.
+    fn name(&self) -> &'static str;
+
+    /// The option that makes a service one of this kind: `image`.
+    fn option(&self) -> &'static str;
+
+    /// All options that it reads, [`Kind::option`] included, beside those that every service has.
+    fn options(&self) -> BTreeSet<&'static str>;
+
+    /// Whether it can be looked at through such a gate.
+    fn has_gate(&self, gate: &Gate) -> bool;
+
+    /// The gate of one that names none and has no port.
+    fn gate(&self) -> Gate {
+        Gate::Alive
+    }
+
+    /// Whether services of this kind can share the network of another one of it.
+    fn shares_network(&self) -> bool {
+        false
+    }
+
+    /// What makes it what it is. The same declaration gives the same fields.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    fn read(&self, asked: &Asked<'_>) -> Result<BTreeMap<String, Value>, Vec<OpError>>;
+
+    /// What is allowed and unwise about fields that it read, in sentences that go on after `service …:`.
+    fn warnings(&self, fields: &BTreeMap<String, Value>) -> Vec<String> {
+        let _ = fields;
+        Vec::new()
+    }
+}
+
+/// What a [`Kind`] reads.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// The name of the homelab.
+    pub homelab: &'a str,
+    /// The name of the service.
+    pub name: &'a str,
+    /// Those of [`Kind::options`] that were given.
+    pub options: BTreeMap<String, Value>,
+    /// The service whose network it shares.
+    pub via: Option<&'a str>,
+    /// How long it may take to end.
+    pub stop_timeout: Duration,
+    /// Where relative paths start.
+    pub directory: &'a Path,
+}

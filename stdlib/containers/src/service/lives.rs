@@ -1,0 +1,152 @@
+//! Learning how containers end: from the engine's events, and by looking where events may have been missed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, EventMessage};
+use futures_util::StreamExt;
+use hob_planner::Exit;
+use hob_supervisor::{Instance, Life, Lives};
+use tokio::runtime::Handle;
+
+use crate::life::{id, is_running};
+use crate::port::{ContainersPort, Engine};
+
+/// The pause before the engine is asked for its events again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The longest such pause.
+const AGAIN_MAX: Duration = Duration::from_secs(10);
+
+/// How often all containers are looked at although no event asks for it: an engine may lose one.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Codes from which on an exit code tells of a signal, as shells count.
+const CODE_OF_SIGNALS: i64 = 128;
+
+/// A life of a container: which one, and when it was started.
+pub(super) fn instance(found: &ContainerInspectResponse) -> Instance {
+    let started = found.state.as_ref().and_then(|state| state.started_at.as_deref()).unwrap_or_default();
+    Instance(format!("{} {started}", id(found)))
+}
+
+/// The id of the container that an instance is a life of.
+pub(super) fn id_of(instance: &Instance) -> &str {
+    instance.0.split(' ').next().unwrap_or_default()
+}
+
+/// How it ended, as the engine says.
+pub(super) fn exit_of(code: Option<i64>) -> Exit {
+    match code {
+        Some(code) if code > CODE_OF_SIGNALS => {
+            Exit::Signal(i32::try_from(code - CODE_OF_SIGNALS).unwrap_or_default())
+        }
+        Some(code) => i32::try_from(code).map_or(Exit::Unknown, Exit::Code),
+        None => Exit::Unknown,
+    }
+}
+
+/// The lives of containers that somebody waits for.
+pub(super) struct Watched {
+    port: Arc<dyn ContainersPort>,
+    lives: Lives,
+    listening: AtomicBool,
+}
+
+impl Watched {
+    pub(super) fn new(port: Arc<dyn ContainersPort>) -> Self {
+        Self { port, lives: Lives::default(), listening: AtomicBool::new(false) }
+    }
+
+    /// The life that is meant. The first call has the engine's events listened to.
+    pub(super) fn of(self: &Arc<Self>, runtime: &Handle, instance: &Instance) -> Arc<Life> {
+        if !self.listening.swap(true, Ordering::SeqCst) {
+            runtime.spawn(listen(Arc::downgrade(self)));
+        }
+        let (life, is_new) = self.lives.of(instance);
+        if is_new {
+            // It may have ended before anybody listened.
+            let (watched, instance) = (Arc::downgrade(self), instance.clone());
+            runtime.spawn(async move {
+                if let Some(watched) = watched.upgrade() {
+                    watched.look_at(&instance).await;
+                }
+            });
+        }
+        life
+    }
+
+    /// Ends a life that is known to be over.
+    pub(super) fn end(&self, instance: &Instance, exit: Exit) {
+        self.lives.end(instance, exit);
+    }
+
+    async fn look_at_all(&self) {
+        for instance in self.lives.open() {
+            self.look_at(&instance).await;
+        }
+    }
+
+    /// Looks whether a container still lives the life that is meant.
+    async fn look_at(&self, instance: &Instance) {
+        let Ok(engine) = self.port.engine(None, &[]).await else { return };
+        match engine.inspect(id_of(instance)).await {
+            Ok(found) if self::instance(&found) == *instance && is_running(&found) => {}
+            Ok(found) if self::instance(&found) == *instance => {
+                self.end(instance, exit_of(found.state.and_then(|state| state.exit_code)));
+            }
+            // It was started again, and how the life before ended nobody wrote down.
+            Ok(_) => self.end(instance, Exit::Unknown),
+            Err(cause) if cause.is_absent() => self.end(instance, Exit::Unknown),
+            // An engine that does not answer is no container that ended.
+            Err(_) => {}
+        }
+    }
+
+    async fn take(&self, event: &EventMessage) {
+        if !matches!(event.action.as_deref(), Some("die" | "died" | "remove" | "destroy")) {
+            return;
+        }
+        let Some(id) = event.actor.as_ref().and_then(|actor| actor.id.as_deref()) else { return };
+        for instance in self.lives.open().iter().filter(|instance| id_of(instance) == id) {
+            self.look_at(instance).await;
+        }
+    }
+}
+
+/// Listens to the engine as long as there is somebody to tell.
+async fn listen(watched: Weak<Watched>) {
+    let mut pause = AGAIN;
+    loop {
+        let Some(port) = watched.upgrade().map(|watched| Arc::clone(&watched.port)) else { return };
+        if let Ok(engine) = port.engine(None, &[]).await
+            && listen_to(&watched, &*engine).await
+        {
+            pause = AGAIN;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(AGAIN_MAX);
+    }
+}
+
+/// Listens until the connection is lost; whether anything was heard.
+async fn listen_to(watched: &Weak<Watched>, engine: &dyn Engine) -> bool {
+    let mut events = engine.events();
+    let mut heard = false;
+    // What ended while nobody listened; later on, what no event told of.
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let (Some(Ok(event)), Some(watched)) = (event, watched.upgrade()) else { return heard };
+                heard = true;
+                watched.take(&event).await;
+            }
+            _ = look.tick() => {
+                let Some(watched) = watched.upgrade() else { return heard };
+                watched.look_at_all().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What containers write.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hob_model::OpError;
+use hob_supervisor::{LogChunk, LogFrom, LogPosition};
+
+use crate::life::told;
+use crate::port::{Channel, Engine, LogQuery};
+
+/// The most lines that are read at once.
+const LINES_MAX: usize = 100_000;
+
+/// Lines that are longer are cut.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// Where the output of a life begins that starts at this second at the earliest.
+pub(super) fn position(second: i64) -> LogPosition {
+    LogPosition { file: 0, offset: u64::try_from(second).unwrap_or_default() }
+}
+
+/// Reads the output of a container.
+///
+/// Podman tells times by the second. So a position is a second since 1970, and in `file` how many lines of that second are
+/// behind it; both engines give lines in the same order each time.
+pub(super) async fn read(
+    engine: &dyn Engine,
+    name: &str,
+    id: &str,
+    start: LogPosition,
+    from: LogFrom,
+) -> Result<LogChunk, OpError> {
+    let (from, tail) = match from {
+        LogFrom::Start => (start, None),
+        LogFrom::Tail { lines } => (LogPosition::default(), u64::try_from(lines).ok()),
+        LogFrom::Position(at) => (at, None),
+    };
+    let since = i64::try_from(from.offset).ok().filter(|since| *since > 0);
+    let query = LogQuery { follow: false, tail, since, until: None };
+    let mut found = Lines { from, next: from, lines: Vec::new() };
+    let mut chunks = engine.logs(id, query);
+    let mut partial: [Vec<u8>; 2] = Default::default();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = told(engine, name, chunk)?;
+        found.split(&mut partial[usize::from(chunk.stream == Channel::Stderr)], &chunk.bytes);
+    }
+    for rest in &partial {
+        found.take(rest);
+    }
+    let more = found.lines.len() >= LINES_MAX;
+    Ok(LogChunk { lines: found.lines, next: found.next, more })
+}
+
+/// Lines as they are found.
+struct Lines {
+    from: LogPosition,
+    next: LogPosition,
+    lines: Vec<String>,
+}
+
+impl Lines {
+    fn split(&mut self, rest: &mut Vec<u8>, bytes: &Bytes) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE_BYTES_MAX.saturating_sub(rest.len());
+            rest.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.take(&std::mem::take(rest));
+            }
+        }
+    }
+
+    /// Takes a line, which has its time in front, unless it is behind the position.
+    fn take(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.trim_end_matches(['\n', '\r']);
+        let (time, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let Ok(time) = time.parse::<jiff::Timestamp>() else { return };
+        let second = u64::try_from(time.as_second()).unwrap_or_default();
+        if second < self.from.offset || self.lines.len() >= LINES_MAX {
+            return;
+        }
+        if second == self.from.offset && self.from.file > 0 {
+            self.from.file -= 1;
+            return;
+        }
+        // Lines of a second come together, but for the last of two channels.
+        if second > self.next.offset {
+            self.next = LogPosition { file: 0, offset: second };
+        }
+        if second == self.next.offset {
+            self.next.file += 1;
+        }
+        self.lines.push(rest.to_owned());
+    }
+}

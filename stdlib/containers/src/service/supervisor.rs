@@ -1,0 +1,499 @@
+//! Who runs services that are containers.
+//!
+//! A container has the name of its service, and carries as labels which service of which hob it is, the effect that started
+//! it, and the digest of what it was made for. So a hob that comes back finds it; and one of that name without these labels
+//! belongs to somebody else, and is left alone.
+#![allow(clippy::disallowed_methods)] // It takes a real clock, and asks the kernel for name spaces.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bollard::models::{self, ContainerInspectResponse};
+use futures_util::StreamExt;
+use hob_model::{Digest, OpError};
+use hob_planner::Exit;
+use hob_planner::declaration::{Body, Gate};
+use hob_planner::plan::FieldChange;
+use hob_primitive::Ctx;
+use hob_supervisor::{
+    Instance, LOCALHOST, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec, Started,
+    Stopped, Supervisor, probe,
+};
+use tokio::runtime::Runtime;
+
+use super::kind::KIND;
+use super::lives::{Watched, exit_of, instance};
+use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, context, output, spec_of};
+use crate::body::LABEL_EFFECT;
+use crate::compare;
+use crate::life::{self, find, id, is_running, told};
+use crate::options::Spec;
+use crate::port::{ContainersPort, Engine, Filters};
+use crate::problem::{Subject, error, listed};
+use crate::transfer;
+
+/// How many containers are looked at, at one time.
+const LOOKS_AT_ONCE: usize = 8;
+
+/// How many of the last lines are counted before a container is started again: more are not written in a second.
+const MARK_LINES: usize = 10_000;
+
+/// How much of what a check wrote is told, in characters.
+const SAID_CHARS_MAX: usize = 200;
+
+/// Runs containers.
+pub(super) struct ContainerSupervisor {
+    port: Arc<dyn ContainersPort>,
+    state: String,
+    runtime: OnceLock<Runtime>,
+    lives: Arc<Watched>,
+    /// Where services that run are reached, by their names.
+    places: Mutex<BTreeMap<String, Place>>,
+    /// Where the output of the present life of a container begins that lived before.
+    begun: Mutex<BTreeMap<String, LogPosition>>,
+    origin: Instant,
+}
+
+/// Where a container is reached.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    /// Its own addresses, or those of whose network it shares.
+    addresses: Vec<IpAddr>,
+    /// The ports of this machine that lead to its ports.
+    published: BTreeMap<u16, u16>,
+}
+
+impl ContainerSupervisor {
+    pub(super) fn new(port: Arc<dyn ContainersPort>, state: &Path) -> Self {
+        let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
+        Self {
+            lives: Arc::new(Watched::new(Arc::clone(&port))),
+            port,
+            state: state.to_string_lossy().into_owned(),
+            runtime: OnceLock::new(),
+            places: Mutex::default(),
+            begun: Mutex::default(),
+            origin: Instant::now(),
+        }
+    }
+
+    /// A thread that talks to the engine; there is none before somebody asks.
+    fn runtime(&self) -> &Runtime {
+        self.runtime.get_or_init(|| {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            let built = builder.worker_threads(1).thread_name("hob-containers").enable_all().build();
+            built.expect("a machine that gives no thread runs no containers")
+        })
+    }
+
+    fn block<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime().block_on(future)
+    }
+
+    fn cx(&self, key: &str) -> Ctx {
+        context(Some(&self.port), key)
+    }
+
+    async fn engine(&self) -> Result<Arc<dyn Engine>, OpError> {
+        life::engine(&self.cx(""), None).await
+    }
+
+    fn is_ours(&self, found: &ContainerInspectResponse, name: &str) -> bool {
+        label(found, LABEL_STATE) == Some(&self.state) && label(found, LABEL_SERVICE) == Some(name)
+    }
+
+    /// The container of a service, whether it runs or not.
+    async fn ours(
+        &self,
+        engine: &dyn Engine,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, OpError> {
+        match find(engine, name).await? {
+            Some(found) if !self.is_ours(&found, name) => Err(OpError::conflict(format!(
+                "there is a container {name} already, which this hob did not make"
+            ))
+            .hint(format!("remove or rename it ({}), or give the service another name", id(&found)))
+            .nothing_happened()),
+            found => Ok(found),
+        }
+    }
+
+    async fn start_now(&self, spec: &ServiceSpec, key: &str) -> Result<Started, OpError> {
+        let engine = &*self.engine().await?;
+        let (name, digest) = (spec.name.as_str(), spec.body.digest());
+        let declared = declared(&spec.body)?;
+        let mut left = self.ours(engine, name).await?;
+        if let Some(found) = left.take_if(|found| is_running(found)) {
+            if label(&found, LABEL_SPEC) != Some(&digest.to_string()) {
+                return Err(OpError::conflict(format!(
+                    "container {name} runs as something else than is declared"
+                ))
+                .hint("stop it first")
+                .nothing_happened());
+            }
+            return Ok(Started { running: self.running(engine, &found).await, adopted: true });
+        }
+        self.networks(engine, &declared).await?;
+        let cx = self.cx(key);
+        let mut body = life::prepare(&cx, engine, &declared).await?;
+        let labels = body.labels.get_or_insert_default();
+        for (label, value) in
+            [(LABEL_SERVICE, name), (LABEL_STATE, &self.state), (LABEL_SPEC, &digest.to_string())]
+        {
+            labels.insert(label.to_owned(), value.to_owned());
+        }
+        if let Some(found) = left {
+            // The same one goes on, with what it wrote; the network of another one may be a new one since.
+            let is_same = label(&found, LABEL_SPEC) == Some(&digest.to_string());
+            if is_same && compare::differences(&body, &found).is_empty() {
+                self.mark_output(engine, name, &id(&found)).await?;
+                told(engine, name, engine.start(&id(&found)).await)?;
+                let found = life::existing(engine, name).await?;
+                return Ok(Started { running: self.running(engine, &found).await, adopted: false });
+            }
+            told(engine, name, engine.remove(&id(&found), true, false).await)?;
+        }
+        lock(&self.begun).remove(name);
+        let made = life::make(engine, name, &declared, body).await?;
+        life::started_or_removed(engine, name, &made).await?;
+        let found = life::existing(engine, &made).await?;
+        Ok(Started { running: self.running(engine, &found).await, adopted: false })
+    }
+
+    /// Makes the networks be there that a container is to be in.
+    async fn networks(&self, engine: &dyn Engine, spec: &Spec) -> Result<(), OpError> {
+        if spec.networks.0.is_empty() {
+            return Ok(());
+        }
+        let wanted: BTreeSet<&String> = spec.networks.0.keys().collect();
+        let listed = engine.networks().await;
+        let listed = listed.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))?;
+        let there: BTreeSet<&String> = listed.iter().filter_map(|network| network.name.as_ref()).collect();
+        for name in wanted.difference(&there) {
+            let labels = [(LABEL_STATE.to_owned(), self.state.clone())];
+            let request = models::NetworkCreateRequest {
+                name: (*name).clone(),
+                labels: Some(labels.into()),
+                ..Default::default()
+            };
+            match engine.network_create(request).await {
+                Ok(_) => {}
+                // Another service was quicker.
+                Err(cause) if cause.message.contains("already") => {}
+                Err(cause) => return Err(error(&engine.address(), Subject::Network(name), &cause)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A container that runs, as its supervisor tells of it; remembers where it is reached.
+    async fn running(&self, engine: &dyn Engine, found: &ContainerInspectResponse) -> Running {
+        let name = label(found, LABEL_SERVICE).unwrap_or_default().to_owned();
+        let place = place(engine, found).await;
+        lock(&self.places).insert(name.clone(), place);
+        let state = found.state.as_ref();
+        let started = state.and_then(|state| state.started_at.as_deref()).and_then(|text| text.parse().ok());
+        Running {
+            name,
+            instance: instance(found),
+            pid: state
+                .and_then(|state| state.pid)
+                .and_then(|pid| u32::try_from(pid).ok())
+                .filter(|pid| *pid > 0),
+            key: label(found, LABEL_EFFECT).unwrap_or_default().to_owned(),
+            digest: label(found, LABEL_SPEC).and_then(Digest::parse),
+            started: started.unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    async fn stop_now(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
+        let engine = &*self.engine().await?;
+        let Some(found) = self.ours(engine, name).await? else { return Ok(Stopped::NotRunning) };
+        if !is_running(&found) {
+            return Ok(Stopped::NotRunning);
+        }
+        let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
+        let begun = Instant::now();
+        told(engine, name, engine.stop(&id(&found), Some(seconds)).await)?;
+        let after = find(engine, &id(&found)).await?;
+        let exit = exit_of(after.and_then(|it| it.state).and_then(|state| state.exit_code));
+        self.lives.end(&instance(&found), exit);
+        let was_killed = exit == Exit::Signal(9) && begun.elapsed() >= timeout;
+        Ok(if was_killed { Stopped::Killed(exit) } else { Stopped::Terminated(exit) })
+    }
+
+    async fn observe_now(&self) -> Result<Vec<Running>, OpError> {
+        let engine = &*self.engine().await?;
+        let filters = Filters::from([("label".to_owned(), vec![format!("{LABEL_STATE}={}", self.state)])]);
+        let listed = listed(engine, false, &filters).await;
+        let listed = listed.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))?;
+        let ids = listed.into_iter().filter_map(|container| container.id);
+        let found = futures_util::stream::iter(ids)
+            .map(|id| async move { find(engine, &id).await })
+            .buffer_unordered(LOOKS_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        let mut all = Vec::new();
+        for found in found {
+            if let Some(found) = found?.filter(is_running) {
+                all.push(self.running(engine, &found).await);
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    async fn drift_now(&self, spec: &ServiceSpec) -> Result<Vec<FieldChange>, OpError> {
+        let engine = &*self.engine().await?;
+        let Some(found) = self.ours(engine, &spec.name).await? else { return Ok(Vec::new()) };
+        let declared = declared(&spec.body)?;
+        let shared = declared.network_mode.as_deref().and_then(crate::body::shared_with);
+        let lender = match shared {
+            Some(name) => find(engine, name).await?.map(|it| id(&it)),
+            None => None,
+        };
+        let body = crate::body::body(&self.cx(""), &declared, lender.as_deref().or(shared))?;
+        let differences = compare::changes(&body, &found);
+        Ok(differences
+            .into_iter()
+            .map(|it| FieldChange { field: it.field, from: it.now, to: it.wanted })
+            .collect())
+    }
+
+    /// Runs a check in a container: it holds when it ends with code 0.
+    async fn exec(&self, name: &str, words: &[String]) -> Result<Look, OpError> {
+        let engine = &*self.engine().await?;
+        let program = words.first().map_or("", String::as_str);
+        let config = models::ExecConfig {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(words.to_vec()),
+            ..Default::default()
+        };
+        let exec = match engine.exec(name, config).await {
+            Ok(exec) => exec,
+            Err(cause) => return Ok(Look::NotYet(format!("{program}: {}", cause.message))),
+        };
+        let mut said = String::new();
+        let mut output = engine.exec_start(&exec, None);
+        while let Some(chunk) = output.next().await {
+            let Ok(chunk) = chunk else { break };
+            if said.len() < SAID_CHARS_MAX {
+                said.push_str(&String::from_utf8_lossy(&chunk.bytes));
+            }
+        }
+        let code = told(engine, name, engine.exec_code(&exec).await)?;
+        Ok(match code {
+            Some(0) => Look::Passed,
+            code => {
+                let said: String = said.trim().chars().take(SAID_CHARS_MAX).collect();
+                let code = code.map_or("no exit code".to_owned(), |code| format!("exit code {code}"));
+                Look::NotYet(format!("{program}: {code}{}{said}", if said.is_empty() { "" } else { ": " }))
+            }
+        })
+    }
+
+    /// The check of its health that the image, or the service, has.
+    async fn health_check(&self, name: &str) -> Result<Vec<String>, OpError> {
+        let engine = &*self.engine().await?;
+        let found = life::existing(engine, name).await?;
+        let test = found
+            .config
+            .and_then(|config| config.healthcheck)
+            .and_then(|check| check.test)
+            .unwrap_or_default();
+        match test.split_first() {
+            Some((kind, [command])) if kind == "CMD-SHELL" => {
+                Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), command.clone()])
+            }
+            Some((kind, words)) if kind == "CMD" && !words.is_empty() => Ok(words.to_vec()),
+            _ => Err(OpError::invalid(format!("the image of {name} has no health check"))
+                .hint("declare `healthcheck: #{ test: […] }`, or use another gate")),
+        }
+    }
+
+    fn place_of(&self, name: &str) -> Place {
+        lock(&self.places).get(name).cloned().unwrap_or_default()
+    }
+
+    /// Looks at a port of a container: at its own address, or through the port of this machine that leads to it.
+    fn look_at_port(&self, name: &str, gate: &Gate, timeout: Duration) -> Option<Look> {
+        let (Gate::Tcp { port } | Gate::Http { port, .. }) = gate else { return None };
+        let place = self.place_of(name);
+        // Without the rights of root, the networks of containers are out of reach.
+        let by_address = rustix::process::geteuid().is_root() && !place.addresses.is_empty();
+        match (by_address, place.published.get(port)) {
+            (true, _) => probe(&place.addresses, gate, timeout),
+            (false, Some(published)) => {
+                let mut gate = gate.clone();
+                if let Gate::Tcp { port } | Gate::Http { port, .. } = &mut gate {
+                    *port = *published;
+                }
+                probe(&LOCALHOST, &gate, timeout)
+            }
+            (false, None) => {
+                Some(Look::NotYet(format!("port {port} is neither published nor has it an address")))
+            }
+        }
+    }
+
+    /// Remembers what a container wrote before it is started again: a gate must not take it for what it writes now.
+    async fn mark_output(&self, engine: &dyn Engine, name: &str, id: &str) -> Result<(), OpError> {
+        let before = LogFrom::Tail { lines: MARK_LINES };
+        let next = output::read(engine, name, id, LogPosition::default(), before).await?.next;
+        lock(&self.begun).insert(name.to_owned(), next);
+        Ok(())
+    }
+
+    async fn read_log_now(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
+        let engine = &*self.engine().await?;
+        let Some(found) = self.ours(engine, name).await? else { return Ok(LogChunk::default()) };
+        let started = found.state.as_ref().and_then(|state| state.started_at.as_deref()?.parse().ok());
+        let started = started.map_or(0, jiff::Timestamp::as_second);
+        let start = lock(&self.begun).get(name).copied().unwrap_or_else(|| output::position(started));
+        output::read(engine, name, &id(&found), start, from).await
+    }
+}
+
+impl Drop for ContainerSupervisor {
+    fn drop(&mut self) {
+        // It may be dropped where no thread may wait.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The container that a service is.
+fn declared(body: &Body) -> Result<Spec, OpError> {
+    match body {
+        Body::Kept(kept) if kept.kind == KIND => spec_of(&kept.fields),
+        other => Err(OpError::invalid(format!("a {} is no container", other.kind()))),
+    }
+}
+
+fn label<'f>(found: &'f ContainerInspectResponse, name: &str) -> Option<&'f str> {
+    found.config.as_ref()?.labels.as_ref()?.get(name).map(String::as_str)
+}
+
+/// Where a container is reached.
+async fn place(engine: &dyn Engine, found: &ContainerInspectResponse) -> Place {
+    let mode = found.host_config.as_ref().and_then(|host| host.network_mode.clone()).unwrap_or_default();
+    if let Some(lender) = mode.strip_prefix("container:") {
+        return match find(engine, lender).await {
+            Ok(Some(lender)) => own_place(&lender),
+            _ => Place::default(),
+        };
+    }
+    match mode.as_str() {
+        "host" => Place { addresses: LOCALHOST.to_vec(), ..Place::default() },
+        _ => own_place(found),
+    }
+}
+
+fn own_place(found: &ContainerInspectResponse) -> Place {
+    let Some(settings) = &found.network_settings else { return Place::default() };
+    let networks = settings.networks.iter().flatten();
+    let addresses = networks.filter_map(|(_, one)| one.ip_address.as_ref()?.parse().ok()).collect();
+    let ports = settings.ports.iter().flatten().filter_map(|(inner, outer)| {
+        let inner = inner.strip_suffix("/tcp")?.parse().ok()?;
+        let outer = outer.iter().flatten().find_map(|binding| binding.host_port.as_ref()?.parse().ok())?;
+        Some((inner, outer))
+    });
+    Place { addresses, published: ports.collect() }
+}
+
+/// Locks a mutex whose data is whole at every moment, so that a panic elsewhere does not matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The network name space of a process.
+fn network_of(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+}
+
+impl Supervisor for ContainerSupervisor {
+    fn prepare(&self, spec: &ServiceSpec) -> Result<bool, OpError> {
+        let declared = declared(&spec.body)?;
+        self.block(async {
+            let engine = &*self.engine().await?;
+            if engine.image(&declared.image.0).await.is_ok() {
+                return Ok(false);
+            }
+            let (auth, platform) = (declared.auth.as_ref(), declared.platform.as_deref());
+            transfer::pull(&self.cx(""), engine, &declared.image.0, auth, platform).await
+        })
+    }
+
+    fn start(&self, spec: &ServiceSpec, key: &str) -> Result<Started, OpError> {
+        self.block(self.start_now(spec, key))
+    }
+
+    fn stop(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
+        self.block(self.stop_now(name, timeout))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), OpError> {
+        self.block(async {
+            let engine = &*self.engine().await?;
+            let Some(found) = self.ours(engine, name).await? else { return Ok(()) };
+            told(engine, name, engine.remove(&id(&found), true, false).await)
+        })
+    }
+
+    fn observe(&self) -> Result<Vec<Running>, OpError> {
+        self.block(self.observe_now())
+    }
+
+    fn drift(&self, spec: &ServiceSpec, _: &Running) -> Result<Vec<FieldChange>, OpError> {
+        self.block(self.drift_now(spec))
+    }
+
+    fn shares_network(&self, running: &Running, lender: &Running) -> Result<bool, OpError> {
+        let of = |running: &Running| running.pid.and_then(network_of);
+        match (of(running), of(lender)) {
+            (Some(one), Some(other)) => Ok(one == other),
+            _ => Err(OpError::unavailable(format!(
+                "the network of {} cannot be compared with that of {}",
+                running.name, lender.name
+            ))),
+        }
+    }
+
+    fn wait_exit(&self, instance: &Instance, timeout: Duration) -> Option<Exit> {
+        self.lives.of(self.runtime().handle(), instance).wait(timeout)
+    }
+
+    fn on_exit(&self, instance: &Instance, then: OnExit) {
+        self.lives.of(self.runtime().handle(), instance).on_exit(then);
+    }
+
+    fn read_log(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
+        self.block(self.read_log_now(name, from))
+    }
+
+    fn look(&self, spec: &ServiceSpec, gate: &Gate, timeout: Duration) -> Result<Look, OpError> {
+        if let Some(look) = self.look_at_port(&spec.name, gate, timeout) {
+            return Ok(look);
+        }
+        self.block(async {
+            let words = match gate {
+                Gate::Exec { command } => command.clone(),
+                Gate::Healthy => self.health_check(&spec.name).await?,
+                Gate::File { path } => vec!["test".to_owned(), "-e".to_owned(), path.display().to_string()],
+                _ => return Ok(Look::Passed),
+            };
+            let late =
+                || Look::NotYet(format!("{} takes too long", words.first().map_or("", String::as_str)));
+            tokio::time::timeout(timeout, self.exec(&spec.name, &words)).await.unwrap_or_else(|_| Ok(late()))
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}

@@ -1,0 +1,426 @@
+//! Units as services of a homelab.
+//!
+//! A service names a unit that is there already: hob starts and stops it, waits for its gate and watches it. What systemd
+//! starts by itself at boot, or again after a failure, is taken over.
+#![allow(clippy::disallowed_methods)] // It takes a real clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use hob_model::{OpError, Timestamp, Value};
+use hob_planner::Exit;
+use hob_planner::declaration::{Asked, Body, Gate, Kind};
+use hob_primitive::{Ctx, Ports};
+use hob_supervisor::{
+    Instance, LOCALHOST, Life, Lives, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, ServiceKind,
+    Spec, Started, Stopped, Supervisor, probe,
+};
+use tokio::runtime::{Handle, Runtime};
+
+use crate::job::Target;
+use crate::journal::{ENTRIES_MAX, JournalQuery};
+use crate::name::UnitName;
+use crate::port::{Facts, Scope, UnitsPort, Verb};
+
+/// What services that are units are called.
+const KIND: &str = "unit";
+
+/// The pause before systemd is asked for its changes again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How often all units are looked at although no change was told.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Codes from which on an exit code tells of a signal, as shells count.
+const CODE_OF_SIGNALS: i32 = 128;
+
+/// Units, offered to services.
+pub struct Units {
+    port: Arc<dyn UnitsPort>,
+}
+
+impl Units {
+    /// Of the managers that `port` reaches.
+    #[must_use]
+    pub fn new(port: Arc<dyn UnitsPort>) -> Self {
+        Self { port }
+    }
+}
+
+impl ServiceKind for Units {
+    fn kind(&self) -> &dyn Kind {
+        &UnitKind
+    }
+
+    fn open(&self, _: &Path) -> Arc<dyn Supervisor> {
+        Arc::new(UnitSupervisor::new(Arc::clone(&self.port)))
+    }
+}
+
+/// Units.
+struct UnitKind;
+
+impl Kind for UnitKind {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn option(&self) -> &'static str {
+        "unit"
+    }
+
+    fn options(&self) -> BTreeSet<&'static str> {
+        BTreeSet::from(["unit", "scope"])
+    }
+
+    fn has_gate(&self, gate: &Gate) -> bool {
+        !matches!(gate, Gate::Exec { .. } | Gate::Healthy)
+    }
+
+    fn read(&self, asked: &Asked<'_>) -> Result<BTreeMap<String, Value>, Vec<OpError>> {
+        let text = |key: &str| asked.options.get(key).and_then(Value::as_str);
+        let mut mistakes = Vec::new();
+        let unit = text("unit").map(UnitName::parse);
+        let name = match unit {
+            Some(Ok(unit)) => unit.to_string(),
+            Some(Err(mismatch)) => {
+                let mistake = OpError::invalid(format!("`unit`: {}", mismatch.message));
+                mistakes.push(mismatch.hint.map_or(mistake.clone(), |hint| mistake.hint(hint)));
+                String::new()
+            }
+            None => {
+                mistakes.push(OpError::invalid("`unit`: expected the name of a unit"));
+                String::new()
+            }
+        };
+        let scope = match asked.options.get("scope") {
+            None => "system",
+            Some(Value::String(scope)) if scope == "system" || scope == "user" => scope,
+            Some(_) => {
+                mistakes.push(OpError::invalid("`scope`: expected \"system\" or \"user\""));
+                "system"
+            }
+        };
+        match mistakes.is_empty() {
+            true => Ok(BTreeMap::from([
+                ("unit".to_owned(), Value::from(name)),
+                ("scope".to_owned(), Value::from(scope)),
+            ])),
+            false => Err(mistakes),
+        }
+    }
+}
+
+/// Which unit of which manager.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Unit {
+    scope: Scope,
+    name: UnitName,
+}
+
+impl Unit {
+    fn of(body: &Body) -> Result<Self, OpError> {
+        let fields = body.fields();
+        let text = |key: &str| fields.get(key).and_then(Value::as_str);
+        let wrong = || OpError::invalid(format!("a {} is no unit", body.kind()));
+        let name = UnitName::parse(text("unit").filter(|_| body.kind() == KIND).ok_or_else(wrong)?);
+        let scope = if text("scope") == Some("user") { Scope::User } else { Scope::System };
+        Ok(Self { scope, name: name.map_err(|mismatch| OpError::invalid(mismatch.message))? })
+    }
+
+    /// One life of it.
+    fn instance(&self, facts: &Facts) -> Instance {
+        let scope = if self.scope == Scope::User { "user" } else { "system" };
+        Instance(format!("{scope} {} {}", self.name, facts.invocation.as_deref().unwrap_or_default()))
+    }
+
+    /// The unit that an instance is a life of.
+    fn lived(instance: &Instance) -> Option<Self> {
+        let mut words = instance.0.split(' ');
+        let scope = if words.next()? == "user" { Scope::User } else { Scope::System };
+        Some(Self { scope, name: UnitName::parse(words.next()?).ok()? })
+    }
+}
+
+fn is_up(facts: &Facts) -> bool {
+    matches!(facts.active.as_str(), "active" | "reloading" | "refreshing")
+}
+
+/// How it ended, as systemd says.
+fn exit_of(facts: &Facts) -> Exit {
+    match (facts.result.as_deref(), facts.exit_code) {
+        (Some("success"), _) => Exit::Code(0),
+        (_, Some(code)) if code > CODE_OF_SIGNALS => Exit::Signal(code - CODE_OF_SIGNALS),
+        (_, Some(code)) if code != 0 => Exit::Code(code),
+        _ => Exit::Unknown,
+    }
+}
+
+/// Runs units.
+struct UnitSupervisor {
+    port: Arc<dyn UnitsPort>,
+    runtime: OnceLock<Runtime>,
+    /// The services that are units, by name.
+    known: Mutex<BTreeMap<String, Spec>>,
+    watched: Arc<Watched>,
+    origin: Instant,
+}
+
+impl UnitSupervisor {
+    fn new(port: Arc<dyn UnitsPort>) -> Self {
+        let watched =
+            Watched { port: Arc::clone(&port), lives: Lives::default(), listening: AtomicBool::new(false) };
+        Self {
+            port,
+            runtime: OnceLock::new(),
+            known: Mutex::default(),
+            watched: Arc::new(watched),
+            origin: Instant::now(),
+        }
+    }
+
+    /// A thread that talks to systemd; there is none before somebody asks.
+    fn runtime(&self) -> &Runtime {
+        self.runtime.get_or_init(|| {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            let built = builder.worker_threads(1).thread_name("hob-units").enable_all().build();
+            built.expect("a machine that gives no thread runs no units")
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Spec>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unit(&self, name: &str) -> Result<Option<Unit>, OpError> {
+        self.known().get(name).map(|spec| Unit::of(&spec.body)).transpose()
+    }
+
+    fn target(&self, unit: &Unit) -> Target {
+        Target { port: Arc::clone(&self.port), scope: unit.scope }
+    }
+
+    async fn running(&self, spec: &Spec) -> Result<Option<Running>, OpError> {
+        let unit = Unit::of(&spec.body)?;
+        let facts = self.port.facts(unit.scope, unit.name.as_str()).await;
+        let facts = facts.map_err(|fault| self.target(&unit).plain(fault))?;
+        Ok(is_up(&facts).then(|| running(spec, &unit, &facts, "")))
+    }
+
+    async fn start_now(&self, spec: &Spec, key: &str) -> Result<Started, OpError> {
+        let unit = Unit::of(&spec.body)?;
+        let target = self.target(&unit);
+        let before = target.facts(&unit.name).await?;
+        if is_up(&before) && !before.has_job {
+            return Ok(Started { running: running(spec, &unit, &before, key), adopted: true });
+        }
+        let cx = Ctx::outside(Ports::default(), key);
+        let after = target.job(&cx, Verb::Start, &unit.name).await?;
+        if !after.conditions_held && !is_up(&after) {
+            return Err(OpError::failed(format!(
+                "systemd skipped {}: a condition in its file does not hold",
+                unit.name
+            ))
+            .hint(format!("`systemctl status {}` names the condition", unit.name)));
+        }
+        Ok(Started { running: running(spec, &unit, &after, key), adopted: false })
+    }
+
+    async fn stop_now(&self, name: &str) -> Result<Stopped, OpError> {
+        let Some(unit) = self.unit(name)? else { return Ok(Stopped::NotRunning) };
+        let target = self.target(&unit);
+        let before =
+            self.port.facts(unit.scope, unit.name.as_str()).await.map_err(|fault| target.plain(fault))?;
+        if matches!(before.active.as_str(), "inactive" | "failed") && !before.has_job {
+            return Ok(Stopped::NotRunning);
+        }
+        let cx = Ctx::outside(Ports::default(), "");
+        let job = self.port.job(unit.scope, Verb::Stop, unit.name.as_str());
+        target.wait(&cx, unit.name.as_str(), "stop", job).await?;
+        let after =
+            self.port.facts(unit.scope, unit.name.as_str()).await.map_err(|fault| target.plain(fault))?;
+        let exit = exit_of(&after);
+        self.watched.lives.end(&unit.instance(&before), exit);
+        Ok(match after.result.as_deref() {
+            Some("timeout") => Stopped::Killed(exit),
+            _ => Stopped::Terminated(exit),
+        })
+    }
+
+    async fn read_log_now(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
+        let Some(unit) = self.unit(name)? else { return Ok(LogChunk::default()) };
+        let target = self.target(&unit);
+        let plain = |fault| target.plain(fault);
+        let mut query = JournalQuery::tail(unit.name.as_str(), ENTRIES_MAX);
+        let mut after = 0;
+        match from {
+            LogFrom::Start => {
+                query.since = self.port.facts(unit.scope, unit.name.as_str()).await.map_err(plain)?.since;
+            }
+            LogFrom::Tail { lines } => {
+                query.lines = u32::try_from(lines).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX)
+            }
+            LogFrom::Position(at) => {
+                after = i64::try_from(at.offset).unwrap_or_default();
+                query.since = Timestamp::from_microsecond(after).ok();
+            }
+        }
+        let mut entries = self.port.journal(unit.scope, query, None).await.map_err(plain)?;
+        entries.retain(|entry| entry.time.as_microsecond() > after);
+        let last = entries.last().map_or(after, |entry| entry.time.as_microsecond());
+        let next = LogPosition { file: 0, offset: u64::try_from(last).unwrap_or_default() };
+        Ok(LogChunk { lines: entries.into_iter().map(|entry| entry.message).collect(), next, more: false })
+    }
+}
+
+fn running(spec: &Spec, unit: &Unit, facts: &Facts, key: &str) -> Running {
+    Running {
+        name: spec.name.clone(),
+        instance: unit.instance(facts),
+        pid: facts.main_pid,
+        key: key.to_owned(),
+        // A unit is what its file says, which is not hob's to compare.
+        digest: Some(spec.body.digest()),
+        started: facts.since.unwrap_or(Timestamp::UNIX_EPOCH),
+    }
+}
+
+impl Drop for UnitSupervisor {
+    fn drop(&mut self) {
+        // It may be dropped where no thread may wait.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Supervisor for UnitSupervisor {
+    fn introduce(&self, spec: &Spec) {
+        self.known().insert(spec.name.clone(), spec.clone());
+    }
+
+    fn start(&self, spec: &Spec, key: &str) -> Result<Started, OpError> {
+        self.introduce(spec);
+        self.runtime().block_on(self.start_now(spec, key))
+    }
+
+    fn stop(&self, name: &str, _: Duration) -> Result<Stopped, OpError> {
+        // systemd has a timeout of its own for each unit, and kills what is left after it.
+        self.runtime().block_on(self.stop_now(name))
+    }
+
+    fn observe(&self) -> Result<Vec<Running>, OpError> {
+        let known: Vec<Spec> = self.known().values().cloned().collect();
+        self.runtime().block_on(async {
+            let mut all = Vec::new();
+            for spec in &known {
+                all.extend(self.running(spec).await?);
+            }
+            Ok(all)
+        })
+    }
+
+    fn wait_exit(&self, instance: &Instance, timeout: Duration) -> Option<Exit> {
+        self.watched.of(self.runtime().handle(), instance).wait(timeout)
+    }
+
+    fn on_exit(&self, instance: &Instance, then: OnExit) {
+        self.watched.of(self.runtime().handle(), instance).on_exit(then);
+    }
+
+    fn read_log(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
+        self.runtime().block_on(self.read_log_now(name, from))
+    }
+
+    fn look(&self, _: &Spec, gate: &Gate, timeout: Duration) -> Result<Look, OpError> {
+        Ok(probe(&LOCALHOST, gate, timeout).unwrap_or(Look::Passed))
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
+
+/// The lives of units that somebody waits for.
+struct Watched {
+    port: Arc<dyn UnitsPort>,
+    lives: Lives,
+    listening: AtomicBool,
+}
+
+impl Watched {
+    /// The life that is meant. The first call has systemd's changes listened to.
+    fn of(self: &Arc<Self>, runtime: &Handle, instance: &Instance) -> Arc<Life> {
+        if !self.listening.swap(true, Ordering::SeqCst) {
+            for scope in [Scope::System, Scope::User] {
+                runtime.spawn(listen(Arc::downgrade(self), scope));
+            }
+        }
+        let (life, is_new) = self.lives.of(instance);
+        if is_new {
+            // It may have ended before anybody listened.
+            let (watched, instance) = (Arc::downgrade(self), instance.clone());
+            runtime.spawn(async move {
+                if let Some(watched) = watched.upgrade() {
+                    watched.look_at(&instance).await;
+                }
+            });
+        }
+        life
+    }
+
+    /// Looks whether a unit still lives the life that is meant.
+    async fn look_at(&self, instance: &Instance) {
+        let Some(unit) = Unit::lived(instance) else { return self.lives.end(instance, Exit::Unknown) };
+        let Ok(facts) = self.port.facts(unit.scope, unit.name.as_str()).await else { return };
+        let is_same = unit.instance(&facts) == *instance;
+        // One that is being stopped has not ended yet.
+        let goes_on = is_up(&facts) || facts.active == "deactivating";
+        match (is_same, goes_on) {
+            (true, true) => {}
+            (true, false) => self.lives.end(instance, exit_of(&facts)),
+            (false, _) => self.lives.end(instance, Exit::Unknown),
+        }
+    }
+
+    async fn look_at_all(&self, which: impl Fn(&Unit) -> bool) {
+        for instance in self.lives.open() {
+            if Unit::lived(&instance).is_none_or(|unit| which(&unit)) {
+                self.look_at(&instance).await;
+            }
+        }
+    }
+}
+
+/// Listens to a manager as long as there is somebody to tell.
+async fn listen(watched: Weak<Watched>, scope: Scope) {
+    loop {
+        let Some(port) = watched.upgrade().map(|watched| Arc::clone(&watched.port)) else { return };
+        let has_lives = |watched: &Arc<Watched>| {
+            watched.lives.open().iter().filter_map(Unit::lived).any(|unit| unit.scope == scope)
+        };
+        // A manager that no service names may not even be there.
+        if watched.upgrade().is_some_and(|watched| has_lives(&watched))
+            && let Ok(mut changes) = port.changes(scope).await
+        {
+            let mut look = tokio::time::interval(LOOK_EVERY);
+            loop {
+                tokio::select! {
+                    change = changes.next() => {
+                        let (Some(Ok(change)), Some(watched)) = (change, watched.upgrade()) else { break };
+                        watched.look_at_all(|unit| unit.scope == scope && unit.name.as_str() == change.unit).await;
+                    }
+                    _ = look.tick() => {
+                        let Some(watched) = watched.upgrade() else { return };
+                        watched.look_at_all(|unit| unit.scope == scope).await;
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}

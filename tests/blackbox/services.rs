@@ -1,0 +1,206 @@
+//! Services that are containers, kept by `hob up` on a real engine.
+
+use hob_lab::engine::{Engine, IMAGE, Kind};
+use hob_tests::home::{Home, Up};
+use hob_tests::process::signal_pid;
+use hob_tests::until;
+use rustix::process::Signal;
+use serde_json::{Value as Json, json};
+
+use crate::engines::is_there;
+use crate::home;
+
+/// Podman asks for more than the machine of the lab may give, unless it is told.
+const LIMITS: &str = "#{ nofile: #{ soft: 1024, hard: 4096 }, nproc: #{ soft: 4096, hard: 4096 } }";
+
+/// Four containers: a database, what needs it, a tunnel, and what goes through it.
+const HOMELAB: &str = r#"
+homelab(#{ name: "house" });
+tier("core");
+tier("apps", #{ after: "core" });
+
+let sh = |text| ["sh", "-c", text];
+let shared = "SHARED:/shared";
+let quick = #{ stop_signal: "SIGKILL", stop_timeout: "1s", volumes: [shared], ulimits: LIMITS };
+
+let db = service("db", #{
+    tier: "core", image: "IMAGE", ready: exec(["test", "-e", "/ready"]),
+    command: sh.call("echo start db >> /shared/story; sleep 0.4; echo ready db >> /shared/story; touch /ready; exec sleep 1000"),
+} + quick);
+let vpn = service("vpn", #{
+    tier: "core", image: "IMAGE", ready: log("tunnel up"),
+    command: sh.call("echo start vpn >> /shared/story; sleep 0.2; echo tunnel up; exec sleep 1000"),
+} + quick);
+service("app", #{
+    tier: "apps", image: "IMAGE", needs: [db], ready: tcp(8080), port: 8080, env: #{ TZ: "UTC" },
+    command: sh.call("echo start app >> /shared/story; exec httpd -f -p 8080"),
+} + quick);
+service("torrents", #{
+    tier: "apps", image: "IMAGE", network: via(vpn), ready: file("/proc/self"),
+    command: sh.call("echo start torrents >> /shared/story; exec sleep 1000"),
+} + quick);
+"#;
+
+/// A homelab in a lab of its own.
+struct House {
+    home: Home,
+    engine: Engine,
+}
+
+impl House {
+    fn new(homelab: &str) -> Option<Self> {
+        if !is_there(Kind::Podman.missing()) {
+            return None;
+        }
+        let engine = Engine::start(Kind::Podman).expect("Podman starts");
+        let home = home();
+        let mut inside = engine.inside("env").expect("the lab is there");
+        inside.arg("--chdir").arg(home.dir());
+        let socket = format!("unix://{}", engine.socket().display());
+        let home = home.through(&inside).with_env("CONTAINER_HOST", socket);
+        let it = Self { home, engine };
+        it.write(homelab);
+        Some(it)
+    }
+
+    fn write(&self, homelab: &str) {
+        let shared = self.engine.shared();
+        let text = homelab.replace("SHARED", &shared.to_string_lossy()).replace("IMAGE", IMAGE);
+        let text = text.replace("LIMITS", LIMITS);
+        self.home.write("lab/homelab.rhai", text);
+    }
+
+    /// Sends a signal to hob, past the programs that it was started through.
+    fn signal(up: &Up, signal: Signal) {
+        let children =
+            |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let hob = children(up.process.pid());
+        signal_pid(hob.trim().parse().expect("it has one child"), signal);
+    }
+
+    fn stop(up: &mut Up) {
+        Self::signal(up, Signal::TERM);
+        let _ = up.process.end().exits(0);
+    }
+
+    fn podman(&self, args: &[&str]) -> String {
+        let output = self.engine.cli(args).expect("podman can be started");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("podman writes text").trim().to_owned()
+    }
+
+    fn id(&self, name: &str) -> String {
+        self.podman(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", name])
+    }
+
+    /// The network name space of a container, as the kernel tells it.
+    fn network(&self, name: &str) -> String {
+        let pid = self.podman(&["inspect", "--format", "{{.State.Pid}}", name]);
+        let link =
+            self.engine.inside("readlink").unwrap().arg(format!("/proc/{pid}/ns/net")).output().unwrap();
+        String::from_utf8(link.stdout).unwrap()
+    }
+
+    /// What the containers wrote, each line when it happened.
+    fn story(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.engine.shared().join("story")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn service(&self, name: &str) -> Json {
+        let status = self.home.json(&["status"]);
+        let services = status["services"].as_array().expect("services are a list");
+        services.iter().find(|it| it["name"] == name).expect("the service is there").clone()
+    }
+
+    fn until_ready(&self, name: &str, so: impl Fn(&Self) -> bool) {
+        until(&format!("{name} is ready again"), || {
+            (self.service(name)["state"] == "ready" && so(self)).then_some(())
+        });
+    }
+}
+
+fn at(story: &[String], line: &str) -> usize {
+    story.iter().position(|it| it == line).unwrap_or_else(|| panic!("no `{line}` in {story:?}"))
+}
+
+#[test]
+fn containers_are_planned_booted_kept_and_adopted() {
+    let Some(house) = House::new(HOMELAB) else { return };
+    let plan = house.home.hob(&["plan", "lab", "--json"]).exits(2).json();
+    let actions: Vec<&Json> = plan["changes"].as_array().unwrap().iter().map(|it| &it["action"]).collect();
+    assert_eq!(actions, [&json!("create"); 4]);
+
+    let mut up = house.home.up("lab", &[]);
+    let story = house.story();
+    assert!(at(&story, "ready db") < at(&story, "start app"), "{story:?}");
+    assert!(at(&story, "start vpn") < at(&story, "start torrents"), "{story:?}");
+    for name in ["db", "vpn", "app", "torrents"] {
+        let service = house.service(name);
+        assert_eq!(
+            (&service["state"], &service["kind"]),
+            (&json!("ready"), &json!("container")),
+            "{service}"
+        );
+    }
+    let again = house.home.hob(&["plan", "lab", "--json"]).exits(0).json();
+    assert_eq!((&again["changes"], &again["unchanged"]), (&json!([]), &json!(4)));
+    assert!(house.home.hob(&["logs", "vpn"]).exits(0).stdout.contains("tunnel up"));
+
+    // Killed or removed from outside, a service comes back through its gate.
+    let before = house.id("db");
+    house.podman(&["kill", "db"]);
+    house.until_ready("db", |house| house.id("db") != before);
+    let before = house.id("app");
+    house.podman(&["rm", "--force", "app"]);
+    house.until_ready("app", |house| house.engine.cli(&["inspect", "app"]).unwrap().status.success());
+    assert_ne!(house.id("app"), before);
+
+    // The tunnel restarts, and who goes through it is moved into the new one.
+    let before = house.id("torrents");
+    house.podman(&["restart", "--time", "0", "vpn"]);
+    house.until_ready("torrents", |house| house.id("torrents") != before);
+    house.until_ready("vpn", |_| true);
+    assert_eq!(house.network("torrents"), house.network("vpn"));
+
+    // hob goes and comes back: everything goes on.
+    let ids = |house: &House| ["db", "vpn", "app", "torrents"].map(|name| house.id(name));
+    let before = ids(&house);
+    House::signal(&up, Signal::KILL);
+    up.process.end();
+    let mut up = house.home.up("lab", &["--on-exit", "keep"]);
+    assert_eq!(ids(&house), before);
+    House::stop(&mut up);
+    assert_eq!(ids(&house), before, "they were to be kept");
+
+    // What is not declared any more goes, and nothing else does.
+    house.write(&HOMELAB.replace("service(\"app\"", "if false { return; } service(\"renamed\""));
+    let plan = house.home.hob(&["plan", "lab"]).exits(2);
+    assert!(
+        plan.stdout.contains("- remove    app") && plan.stdout.contains("+ create    renamed"),
+        "{plan:?}"
+    );
+    let mut up = house.home.up("lab", &[]);
+    assert_eq!(
+        house.podman(&["ps", "--all", "--format", "{{.Names}}", "--sort", "names"]),
+        "db\nrenamed\ntorrents\nvpn"
+    );
+
+    // Stopped in order, from the last to the first.
+    House::stop(&mut up);
+    assert_eq!(house.podman(&["ps", "--format", "{{.Names}}"]), "");
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_left_alone() {
+    let homelab = r#"service("taken", #{ image: "IMAGE", restart: "never", command: ["sleep", "1000"], ulimits: LIMITS });"#;
+    let Some(house) = House::new(homelab) else { return };
+    house.podman(&["run", "--detach", "--name", "taken", IMAGE, "sleep", "1000"]);
+    let before = house.id("taken");
+    let mut up = house.home.up("lab", &[]);
+    let service = house.service("taken");
+    assert_eq!(service["state"], "failed", "{service}");
+    assert!(service["note"].as_str().unwrap().contains("which this hob did not make"), "{service}");
+    House::stop(&mut up);
+    assert_eq!(house.id("taken"), before);
+}
