@@ -43,7 +43,9 @@ impl Record {
     /// Whether it was begun and nobody knows, or said, what came of it.
     pub(crate) fn is_unknown(&self) -> bool {
         let settled = self.resolution.as_ref().is_some_and(|it| *it != Resolution::Retry);
-        self.intent.is_some() && self.outcome.is_none() && !self.abandoned && !settled && self.reopened == 0
+        // `runs retry` reopens a failure that is known, until asking the world again puts it in doubt.
+        let asked = self.reopened == 0 || self.doubt;
+        self.intent.is_some() && self.outcome.is_none() && !self.abandoned && !settled && asked
     }
 }
 
