@@ -21,9 +21,15 @@ fn quickstart() -> Home {
     home
 }
 
-/// The pids of the processes whose command line mentions `what`.
+/// The pids of the services whose command line mentions `what`. A child that a shell has just begun has the same line for
+/// a moment, but leads no session.
 fn pids(home: &Home, what: &str) -> Vec<u32> {
-    home.living().iter().filter(|seen| seen.line.contains(what)).map(|seen| seen.pid).collect()
+    let leads = |pid: u32| {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::getsid(Some(pid)) == Ok(pid)
+    };
+    let living = home.living();
+    living.iter().filter(|seen| seen.line.contains(what) && leads(seen.pid)).map(|seen| seen.pid).collect()
 }
 
 fn events(home: &Home, pattern: &str) -> Vec<String> {
