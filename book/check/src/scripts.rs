@@ -58,7 +58,7 @@ pub fn evaluator() -> Scripts {
 #[must_use]
 pub fn declares(text: &str) -> bool {
     static DECLARATION: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?m)^(let \w+ = )?(homelab|host|tier|service|schedule|workflow)\(").unwrap()
+        Regex::new(r"(?m)^(let \w+ = )?(homelab|host|tier|service|schedule|workflow|flow)\(").unwrap()
     });
     DECLARATION.is_match(text)
 }
@@ -100,7 +100,8 @@ fn homelab(evaluator: &Scripts, bundle: &Arc<Bundle>, cwd: &Path, depth: Depth) 
         return Err(listed(&warnings));
     }
     let declared = declarations(evaluator.host(), bundle).map_err(|problem| listed(&[problem]))?;
-    for it in declared.iter().filter(|it| it.body().is_some() && depth == Depth::Run) {
+    let runs = |it: &&hob_engine::Declared| it.body().is_some() || it.options.get("graph").is_some();
+    for it in declared.iter().filter(runs).filter(|_| depth == Depth::Run) {
         let entry = RunEntry::Declared { kind: it.kind.to_owned(), name: it.name.clone() };
         judge(evaluator.evaluate(bundle, entry, input_of(it.kind), cwd, Mode::Dry))
             .map_err(|error| format!("rehearsing {} `{}`: {error}", it.kind, it.name))?;
@@ -108,7 +109,8 @@ fn homelab(evaluator: &Scripts, bundle: &Arc<Bundle>, cwd: &Path, depth: Depth) 
     Ok(())
 }
 
-/// What a body is handed: a slot, or what a webhook without a body hands over; an event's fields are there as well.
+/// What a body is handed: a slot, or what a webhook without a body hands over; the fields of an event and of a file are
+/// there as well.
 fn input_of(kind: &str) -> Value {
     let empty = || Value::Map(BTreeMap::new());
     if kind == "schedule" {
@@ -128,6 +130,8 @@ fn input_of(kind: &str) -> Value {
         ("payload", empty()),
         ("at", Value::from("2026-01-02T03:04:05Z")),
         ("origin", Value::from("test")),
+        ("size", Value::Int(1)),
+        ("modified", Value::from("2026-01-02T03:04:05Z")),
     ])
 }
 
