@@ -19,6 +19,7 @@ mod secrets;
 mod services;
 mod sources;
 mod state;
+mod watches;
 mod webhooks;
 
 use std::os::unix::fs::PermissionsExt;
