@@ -1,6 +1,7 @@
-//! Services that are containers, kept by `hob up` on a real engine.
+//! Services that are containers and units, kept by `hob up` on a real engine and a real systemd.
 
 use hob_lab::engine::{Engine, IMAGE, Kind};
+use hob_lab::systemd::Systemd;
 use hob_tests::home::{Home, Up};
 use hob_tests::process::signal_pid;
 use hob_tests::until;
@@ -203,4 +204,62 @@ fn what_belongs_to_somebody_else_is_left_alone() {
     assert!(service["note"].as_str().unwrap().contains("which this hob did not make"), "{service}");
     House::stop(&mut up);
     assert_eq!(house.id("taken"), before);
+}
+
+/// A unit of systemd, beside a process that needs it.
+const UNITS: &str = r#"
+let web = service("web", #{ unit: "web.service", ready: log("serving") });
+service("beside", #{ command: ["sh", "-c", "echo started >> beside.log; exec sleep 1000"], needs: [web] });
+"#;
+
+const WEB_UNIT: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=simple\nExecStart=/bin/sh -c 'echo serving; exec sleep 1000'\n";
+
+#[test]
+fn units_are_started_kept_and_let_go() {
+    if !is_there(Systemd::missing()) {
+        return;
+    }
+    let systemd = Systemd::start().expect("systemd starts");
+    systemd.write_unit("web.service", WEB_UNIT).expect("a unit can be written");
+    let systemctl = |args: &[&str]| {
+        let output = systemd.command("systemctl").args(args).output().expect("systemctl can be started");
+        String::from_utf8(output.stdout).expect("systemctl writes text").trim().to_owned()
+    };
+    systemctl(&["daemon-reload"]);
+    let home = home()
+        .with_env("DBUS_SYSTEM_BUS_ADDRESS", systemd.bus_address())
+        .with_env("HOB_SYSTEMD_ROOT", systemd.root());
+    home.write("lab/homelab.rhai", UNITS);
+    let state_of = |name: &str| {
+        let status = home.json(&["status"]);
+        let services = status["services"].as_array().expect("services are a list").clone();
+        services.into_iter().find(|it| it["name"] == name).expect("the service is there")
+    };
+    let invocation = || systemctl(&["show", "--property=InvocationID", "--value", "web.service"]);
+
+    let mut up = home.up("lab", &["--on-exit", "keep"]);
+    assert_eq!((&state_of("web")["kind"], &state_of("web")["state"]), (&json!("unit"), &json!("ready")));
+    assert_eq!(home.lines("lab/beside.log"), ["started"]);
+    let _ = home.hob(&["plan", "lab"]).exits(0);
+
+    // Killed from outside, it is started again.
+    let before = invocation();
+    systemctl(&["kill", "--signal=KILL", "web.service"]);
+    until("the unit is ready again", || {
+        (invocation() != before && state_of("web")["state"] == "ready").then_some(())
+    });
+    assert_eq!(home.lines("lab/beside.log"), ["started"], "who needs it goes on");
+
+    // hob goes and comes back: everything goes on.
+    let before = invocation();
+    let _ = up.stop().exits(0);
+    let mut up = home.up("lab", &["--on-exit", "keep"]);
+    assert_eq!((invocation(), home.lines("lab/beside.log").len()), (before, 1));
+    let _ = up.stop().exits(0);
+
+    // What is not declared any more is stopped.
+    home.write("lab/homelab.rhai", r#"service("beside", #{ command: "sleep 1000" });"#);
+    let mut up = home.up("lab", &[]);
+    assert_eq!(systemctl(&["is-active", "web.service"]), "inactive");
+    let _ = up.stop().exits(0);
 }
