@@ -8,7 +8,7 @@ use hob_daemon::declared::read_homelab;
 use hob_daemon::settings::Settings;
 use hob_engine::run_cx::Mode;
 use hob_engine::{Base, Bundle, Evaluated, Loader, declarations};
-use hob_model::{Diagnostic, OpError, RunEntry, Value};
+use hob_model::{Diagnostic, Level, OpError, RunEntry, Value};
 use hob_testkit::Scripts;
 use regex::Regex;
 
@@ -94,8 +94,10 @@ fn listed(problems: &[Diagnostic]) -> String {
 
 fn homelab(evaluator: &Scripts, bundle: &Arc<Bundle>, cwd: &Path, depth: Depth) -> Result<(), String> {
     let base = Base { directory: cwd, home: Some(cwd) };
-    let (_, warnings) =
+    let (_, mut warnings) =
         read_homelab(evaluator.host(), bundle, base, &Settings::default()).map_err(|found| listed(&found))?;
+    // A note says what a declaration means, and is no mistake.
+    warnings.retain(|it| it.level > Level::Note);
     if !warnings.is_empty() {
         return Err(listed(&warnings));
     }

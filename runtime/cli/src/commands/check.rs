@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use hob_model::Level;
+
 use crate::context::{Context, Exit, Outcome};
 use crate::loader;
 
@@ -11,7 +13,7 @@ pub(crate) fn check(context: &Context, path: &Path) -> Outcome {
     let loaded =
         if is_homelab { loader::load_homelab(path)? } else { loader::load(&path.to_string_lossy())? };
     if is_homelab {
-        super::homelab::declared(context, &loaded)?;
+        super::homelab::read(context, &loaded, Level::Note)?;
     }
     context.say(&format!("{} file(s), no problems", loaded.bundle.files().count()));
     Ok(Exit::Done)

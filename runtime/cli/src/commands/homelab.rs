@@ -17,7 +17,7 @@ use hob_daemon::settings::{Settings, check_host};
 use hob_engine::Base;
 use hob_journal::sqlite::PrunePolicy;
 use hob_journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
-use hob_model::{Code, Diagnostic, duration};
+use hob_model::{Code, Diagnostic, Level, duration};
 use hob_planner::{Goal, Homelab, Plan};
 use hob_runs::Listener;
 use hob_terminal::Role;
@@ -30,17 +30,23 @@ use crate::assemble;
 use crate::context::{Context, Exit, Failure, Outcome, home};
 use crate::loader::{self, Loaded};
 
-/// What a loaded homelab declares.
+/// What a loaded homelab declares; warnings about it are told.
 ///
 /// # Errors
 /// All mistakes at once, with their sources.
 pub(crate) fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Failure> {
+    read(context, loaded, Level::Warning)
+}
+
+/// As [`declared`]; what is told is at least of this level.
+pub(crate) fn read(context: &Context, loaded: &Loaded, told: Level) -> Result<Homelab, Failure> {
     let node = super::run::node(Arc::new(MemoryJournal::default()), vec![], Purpose::Look)?;
     let sources = || loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
     let home = home();
     let base = Base { directory: directory_of(&loaded.bundle), home: home.as_deref() };
     match read_homelab(node.runs.host(), &loaded.bundle, base, &loaded.settings) {
-        Ok((homelab, warnings)) => {
+        Ok((homelab, mut warnings)) => {
+            warnings.retain(|it| it.level >= told);
             if !warnings.is_empty() && !context.global.quiet {
                 context.report(&Failure { diagnostics: warnings, sources: sources(), exit: Exit::Done });
             }

@@ -144,9 +144,9 @@ pub(super) fn exposure(service: &Service, diagnostics: &mut Vec<Diagnostic>) {
     if service.exposure.bypass_auth && service.exposure.public {
         let message =
             format!("service `{}` is reached from the internet without authentication", service.name);
-        let warning =
+        let note =
             bad(&service.source, message).hint("remove `bypass_auth`, unless it asks for a login itself");
-        diagnostics.push(Diagnostic { level: Level::Warning, ..warning });
+        diagnostics.push(Diagnostic { level: Level::Note, ..note });
     }
 }
 

@@ -127,7 +127,7 @@ fn gates_and_tiers_that_can_never_be_reached_are_mistakes() {
           help: only a later service can make this gate hold: look at one of its own ports
         error[HOB-0501]: service `log`: `health`: completed() cannot cease to hold (homelab.rhai:5:1)
           help: look with tcp, http, exec, file or healthy
-        warning[HOB-0501]: service `open` is reached from the internet without authentication (homelab.rhai:6:1)
+        note[HOB-0501]: service `open` is reached from the internet without authentication (homelab.rhai:6:1)
           help: remove `bypass_auth`, unless it asks for a login itself
     "#]].assert_eq(&shown(&diagnostics));
 }
