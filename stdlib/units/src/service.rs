@@ -33,7 +33,10 @@ const KIND: &str = "unit";
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How often all units are looked at although no change was told.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a unit may be writing before it counts as up.
+const BEFORE_UP: Duration = Duration::from_secs(60);
 
 /// Codes from which on an exit code tells of a signal, as shells count.
 const CODE_OF_SIGNALS: i32 = 128;
@@ -256,10 +259,13 @@ impl UnitSupervisor {
         let target = self.target(&unit);
         let plain = |fault| target.plain(fault);
         let mut query = JournalQuery::tail(unit.name.as_str(), ENTRIES_MAX);
-        let mut after = 0;
+        let (mut after, mut invocation) = (0, None);
         match from {
             LogFrom::Start => {
-                query.since = self.port.facts(unit.scope, unit.name.as_str()).await.map_err(plain)?.since;
+                let facts = self.port.facts(unit.scope, unit.name.as_str()).await.map_err(plain)?;
+                // A program may write before systemd has noted that it is up.
+                query.since = facts.since.and_then(|since| since.checked_sub(BEFORE_UP).ok());
+                invocation = facts.invocation;
             }
             LogFrom::Tail { lines } => {
                 query.lines = u32::try_from(lines).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX)
@@ -270,7 +276,8 @@ impl UnitSupervisor {
             }
         }
         let mut entries = self.port.journal(unit.scope, query, None).await.map_err(plain)?;
-        entries.retain(|entry| entry.time.as_microsecond() > after);
+        let is_of_it = |of: &Option<String>| invocation.is_none() || of.is_none() || *of == invocation;
+        entries.retain(|entry| entry.time.as_microsecond() > after && is_of_it(&entry.invocation));
         let last = entries.last().map_or(after, |entry| entry.time.as_microsecond());
         let next = LogPosition { file: 0, offset: u64::try_from(last).unwrap_or_default() };
         Ok(LogChunk { lines: entries.into_iter().map(|entry| entry.message).collect(), next, more: false })

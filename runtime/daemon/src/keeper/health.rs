@@ -40,10 +40,10 @@ pub(super) fn due(inner: &Inner, table: &mut Table, now: Duration) -> Vec<String
     due
 }
 
-/// When the next look is due.
-pub(super) fn next(table: &Table) -> Option<Duration> {
+/// When the next look is due, after `now`: the end of another look has those that wait for it begin.
+pub(super) fn next(table: &Table, now: Duration) -> Option<Duration> {
     let cared = table.services.values().filter(|it| !it.care.looking && it.state.is_alive());
-    cared.filter_map(|it| it.care.next).min()
+    cared.filter_map(|it| it.care.next).filter(|at| *at > now).min()
 }
 
 /// Looks at a service on a thread of its own; it was marked before.

@@ -282,7 +282,7 @@ fn keep(inner: &Arc<Inner>) {
         for name in health::due(inner, &mut table, now) {
             health::in_background(inner, &name);
         }
-        let next = [table.next_retry(), health::next(&table)].into_iter().flatten().min();
+        let next = [table.next_retry(now), health::next(&table, now)].into_iter().flatten().min();
         let pause = next.map_or(LOOK_AGAIN, |at| at.saturating_sub(now)).min(LOOK_AGAIN);
         inner.changed.notify_all();
         let waited = inner.changed.wait_timeout(table, pause.max(Duration::from_millis(1)));

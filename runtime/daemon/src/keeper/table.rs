@@ -159,9 +159,10 @@ impl Table {
         })
     }
 
-    /// When the next service may be tried again.
-    pub(crate) fn next_retry(&self) -> Option<Duration> {
-        self.services.values().filter(|entry| entry.wanted).filter_map(|entry| entry.retry_at).min()
+    /// When the next service may be tried again, after `now`: what holds up one whose time has come tells of its end.
+    pub(crate) fn next_retry(&self, now: Duration) -> Option<Duration> {
+        let wanted = self.services.values().filter(|entry| entry.wanted);
+        wanted.filter_map(|entry| entry.retry_at).filter(|at| *at > now).min()
     }
 
     /// Forgets the failures of services that have been ready for long.

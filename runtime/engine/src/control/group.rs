@@ -4,14 +4,14 @@
 //! branch that waits gives its thread back; when its wait is fulfilled while siblings still work, it is evaluated
 //! again, alone, from its pristine captures and its records.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use hob_model::{BranchEnd, OpError, Position, Value};
+use hob_model::{BranchEnd, OpError, Value};
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 
 use super::recorded::{Control, Thrown};
+use super::slots::{Slot, Slots, State};
 use super::step::call_in;
 use crate::branch::BranchCx;
 use crate::convert::{deep_copy, deep_copy_fn, to_value};
@@ -36,38 +36,6 @@ pub(super) enum Rule {
     All { fail_fast: bool },
     /// When the first is; the rest are cancelled.
     First,
-}
-
-/// Where a branch of the group stands.
-enum State {
-    Queued,
-    Running,
-    Suspended,
-    /// Its thread ended for a reason that ends the whole run.
-    Halted(Halt),
-    Ended(Result<Value, OpError>),
-    /// Its group told it to end, and it did; the record of that follows.
-    Leaving,
-    Cancelled,
-}
-
-struct Slot {
-    work: Work,
-    position: Position,
-    latch: Arc<Latch>,
-    state: State,
-    /// Whether it registered compensations.
-    compensates: bool,
-}
-
-struct Slots {
-    all: Vec<Slot>,
-    queue: VecDeque<usize>,
-    running: usize,
-    /// Who ended first, for a race.
-    first: Option<usize>,
-    /// Whether the rest was told to end.
-    over: bool,
 }
 
 pub(super) struct Group<'a> {

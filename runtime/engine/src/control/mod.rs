@@ -10,6 +10,7 @@ mod parallel;
 mod recorded;
 mod response;
 mod retry;
+mod slots;
 mod step;
 mod undo;
 mod wait;

@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How often all containers are looked at although no event asks for it: an engine may lose one.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// Codes from which on an exit code tells of a signal, as shells count.
 const CODE_OF_SIGNALS: i64 = 128;
