@@ -111,17 +111,21 @@ pub(super) fn read(
         stop_timeout,
         stop_on_exit: options.bool("stop_on_exit"),
         critical: options.bool("critical").unwrap_or_default(),
-        exposure: Exposure {
-            public: options.bool("public").unwrap_or_default(),
-            bypass_auth: options.bool("bypass_auth").unwrap_or_default(),
-            tailscale_funnel: options.bool("tailscale_funnel").unwrap_or_default(),
-        },
+        exposure: read_exposure(&mut options),
         via,
         body: body.clone().unwrap_or_else(|| Body::Process(Process::default())),
         source: raw.source,
     };
     super::check::exposure(&service, diagnostics);
     body.map(|_| service)
+}
+
+fn read_exposure(options: &mut Options<'_>) -> Exposure {
+    Exposure {
+        public: options.bool("public").unwrap_or_default(),
+        bypass_auth: options.bool("bypass_auth").unwrap_or_default(),
+        tailscale_funnel: options.bool("tailscale_funnel").unwrap_or_default(),
+    }
 }
 
 /// Which kind it is: `Some(None)` for a process. `None` where it is nothing, or two things at once.
