@@ -185,6 +185,8 @@ impl RunModel {
             EntryKind::Started(started) => self.started = Some(started.clone()),
             EntryKind::CancelRequested { .. } => {
                 self.killed = self.cancelled.is_some();
+                // Who cancels a paused run wants its compensations.
+                self.paused = false;
                 self.cancelled = Some(self.cancelled.unwrap_or(moment));
             }
             EntryKind::Paused { .. } => self.paused = true,
