@@ -62,12 +62,12 @@ fn the_settings_beside_a_homelab_say_where_it_listens_and_by_which_names() {
 #[test]
 fn a_workflow_does_no_more_than_the_settings_leave_it() {
     let home = home();
-    home.write("lab/homelab.rhai", "import \"work/tidy\" as tidy;\nhomelab(#{ name: \"lab\" });\n");
+    home.write("lab/homelab.rhai", "import \"jobs/tidy\" as tidy;\nhomelab(#{ name: \"lab\" });\n");
     home.write(
-        "lab/work/tidy.rhai",
+        "lab/jobs/tidy.rhai",
         r#"workflow("tidy", #{ on: manual(), allow: ["files", "env"] }, |e| { files::write(e.to, "x").bytes });"#,
     );
-    home.write("lab/hob.toml", "[permissions.\"work\"]\nallow = [\"files.write:out\"]\n");
+    home.write("lab/hob.toml", "[permissions.\"jobs\"]\nallow = [\"files.write:out\"]\n");
     home.write("lab/out/here", "");
     let mut up = home.up("lab", &[]);
     assert_eq!(home.hob(&["run", "tidy", "--arg", "to=out/a"]).exits(0).out().trim(), "1");

@@ -123,6 +123,12 @@ impl RunStatus {
     pub fn ended(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
+
+    /// The states in which a run still has a future.
+    #[must_use]
+    pub fn live() -> Vec<Self> {
+        Self::ALL.iter().copied().filter(|status| !status.ended()).collect()
+    }
 }
 
 named! {

@@ -20,6 +20,17 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// From an exit code as shells count it: above 128 it tells of a signal.
+    #[must_use]
+    pub fn of_code(code: i64) -> Self {
+        const SIGNALS: i32 = 128;
+        match i32::try_from(code) {
+            Ok(code) if code > SIGNALS => Self::Signal(code - SIGNALS),
+            Ok(code) => Self::Code(code),
+            Err(_) => Self::Unknown,
+        }
+    }
+
     /// Whether it ended with code 0.
     #[must_use]
     pub fn is_success(self) -> bool {

@@ -19,16 +19,6 @@ pub enum Migration {
     Differs(Difference),
 }
 
-/// Live states, in which a run still has a future.
-const LIVE: [RunStatus; 6] = [
-    RunStatus::Queued,
-    RunStatus::Running,
-    RunStatus::Waiting,
-    RunStatus::InDoubt,
-    RunStatus::Paused,
-    RunStatus::Interrupted,
-];
-
 impl Runs {
     /// Replays a run, without acting, on `bundle` or on its own.
     ///
@@ -86,7 +76,7 @@ impl Runs {
     /// # Errors
     /// When the journal cannot be read.
     pub fn check_live(&self) -> Result<Vec<(RunId, Migration)>, RunError> {
-        let filter = RunFilter { status: LIVE.to_vec(), ..RunFilter::default() };
+        let filter = RunFilter { status: RunStatus::live(), ..RunFilter::default() };
         let rows = self.journal().runs(&filter)?;
         let scripts = rows.into_iter().filter(|row| row.bundle.is_some());
         scripts.map(|row| Ok((row.run, self.verify(row.run, None)?))).collect()

@@ -8,26 +8,13 @@ use std::sync::Arc;
 
 use hob_engine::Bundle;
 use hob_journal::{Journal, Write};
-use hob_model::{OnDoubt, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Value};
+use hob_model::{OnDoubt, RunEntry, RunId, RunStatus, Value};
 use hob_runs::{Begin, NewRun};
 use world::World;
 
 fn new(world: &World) -> NewRun {
-    let started = RunStarted {
-        name: "test".into(),
-        entry: RunEntry::Playbook("test.rhai".into()),
-        bundle: None,
-        input: Value::Unit,
-        owner: RunOwner::Daemon,
-        parent: None,
-        cwd: "/".into(),
-        env: vec![],
-        allow: vec![],
-        deny: vec![],
-        trusted: true,
-        on_doubt: OnDoubt::Ask,
-        trigger: "test".into(),
-    };
+    let entry = RunEntry::Playbook("test.rhai".into());
+    let started = world::started(entry, Value::Unit, OnDoubt::Ask);
     let bundle = Arc::new(Bundle::of_text("test.rhai", r#"world::make("x")"#, "/", "host"));
     NewRun { id: world.runs.new_id(), started, bundle }
 }

@@ -38,9 +38,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How long a unit may be writing before it counts as up.
 const BEFORE_UP: Duration = Duration::from_secs(60);
 
-/// Codes from which on an exit code tells of a signal, as shells count.
-const CODE_OF_SIGNALS: i32 = 128;
-
 /// Units, offered to services.
 pub struct Units {
     port: Arc<dyn UnitsPort>,
@@ -157,8 +154,7 @@ fn is_up(facts: &Facts) -> bool {
 fn exit_of(facts: &Facts) -> Exit {
     match (facts.result.as_deref(), facts.exit_code) {
         (Some("success"), _) => Exit::Code(0),
-        (_, Some(code)) if code > CODE_OF_SIGNALS => Exit::Signal(code - CODE_OF_SIGNALS),
-        (_, Some(code)) if code != 0 => Exit::Code(code),
+        (_, Some(code)) if code != 0 => Exit::of_code(code.into()),
         _ => Exit::Unknown,
     }
 }

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use hob_model::RunEnd;
-use hob_model::Value;
 use hob_planner::{Service, ServiceState};
 use hob_supervisor::Running;
 
-use super::native::NativeRun;
 use super::start::in_thread;
 use super::{Inner, stop};
+
+/// Why they are stopped.
+const CAUSE: &str = "the network that it shares is gone";
 
 /// Whether a service runs in another network than the present one of the service it names.
 pub(super) fn is_astray(
@@ -42,7 +42,7 @@ pub(super) fn stop_astray(inner: &Arc<Inner>, service: &Service, running: &Runni
         entry.busy = true;
         entry.running = Some(running.clone());
     });
-    stop_one(inner, &service.name);
+    stop::alone(inner, &service.name, CAUSE);
 }
 
 /// Stops those who share the network of `lender`, which has ended, in the background. They stay wanted.
@@ -57,23 +57,9 @@ pub(super) fn stop_borrowers(inner: &Arc<Inner>, lender: &str) {
         });
         if ran {
             let (inner_of_thread, name) = (Arc::clone(inner), borrower.name.clone());
-            in_thread(inner, &borrower.name, move || stop_one(&inner_of_thread, &name));
-        }
-    }
-}
-
-fn stop_one(inner: &Arc<Inner>, name: &str) {
-    let cause = "the network that it shares is gone";
-    match NativeRun::begin(&inner.runs, "stop", cause) {
-        Ok(run) => {
-            if let Err(error) = stop::one(inner, &run, name, stop::After::Keep) {
-                tracing::error!(service = name, %error, "it cannot be stopped");
-            }
-            run.end(RunEnd::Succeeded(Value::Unit));
-        }
-        Err(error) => {
-            tracing::error!(service = name, %error, "it cannot be stopped: nothing acts without a journal");
-            inner.update(name, |entry| entry.busy = false);
+            in_thread(inner, &borrower.name, move || {
+                stop::alone(&inner_of_thread, &name, CAUSE);
+            });
         }
     }
 }

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hob_journal::Commit;
-use hob_model::{RunEnd, Value};
 use hob_planner::declaration::Health;
 use hob_planner::{Exit, Service, ServiceState};
 use hob_supervisor::{Look, Spec};
 
-use super::native::NativeRun;
 use super::start::{ended, in_thread, supervisor_of};
 use super::table::Table;
 use super::{Inner, event, stop};
@@ -112,17 +110,7 @@ fn restart(inner: &Arc<Inner>, service: &Service, health: &Health, why: &str) {
         return;
     }
     let cause = format!("{} looks in a row failed: {why}", health.retries);
-    let stopped = NativeRun::begin(&inner.runs, "stop", &cause).map(|run| {
-        let stopped = stop::one(inner, &run, &service.name, stop::After::Keep);
-        run.end(RunEnd::Succeeded(Value::Unit));
-        stopped
-    });
-    match stopped {
-        Ok(Ok(())) => ended(inner, service, Exit::Unknown, &format!("unhealthy: {why}")),
-        Ok(Err(_)) => {}
-        Err(error) => {
-            tracing::error!(service = service.name, %error, "it cannot be restarted: nothing acts without a journal");
-            inner.update(&service.name, |entry| entry.busy = false);
-        }
+    if stop::alone(inner, &service.name, &cause) {
+        ended(inner, service, Exit::Unknown, &format!("unhealthy: {why}"));
     }
 }

@@ -125,7 +125,7 @@ impl Keeper {
         }
         let plan = Plan::new(&inner.homelab, &observed, Goal::Up);
         stop::obsolete(inner, &plan)?;
-        start::adopt(inner)?;
+        start::adopt(inner);
         Ok(())
     }
 
@@ -138,7 +138,7 @@ impl Keeper {
             Goal::Up => self.begin()?,
             Goal::Down => {
                 native::settle_previous(&self.inner.runs).map_err(|error| error.diagnostic())?;
-                start::adopt(&self.inner)?;
+                start::adopt(&self.inner);
                 stop::all(&self.inner, "down", |_| true);
             }
         }

@@ -8,7 +8,7 @@ use hob_planner::{Exit, Service};
 use hob_supervisor::Spec;
 
 use super::native::NativeRun;
-use super::start::{ended, in_thread, supervisor_of};
+use super::start::{ended, in_thread, supervisor_of, with_hint};
 use super::table::Prepared;
 use super::{Inner, event};
 
@@ -35,10 +35,7 @@ fn prepare(inner: &Arc<Inner>, service: &Service) {
             }
             inner.update(&service.name, |entry| entry.prepared = Prepared::Done);
         }
-        Err(error) => {
-            let why = error.hint.as_ref().map_or(error.to_string(), |hint| format!("{error} ({hint})"));
-            ended(inner, service, Exit::Unknown, &why);
-        }
+        Err(error) => ended(inner, service, Exit::Unknown, &with_hint(&error)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hob_journal::{Commit, Write};
-use hob_model::{Diagnostic, OpError, Position, RunEnd, Value};
+use hob_model::{OpError, Position, RunEnd, Value};
 use hob_planner::declaration::Gate;
 use hob_planner::{Exit, Service, ServiceState};
 use hob_supervisor::{NotReady, Running, Spec, Supervisor, await_ready};
@@ -47,7 +47,7 @@ fn completed_fact(service: &Service) -> Write {
 
 /// Takes over what runs as declared: it is watched on, and its gate is looked at again. What shares the network of a life
 /// that has ended is stopped instead.
-pub(super) fn adopt(inner: &Arc<Inner>) -> Result<(), Diagnostic> {
+pub(super) fn adopt(inner: &Arc<Inner>) {
     let kinds: BTreeSet<&str> = inner.homelab.services.iter().map(|it| it.body.kind()).collect();
     let mut all = Vec::new();
     for kind in kinds {
@@ -85,7 +85,6 @@ pub(super) fn adopt(inner: &Arc<Inner>) -> Result<(), Diagnostic> {
             inner.update(&service.name, |entry| entry.state = ServiceState::Completed);
         }
     }
-    Ok(())
 }
 
 /// Starts a service on a thread of its own; it was marked as starting before.
@@ -139,7 +138,7 @@ fn start(inner: &Arc<Inner>, service: &Service) {
     }
 }
 
-fn with_hint(error: &OpError) -> String {
+pub(super) fn with_hint(error: &OpError) -> String {
     match &error.hint {
         Some(hint) => format!("{error} ({hint})"),
         None => error.to_string(),

@@ -112,6 +112,24 @@ fn stop_in(inner: &Arc<Inner>, order: &[String], cause: &str) {
     run.end(RunEnd::Succeeded(Value::Unit));
 }
 
+/// Stops one service, which was marked as busy, as a run of its own; whether it stopped. It stays wanted.
+pub(super) fn alone(inner: &Inner, name: &str, cause: &str) -> bool {
+    let run = match NativeRun::begin(&inner.runs, "stop", cause) {
+        Ok(run) => run,
+        Err(error) => {
+            tracing::error!(service = name, %error, "it cannot be stopped: nothing acts without a journal");
+            inner.update(name, |entry| entry.busy = false);
+            return false;
+        }
+    };
+    let stopped = one(inner, &run, name, After::Keep);
+    if let Err(error) = &stopped {
+        tracing::error!(service = name, %error, "it cannot be stopped");
+    }
+    run.end(RunEnd::Succeeded(Value::Unit));
+    stopped.is_ok()
+}
+
 /// Marks a service as being stopped; whether there is anything to stop.
 fn mark(inner: &Inner, name: &str) -> bool {
     let mut ran = false;

@@ -54,16 +54,6 @@ impl Look {
     }
 }
 
-/// The states in which a run still occupies its schedule, or its conflict keys.
-const LIVE: [RunStatus; 6] = [
-    RunStatus::Queued,
-    RunStatus::Running,
-    RunStatus::Waiting,
-    RunStatus::InDoubt,
-    RunStatus::Paused,
-    RunStatus::Interrupted,
-];
-
 impl Scheduling {
     /// Whether no slot of it fires now.
     pub(super) fn is_paused(timed: &Timed, look: &Look) -> bool {
@@ -225,8 +215,12 @@ impl Scheduling {
     /// The runs of a target that have not ended.
     pub(super) fn live_rows(&self, timed: &Timed) -> Result<Vec<RunRow>, RunError> {
         let (kind, name) = timed.target.clone();
-        let filter =
-            RunFilter { status: LIVE.to_vec(), name: Some(name), kind: Some(kind), ..RunFilter::default() };
+        let filter = RunFilter {
+            status: RunStatus::live(),
+            name: Some(name),
+            kind: Some(kind),
+            ..RunFilter::default()
+        };
         Ok(self.launch.runs.journal().runs(&filter)?)
     }
 

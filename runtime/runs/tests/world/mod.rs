@@ -228,21 +228,7 @@ impl World {
 
     fn start_entry(&self, script: &str, entry: RunEntry, input: Value, on_doubt: OnDoubt) -> RunId {
         let bundle = Arc::new(Bundle::of_text("test.rhai", script, "/", "host"));
-        let started = RunStarted {
-            name: "test".into(),
-            entry,
-            bundle: None,
-            input,
-            owner: RunOwner::Daemon,
-            parent: None,
-            cwd: "/".into(),
-            env: vec![],
-            allow: vec![],
-            deny: vec![],
-            trusted: true,
-            on_doubt,
-            trigger: "test".into(),
-        };
+        let started = started(entry, input, on_doubt);
         let id = self.runs.new_id();
         self.runs.start(NewRun { id, started, bundle }).unwrap();
         id
@@ -300,4 +286,23 @@ impl World {
 
 pub fn at(text: &str) -> Position {
     Position::parse(text).unwrap()
+}
+
+/// How runs of these tests start.
+pub fn started(entry: RunEntry, input: Value, on_doubt: OnDoubt) -> RunStarted {
+    RunStarted {
+        name: "test".into(),
+        entry,
+        bundle: None,
+        input,
+        owner: RunOwner::Daemon,
+        parent: None,
+        cwd: "/".into(),
+        env: vec![],
+        allow: vec![],
+        deny: vec![],
+        trusted: true,
+        on_doubt,
+        trigger: "test".into(),
+    }
 }

@@ -22,9 +22,6 @@ const AGAIN_MAX: Duration = Duration::from_secs(10);
 /// How often all containers are looked at although no event asks for it: an engine may lose one.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// Codes from which on an exit code tells of a signal, as shells count.
-const CODE_OF_SIGNALS: i64 = 128;
-
 /// A life of a container: which one, and when it was started.
 pub(super) fn instance(found: &ContainerInspectResponse) -> Instance {
     let started = found.state.as_ref().and_then(|state| state.started_at.as_deref()).unwrap_or_default();
@@ -38,13 +35,7 @@ pub(super) fn id_of(instance: &Instance) -> &str {
 
 /// How it ended, as the engine says.
 pub(super) fn exit_of(code: Option<i64>) -> Exit {
-    match code {
-        Some(code) if code > CODE_OF_SIGNALS => {
-            Exit::Signal(i32::try_from(code - CODE_OF_SIGNALS).unwrap_or_default())
-        }
-        Some(code) => i32::try_from(code).map_or(Exit::Unknown, Exit::Code),
-        None => Exit::Unknown,
-    }
+    code.map_or(Exit::Unknown, Exit::of_code)
 }
 
 /// The lives of containers that somebody waits for.

@@ -50,6 +50,8 @@ pub(super) struct ContainerSupervisor {
     state: String,
     runtime: OnceLock<Runtime>,
     lives: Arc<Watched>,
+    /// What [`Supervisor::observe`] saw last, until [`Supervisor::drift`] has compared it.
+    seen: Mutex<BTreeMap<String, ContainerInspectResponse>>,
     /// Where services that run are reached, by their names.
     places: Mutex<BTreeMap<String, Place>>,
     /// Where the output of the present life of a container begins that lived before.
@@ -74,6 +76,7 @@ impl ContainerSupervisor {
             port,
             state: state.to_string_lossy().into_owned(),
             runtime: OnceLock::new(),
+            seen: Mutex::default(),
             places: Mutex::default(),
             begun: Mutex::default(),
             origin: Instant::now(),
@@ -236,19 +239,27 @@ impl ContainerSupervisor {
             .buffer_unordered(LOOKS_AT_ONCE)
             .collect::<Vec<_>>()
             .await;
-        let mut all = Vec::new();
+        let (mut all, mut seen) = (Vec::new(), BTreeMap::new());
         for found in found {
             if let Some(found) = found?.filter(is_running) {
-                all.push(self.running(engine, &found).await);
+                let running = self.running(engine, &found).await;
+                seen.insert(running.name.clone(), found);
+                all.push(running);
             }
         }
+        *lock(&self.seen) = seen;
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
 
-    async fn drift_now(&self, spec: &ServiceSpec) -> Result<Vec<FieldChange>, OpError> {
+    async fn drift_now(&self, spec: &ServiceSpec, running: &Running) -> Result<Vec<FieldChange>, OpError> {
         let engine = &*self.engine().await?;
-        let Some(found) = self.ours(engine, &spec.name).await? else { return Ok(Vec::new()) };
+        let seen = lock(&self.seen).remove(&spec.name).filter(|found| instance(found) == running.instance);
+        let found = match seen {
+            Some(found) => Some(found),
+            None => self.ours(engine, &spec.name).await?,
+        };
+        let Some(found) = found else { return Ok(Vec::new()) };
         let declared = declared(&spec.body)?;
         let shared = declared.network_mode.as_deref().and_then(crate::body::shared_with);
         let lender = match shared {
@@ -449,8 +460,8 @@ impl Supervisor for ContainerSupervisor {
         self.block(self.observe_now())
     }
 
-    fn drift(&self, spec: &ServiceSpec, _: &Running) -> Result<Vec<FieldChange>, OpError> {
-        self.block(self.drift_now(spec))
+    fn drift(&self, spec: &ServiceSpec, running: &Running) -> Result<Vec<FieldChange>, OpError> {
+        self.block(self.drift_now(spec, running))
     }
 
     fn shares_network(&self, running: &Running, lender: &Running) -> Result<bool, OpError> {
