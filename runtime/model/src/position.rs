@@ -99,6 +99,13 @@ impl Position {
             || self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Whether this position is that of the call `other`, or stands inside of it or of a branch that it opened.
+    #[must_use]
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        let opened = |rest: &str| rest.starts_with('.');
+        self.is_within(other) || self.0.strip_prefix(&*other.0).is_some_and(opened)
+    }
+
     /// Reads the text form.
     ///
     /// # Errors
@@ -160,6 +167,9 @@ mod tests {
         assert_eq!(step.parent(), branch);
         assert_eq!(Position::root().effect(3).parent(), Position::root());
         assert!(step.is_within(&branch) && !Position::root().effect(4).is_within(&branch));
+        let call = Position::root().effect(4);
+        assert!(step.is_part_of(&call) && !step.is_within(&call) && !call.is_part_of(&branch));
+        assert!(!Position::root().effect(41).is_part_of(&call));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Runs {
             return Err(RunError::NotFound(run.to_string()));
         };
         let known = |position: &Position| {
-            entries.iter().any(|e| e.kind.position().is_some_and(|p| p.is_within(position)))
+            entries.iter().any(|e| e.kind.position().is_some_and(|p| p.is_part_of(position)))
         };
         // Compensations belong to the end of the old run; the new one has its own end.
         let undone: Vec<Position> = entries.iter().filter_map(|entry| undo_branch(&entry.kind)).collect();
@@ -65,7 +65,7 @@ impl Runs {
         if let Some(input) = &fork.input {
             started.input = input.clone();
         }
-        let overridden = |position: &Position| fork.set.iter().any(|(set, _)| position.is_within(set));
+        let overridden = |position: &Position| fork.set.iter().any(|(set, _)| position.is_part_of(set));
         let ended: Vec<&Position> = entries
             .iter()
             .filter_map(|entry| match &entry.kind {
@@ -136,11 +136,8 @@ fn drop_voided(entries: &mut Vec<Entry>) {
             _ => None,
         })
         .collect();
-    let around = |group: &Position, position: &Position| {
-        position.as_str().strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with('.'))
-    };
     let void = |kind: &EntryKind, again: &Position| match kind {
-        EntryKind::Outcome { position, .. } => position == again || around(position, again),
+        EntryKind::Outcome { position, .. } => again.is_part_of(position),
         // The failure is known; only a key is left to be asked about.
         EntryKind::Intent { position, class, .. } => position == again && *class != EffectClass::Keyed,
         EntryKind::Resolved { position, .. } => position == again,

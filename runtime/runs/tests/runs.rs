@@ -352,6 +352,24 @@ fn a_branch_with_another_value_in_it_is_evaluated_again() {
 }
 
 #[test]
+fn branches_with_a_value_instead_of_them_are_not_evaluated() {
+    let world = World::default();
+    let run = world.run(
+        r#"let all = parallel([|| world::look("a"), || 2]);
+        let first = race([|| world::look("b")]);
+        sleep("1h"); [all, first]"#,
+    );
+    let set = |position: &str| (at(position), Value::from("pinned"));
+    let fork = Fork { at: None, set: vec![set("1"), set("2")], input: None };
+    let forked = world.runs.fork(run, &fork, hob_model::RunOwner::Daemon).unwrap();
+    world.settle();
+    let world = world.crash(0);
+    world.pass_time("1h");
+    assert_eq!(world.value(forked), Value::Array(vec![Value::from("pinned"), Value::from("pinned")]));
+    assert_eq!(world.ledger.done(), ["look a", "look b"]);
+}
+
+#[test]
 fn a_fork_shares_nothing_of_a_compensation() {
     let world = World::default();
     let run = world.run(r#"undo(|| world::fire("undone")); throw "no""#);

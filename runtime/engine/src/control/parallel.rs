@@ -68,6 +68,9 @@ fn run(
     }
     let labels = work.iter().map(|work| Value::from(work.label.as_str())).collect();
     let control = Control::enter(ctx, "parallel", Value::Array(labels))?;
+    if let Some(given) = control.given() {
+        return control.finish(ctx, given);
+    }
     let results = Group::new(&control, work, Rule::All { fail_fast }, max).run(ctx)?;
     control.branch.mark_event();
     let values: Result<Vec<Value>, OpError> = results.into_iter().map(|(_, result)| result).collect();
@@ -116,6 +119,9 @@ fn race(ctx: &NativeCallContext<'_>, work: Vec<Work>) -> RhaiResult {
     }
     let labels = work.iter().map(|work| Value::from(work.label.as_str())).collect();
     let control = Control::enter(ctx, "race", Value::Array(labels))?;
+    if let Some(given) = control.given() {
+        return control.finish(ctx, given);
+    }
     let max = work.len();
     let results = Group::new(&control, work, Rule::First, max).run(ctx)?;
     control.branch.mark_event();

@@ -79,12 +79,19 @@ impl Control {
         self.branch.differ(&self.position, message)
     }
 
-    /// The recorded outcome, if there is one.
+    /// The value that a fork gave to this call instead of its outcome, if it did.
+    pub(super) fn given(&self) -> Option<Result<Value, OpError>> {
+        let run = &self.branch.run;
+        let payload = crate::run_cx::lock(&run.records).overridden.get(self.position.as_str()).cloned()?;
+        Some(run.load(&payload))
+    }
+
+    /// The given or the recorded outcome, if there is one.
     pub(super) fn outcome(&self) -> Option<Result<Value, OpError>> {
-        let overridden =
-            crate::run_cx::lock(&self.branch.run.records).overridden.get(self.position.as_str()).cloned();
-        let payload = overridden.map(Ok).or_else(|| self.record.as_ref()?.outcome.clone())?;
-        Some(payload.and_then(|payload| self.branch.run.load(&payload)))
+        self.given().or_else(|| {
+            let outcome = self.record.as_ref()?.outcome.clone()?;
+            Some(outcome.and_then(|payload| self.branch.run.load(&payload)))
+        })
     }
 
     /// Ends the evaluation where nothing new may begin.
