@@ -125,11 +125,9 @@ impl Passage<'_> {
             return Ok(Found::Nothing);
         };
         self.seq.set(record.seq);
-        if record.operation.is_empty() {
-            // Only its compensation was recorded before the process ended.
-            return Ok(Found::Nothing);
-        }
-        if record.operation != self.operation.name || record.args.as_ref() != Some(payload) {
+        // A call of which only the compensation was recorded before the process ended has left no arguments.
+        if record.operation != self.operation.name || record.args.as_ref().is_some_and(|args| args != payload)
+        {
             return Err(self.differ(&record, payload));
         }
         if let Some(outcome) = record.outcome {
@@ -285,14 +283,18 @@ impl Passage<'_> {
         }
         if undoes {
             let (position, source) = (self.position.clone(), self.source.clone());
-            entries.push(EntryKind::Compensation { position, always: false, source });
+            let operation = self.operation.name.to_owned();
+            entries.push(EntryKind::Compensation { position, operation, always: false, source });
         }
         if !entries.is_empty() {
             let first = run.append(entries, beside).0;
             if self.seq.get() == 0 {
                 // Done again it keeps its place in the order of compensations.
                 self.seq.set(first);
-                self.branch.keep(self.n, |record| record.seq = first);
+                self.branch.keep(self.n, |record| {
+                    record.operation = self.operation.name.to_owned();
+                    record.seq = first;
+                });
             }
         }
         match run.flush() {

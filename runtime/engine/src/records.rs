@@ -270,7 +270,13 @@ impl Records {
                 record.source = source;
                 record.wait = Some(wait);
             }
-            EntryKind::Compensation { .. } => record.compensates = true,
+            EntryKind::Compensation { operation, source, .. } => {
+                record.compensates = true;
+                if record.operation.is_empty() {
+                    record.operation = operation;
+                    record.source = source;
+                }
+            }
             EntryKind::Withdrawn { .. } => record.wait = None,
             EntryKind::Abandoned { .. } => record.abandoned = true,
             EntryKind::Doubt { .. } => record.doubt = true,

@@ -131,8 +131,9 @@ impl<B: FnMut(Digest) -> Option<Bytes>> Line<B> {
         match kind {
             EntryKind::Withdrawn { position } => self.at("withdrawn", position),
             EntryKind::Abandoned { position } => self.at("abandoned", position),
-            EntryKind::Compensation { position, always, source } => {
+            EntryKind::Compensation { position, operation, always, source } => {
                 self.at("compensation", position);
+                self.put("operation", operation.as_str().into());
                 self.put("always", (*always).into());
                 self.source(source);
             }

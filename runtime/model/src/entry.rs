@@ -241,6 +241,8 @@ pub enum EntryKind {
     Compensation {
         /// Where.
         position: Position,
+        /// The call that registered it: `undo`, `finally`, or an operation with the option `undo`.
+        operation: String,
         /// Whether it runs on success too.
         always: bool,
         /// The line of the script.

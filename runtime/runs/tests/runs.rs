@@ -406,6 +406,21 @@ fn migrate_adopts_what_fits_and_names_what_differs() {
 }
 
 #[test]
+fn another_call_in_the_place_of_a_compensation_differs() {
+    let world = World::default();
+    let run = world.run(r#"finally(|| world::fire("last")); wait_signal("go")"#);
+    for edited in
+        [r#"world::fire("a"); wait_signal("go")"#, r#"undo(|| world::fire("last")); wait_signal("go")"#]
+    {
+        let bundle = std::sync::Arc::new(hob_engine::Bundle::of_text("test.rhai", edited, "/", "host"));
+        let Migration::Differs(difference) = world.runs.migrate(run, &bundle).unwrap() else {
+            panic!("adopted: {edited}")
+        };
+        assert!(difference.message.starts_with("the record says finally("), "{}", difference.message);
+    }
+}
+
+#[test]
 fn what_a_declaration_captured_is_recorded_and_compared() {
     let script = r#"let host = "nas"; workflow("w", || { world::fire(host); wait_signal("go"); host })"#;
     let world = World::default();

@@ -192,12 +192,14 @@ impl Fold {
             EntryKind::Withdrawn { .. } => drop(view.settle(EntryStatus::Cancelled)),
             EntryKind::Abandoned { .. } => drop(view.settle(EntryStatus::Abandoned)),
             EntryKind::Doubt { .. } => drop(view.settle(EntryStatus::InDoubt)),
-            EntryKind::Compensation { always, source, .. } if view.operation.is_empty() => {
-                // A registration is all that `undo(fn)` and `finally(fn)` themselves do.
-                view.operation = if *always { "finally" } else { "undo" }.to_owned();
+            EntryKind::Compensation { operation, source, .. } if view.operation.is_empty() => {
+                view.operation.clone_from(operation);
                 view.class = EffectClass::Observe;
                 view.source = source.clone();
-                view.succeed(unit());
+                // A registration is all that these two themselves do.
+                if matches!(operation.as_str(), "undo" | "finally") {
+                    view.succeed(unit());
+                }
             }
             EntryKind::StepEnded { result, source, .. } => {
                 "step".clone_into(&mut view.operation);

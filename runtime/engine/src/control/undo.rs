@@ -15,14 +15,14 @@ fn register(ctx: &NativeCallContext<'_>, name: &'static str, body: FnPtr) -> Rha
         Some(seq) => seq,
         None => {
             control.check_end()?;
-            control.branch.keep(control.n, |record| record.compensates = true);
             let (position, source) = (control.position.clone(), control.source.clone());
-            let seq = control
-                .branch
-                .run
-                .append(vec![EntryKind::Compensation { position, always, source }], vec![])
-                .0;
-            control.branch.keep(control.n, |record| record.seq = seq);
+            let entry = EntryKind::Compensation { position, operation: name.to_owned(), always, source };
+            let seq = control.branch.run.append(vec![entry], vec![]).0;
+            control.branch.keep(control.n, |record| {
+                record.operation = name.to_owned();
+                record.compensates = true;
+                record.seq = seq;
+            });
             seq
         }
     };

@@ -72,7 +72,7 @@ variants!(EntryKind {
     3 = Wait { position, operation, args, wait, source };
     4 = Withdrawn { position };
     5 = Abandoned { position };
-    6 = Compensation { position, always, source };
+    6 = Compensation { position, operation, always, source };
     7 = BranchEnded { position, end, compensates };
     8 = StepEnded { position, result, source };
     9 = Log { branch, number, level, message, source };

@@ -92,7 +92,12 @@ pub fn one_of_each() -> Vec<EntryKind> {
         waits(p.clone(), Wait::Signal { name: "go".into(), deadline: Some(at(5)) }),
         EntryKind::Withdrawn { position: p.clone() },
         EntryKind::Abandoned { position: p.clone() },
-        EntryKind::Compensation { position: p.clone(), always: true, source: source() },
+        EntryKind::Compensation {
+            position: p.clone(),
+            operation: "finally".into(),
+            always: true,
+            source: source(),
+        },
         EntryKind::BranchEnded { position: p.parent(), end: BranchEnd::Error(error()), compensates: false },
         EntryKind::StepEnded { position: p.step("fetch", 1), result: Ok(inline(7_i64)), source: source() },
         EntryKind::Log {
