@@ -10,6 +10,7 @@ use hob_planner::{Service, ServiceState};
 use hob_supervisor::Running;
 
 use super::start::in_thread;
+use super::table::Table;
 use super::{Inner, stop};
 
 /// Why they are stopped.
@@ -35,31 +36,43 @@ pub(super) fn is_astray(
     )
 }
 
-/// Stops what [`is_astray`], before anything else begins.
-pub(super) fn stop_astray(inner: &Arc<Inner>, service: &Service, running: &Running) {
-    tracing::info!(service = service.name, "its network is not that of {:?} any more", service.via);
-    inner.update(&service.name, |entry| {
-        entry.busy = true;
+/// Notes that a service hangs in a network that is gone.
+pub(super) fn note_astray(inner: &Inner, running: &Running) {
+    inner.update(&running.name, |entry| {
+        entry.state = ServiceState::Degraded;
+        CAUSE.clone_into(&mut entry.note);
         entry.running = Some(running.clone());
+        entry.astray = true;
     });
-    stop::alone(inner, &service.name, CAUSE);
 }
 
-/// Stops those who share the network of `lender`, which has ended, in the background. They stay wanted.
-pub(super) fn stop_borrowers(inner: &Arc<Inner>, lender: &str) {
-    let borrowers = inner.homelab.services.iter().filter(|it| it.via.as_deref() == Some(lender));
-    for borrower in borrowers {
-        let mut ran = false;
-        inner.update(&borrower.name, |entry| {
-            // One that starts this moment finds no network, and is started again.
-            ran = entry.running.is_some() && (!entry.busy || entry.state == ServiceState::Starting);
-            entry.busy |= ran;
-        });
-        if ran {
-            let (inner_of_thread, name) = (Arc::clone(inner), borrower.name.clone());
-            in_thread(inner, &borrower.name, move || {
-                stop::alone(&inner_of_thread, &name, CAUSE);
-            });
+/// Notes that those who share the network of `lender`, which has ended, hang in a network that is gone.
+pub(super) fn note_borrowers(inner: &Inner, lender: &str) {
+    for borrower in inner.homelab.services.iter().filter(|it| it.via.as_deref() == Some(lender)) {
+        // One that is being started may have got into that network already.
+        inner.update(&borrower.name, |entry| entry.astray = entry.running.is_some() || entry.calling);
+    }
+}
+
+/// The services that are to be stopped now because of their network, marked so. They stay wanted.
+pub(super) fn due(table: &mut Table) -> Vec<String> {
+    let mut due = Vec::new();
+    for (name, entry) in &mut table.services {
+        // One that waits for its gate is kept busy by that.
+        let free = !entry.busy || (entry.state == ServiceState::Starting && !entry.calling);
+        if entry.astray && free && entry.hold.is_none() {
+            entry.astray = false;
+            entry.busy = true;
+            due.push(name.clone());
         }
     }
+    due
+}
+
+/// Stops such a service on a thread of its own; it was marked before.
+pub(super) fn in_background(inner: &Arc<Inner>, name: &str) {
+    let (inner_of_thread, name_of_thread) = (Arc::clone(inner), name.to_owned());
+    in_thread(inner, name, move || {
+        stop::alone(&inner_of_thread, &name_of_thread, CAUSE);
+    });
 }

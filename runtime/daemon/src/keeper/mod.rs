@@ -279,6 +279,9 @@ fn keep(inner: &Arc<Inner>) {
         for name in table.begin_preparing(order, now, prepare::AT_ONCE) {
             prepare::in_background(inner, &name);
         }
+        for name in borrow::due(&mut table) {
+            borrow::in_background(inner, &name);
+        }
         for name in health::due(inner, &mut table, now) {
             health::in_background(inner, &name);
         }

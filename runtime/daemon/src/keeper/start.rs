@@ -61,7 +61,7 @@ pub(super) fn adopt(inner: &Arc<Inner>) {
         let declared = inner.homelab.service(&running.name).filter(|it| it.body.kind() == *kind);
         let Some(service) = declared.cloned() else { continue };
         if borrow::is_astray(inner, &service, running, &all) {
-            borrow::stop_astray(inner, &service, running);
+            borrow::note_astray(inner, running);
             continue;
         }
         let running = running.clone();
@@ -239,6 +239,7 @@ pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &st
     inner.update(&service.name, |entry| {
         entry.busy = false;
         entry.running = None;
+        entry.astray = false;
         entry.ready_since = None;
         // What was there may be gone: an image that was removed is fetched again.
         if service.body.process().is_none() {
@@ -265,5 +266,5 @@ pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &st
     });
     let what = if known == Some(ServiceState::Completed) { "completed" } else { "failed" };
     inner.runs.journal().submit(Commit::one(event(inner, &service.name, what, note)));
-    borrow::stop_borrowers(inner, &service.name);
+    borrow::note_borrowers(inner, &service.name);
 }

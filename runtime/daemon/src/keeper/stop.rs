@@ -183,6 +183,7 @@ pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> R
     inner.update(name, |entry| {
         entry.busy = false;
         entry.running = None;
+        entry.astray = false;
         entry.ready_since = None;
         match &result {
             Ok(()) => {

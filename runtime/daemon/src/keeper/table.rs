@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     /// Whether what it needs to start is there.
     pub(crate) prepared: Prepared,
     pub(crate) care: Care,
+    /// Whether it shares a network that is gone.
+    pub(crate) astray: bool,
 }
 
 /// How far a service is with what it needs to start: its image.
@@ -119,6 +121,7 @@ impl Table {
             entry.calling = true;
             entry.retry_at = None;
             entry.state = ServiceState::Starting;
+            entry.astray = false;
             entry.note.clear();
         }
     }
@@ -155,7 +158,8 @@ impl Table {
         self.services.values().any(|entry| {
             let waits = entry.wanted && entry.hold.is_none() && entry.state == ServiceState::Stopped;
             // What failed again and again is settled, though it is tried further.
-            entry.busy || entry.state == ServiceState::Starting || (waits && entry.failures == 0)
+            let leaves = entry.astray && entry.hold.is_none();
+            entry.busy || leaves || entry.state == ServiceState::Starting || (waits && entry.failures == 0)
         })
     }
 
