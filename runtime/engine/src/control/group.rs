@@ -137,11 +137,17 @@ impl<'a> Group<'a> {
         self.decide_again();
     }
 
-    /// The process may have ended between the end of a branch and what followed from it for the others.
+    /// The process may have ended between the end of a branch and what followed from it for the others. One that is
+    /// still to be evaluated, for its compensations, has decided all the same.
     fn decide_again(&self) {
         let mut inbox = lock(&self.run_cx().coordination);
         let mut slots = lock(&self.slots);
-        if let Some(at) = slots.all.iter().position(|slot| self.decides(&slot.state)) {
+        let ended = |slot: &Slot| {
+            let ended = lock(&self.run_cx().records).ended.get(slot.position.as_str())?.end.clone();
+            Some(self.state_of(ended))
+        };
+        let decided = slots.all.iter().position(|slot| ended(slot).is_some_and(|state| self.decides(&state)));
+        if let Some(at) = decided {
             self.decide(&mut slots, at, &mut inbox);
         }
     }
@@ -378,6 +384,9 @@ impl<'a> Group<'a> {
         let unstarted: Vec<usize> = slots.queue.drain(..).collect();
         for at in 0..slots.all.len() {
             if at == winner {
+                if unstarted.contains(&at) {
+                    slots.queue.push_back(at);
+                }
                 continue;
             }
             slots.all[at].latch.cancel();
