@@ -80,6 +80,12 @@ impl BranchLog {
         u32::try_from(self.effects.len()).unwrap_or(u32::MAX)
     }
 
+    /// Whether nothing is recorded of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.effects.iter().all(Option::is_none) && self.logs == 0
+    }
+
     /// All records with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Record)> {
         (1_u32..).zip(&self.effects).filter_map(|(n, record)| Some((n, record.as_ref()?)))
@@ -144,9 +150,12 @@ impl Records {
         self.branches.remove(branch.as_str()).unwrap_or_default()
     }
 
-    /// Puts the log of a branch back, for a later evaluation.
+    /// Puts the log of a branch back, for a later evaluation. One without records is not known after a restart, and so not
+    /// before it.
     pub fn put_back(&mut self, branch: &Position, log: BranchLog) {
-        self.branches.insert(branch.as_str().to_owned(), log);
+        if !log.is_empty() {
+            self.branches.insert(branch.as_str().to_owned(), log);
+        }
     }
 
     /// The logs of all branches, with the text of their position.

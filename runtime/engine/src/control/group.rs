@@ -452,8 +452,12 @@ impl<'a> Group<'a> {
         let mut slots = lock(&self.slots);
         let branch = &self.control.branch;
         let all = std::mem::take(&mut slots.all);
+        // A replay of a group that was decided does not know of branches without records: nor does the cancel of the run
+        // end the group at these.
+        let unheard = |slot: &Slot| slots.over && !lock(&self.run_cx().records).knows(&slot.position);
         // What ends the run goes before what only suspends it.
         if let Some(halt) = all.iter().find_map(|slot| match &slot.state {
+            State::Halted(Halt::Cancelled) if unheard(slot) => None,
             State::Halted(halt) => Some(halt.clone()),
             _ => None,
         }) {
