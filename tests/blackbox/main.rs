@@ -12,6 +12,7 @@ mod beside;
 mod cases;
 mod engines;
 mod flows;
+mod holds;
 mod kill;
 mod quickstart;
 mod schedules;

@@ -43,13 +43,13 @@ service("torrents", #{
 "#;
 
 /// A homelab in a lab of its own.
-struct House {
-    home: Home,
+pub(crate) struct House {
+    pub(crate) home: Home,
     engine: Engine,
 }
 
 impl House {
-    fn new(homelab: &str) -> Option<Self> {
+    pub(crate) fn new(homelab: &str) -> Option<Self> {
         if !is_there(Kind::Podman.missing()) {
             return None;
         }
@@ -79,7 +79,7 @@ impl House {
         signal_pid(hob.trim().parse().expect("it has one child"), signal);
     }
 
-    fn stop(up: &mut Up) {
+    pub(crate) fn stop(up: &mut Up) {
         Self::signal(up, Signal::TERM);
         let _ = up.process.end().exits(0);
     }
@@ -157,9 +157,14 @@ fn containers_are_planned_booted_kept_and_adopted() {
     house.until_ready("app", |house| house.engine.cli(&["inspect", "app"]).unwrap().status.success());
     assert_ne!(house.id("app"), before);
 
-    // The tunnel restarts, and who goes through it is moved into the new one.
+    // The tunnel restarts, and who goes through it is moved into the new one: when nobody holds it.
     let before = house.id("torrents");
+    let _ = house.home.hob(&["hold", "torrents"]).exits(0);
     house.podman(&["restart", "--time", "0", "vpn"]);
+    house.until_ready("vpn", |_| true);
+    assert_eq!(house.id("torrents"), before);
+    assert_ne!(house.network("torrents"), house.network("vpn"));
+    let _ = house.home.hob(&["release", "torrents"]).exits(0);
     house.until_ready("torrents", |house| house.id("torrents") != before);
     house.until_ready("vpn", |_| true);
     assert_eq!(house.network("torrents"), house.network("vpn"));

@@ -10,12 +10,13 @@ use hob_engine::Bundle;
 use hob_journal::{Commit, RunFilter, Ticket, Write};
 use hob_model::{Code, Diagnostic, RunId, RunStatus, Value};
 use hob_planner::Homelab;
+use hob_primitive::ServiceRequest;
 use hob_runs::{ADOPTED_BUNDLE, Listener, RunError, Runs};
 use serde_json::{Value as Json, json};
 
 use crate::bus::EventTriggers;
 use crate::clock::ThisMachine;
-use crate::hub::{Hub, ServiceCommand, WebhookMatch};
+use crate::hub::{Hub, WebhookMatch};
 use crate::keeper::Keeper;
 use crate::node::Node;
 use crate::schedules::{Launch, ScheduleBell, ScheduleCommand, Scheduling};
@@ -78,9 +79,10 @@ impl CoreEars {
 }
 
 impl Listener for CoreEars {
-    fn changed(&self, _: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
+    fn changed(&self, run: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
         if status.ended() {
             self.with(|core| {
+                core.keeper.run_ended(run);
                 core.scheduling.bell().run_ended();
                 core.triggers.run_ended(&core.launch);
             });
@@ -127,6 +129,7 @@ impl Core {
             living: parts.living,
             maintain: parts.maintain,
         });
+        core.keeper.serve(&core.node.services);
         let _ = parts.ears.0.set(Arc::downgrade(&core));
         Ok(core)
     }
@@ -304,8 +307,8 @@ impl Hub for Core {
         self.scheduling.command(name, command)
     }
 
-    fn service(&self, name: &str, command: ServiceCommand) -> Result<Json, Diagnostic> {
-        self.keeper.command(name, command)
+    fn service(&self, name: &str, request: &ServiceRequest) -> Result<Json, Diagnostic> {
+        self.keeper.ask(name, request)
     }
 
     fn living(&self, key: &str) -> Vec<u32> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hob_journal::Ticket;
 use hob_model::{Code, Diagnostic, RunId, Value};
 use hob_planner::declaration::Rate;
+use hob_primitive::ServiceRequest;
 use hob_runs::Runs;
 
 use crate::schedules::ScheduleCommand;
@@ -36,26 +37,6 @@ pub struct WebhookMatch {
     pub rate: Option<Rate>,
     /// The largest body, in bytes, if it is less than for all.
     pub body_bytes_max: Option<u64>,
-}
-
-/// A command about a service.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ServiceCommand {
-    /// Starts it, and what it needs.
-    Start,
-    /// Stops it, after what depends on it.
-    Stop,
-    /// Stops and starts it.
-    Restart,
-    /// Leaves it alone from now on.
-    Hold {
-        /// For how long; for ever when absent.
-        duration: Option<std::time::Duration>,
-        /// Why, for people.
-        reason: String,
-    },
-    /// Ends a hold.
-    Release,
 }
 
 /// The core of a hob that serves, as the API and the socket see it.
@@ -114,7 +95,7 @@ pub trait Hub: Send + Sync + 'static {
     ///
     /// # Errors
     /// When there is no such service, or it did not come to the state that was asked for.
-    fn service(&self, name: &str, command: ServiceCommand) -> Result<serde_json::Value, Diagnostic>;
+    fn service(&self, name: &str, request: &ServiceRequest) -> Result<serde_json::Value, Diagnostic>;
 
     /// The process ids that live with this effect key in their environment.
     fn living(&self, key: &str) -> Vec<u32>;

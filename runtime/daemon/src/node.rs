@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use hob_journal::Journal;
 use hob_model::{Diagnostic, RunEnd, RunId, RunStatus};
-use hob_primitive::{EventBus, Ports, Progress, Registry};
+use hob_primitive::{EventBus, Ports, Progress, Registry, Services};
 use hob_runs::{Listener, Parts, Recovered, RunError, Runs, ScriptThreads};
 
 use crate::bus::JournalBus;
 use crate::clock::{SystemClock, entropy};
+use crate::keeper::KeptServices;
 use crate::performer::{AsyncCore, LivePerformer};
 use crate::timers::{TimerBell, Timers};
 
@@ -46,6 +47,8 @@ pub struct Node {
     pub runs: Runs,
     /// The async core.
     pub core: AsyncCore,
+    /// The services that runs see.
+    pub services: Arc<KeptServices>,
     settled: Arc<Settled>,
     bell: TimerBell,
     // Dropped before the runs they wake.
@@ -65,6 +68,8 @@ impl Node {
         let bus = Arc::new(JournalBus::default());
         let mut ports = parts.ports;
         ports.insert::<dyn EventBus>(Arc::clone(&bus) as Arc<dyn EventBus>);
+        let services = Arc::new(KeptServices::default());
+        ports.insert::<dyn Services>(Arc::clone(&services) as Arc<dyn Services>);
         let runs = Runs::new(Parts {
             journal: parts.journal,
             registry: parts.registry,
@@ -82,7 +87,7 @@ impl Node {
             Purpose::Look => None,
             Purpose::Act | Purpose::Rehearse => Some(Timers::start(runs.clone(), bell.clone())?),
         };
-        Ok(Self { runs, core: parts.core, settled, bell, _timers: timers })
+        Ok(Self { runs, core: parts.core, services, settled, bell, _timers: timers })
     }
 
     /// Takes over what the previous process left, as [`Runs::recover`], and has clocks wake runs from then on: one

@@ -22,6 +22,15 @@ pub enum Node {
     Service(String),
 }
 
+impl std::fmt::Display for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tier(name) => write!(f, "tier {name}"),
+            Self::Service(name) => f.write_str(name),
+        }
+    }
+}
+
 impl Node {
     /// The name of the tier or service.
     #[must_use]

@@ -36,6 +36,7 @@ mod bus;
 mod context;
 mod operation;
 mod registry;
+mod services;
 mod source;
 mod text;
 
@@ -48,5 +49,6 @@ pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress, resolve};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};
 pub use registry::{Registry, RegistryError};
+pub use services::{Patience, ServiceRequest, Services};
 pub use source::{EventSink, EventSource};
 pub use text::{Place, TEXT_BYTES_MAX, Text, check_depth};

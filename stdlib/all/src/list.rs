@@ -16,6 +16,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_random::primitive()]);
     all.extend([hob_std_regex::primitive()]);
     all.extend([hob_std_semver::primitive()]);
+    all.extend([hob_std_services::primitive()]);
     all.extend([hob_std_time::primitive()]);
     all.extend([hob_std_toml::primitive()]);
     all.extend([hob_std_units::primitive()]);
@@ -36,6 +37,7 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_random::install(ports);
     hob_std_regex::install(ports);
     hob_std_semver::install(ports);
+    hob_std_services::install(ports);
     hob_std_time::install(ports);
     hob_std_toml::install(ports);
     hob_std_units::install(ports);

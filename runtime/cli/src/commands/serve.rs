@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hob_daemon::http::{self, Serving, Settings, Waiters};
-use hob_daemon::hub::{Hub, ServiceCommand, WebhookMatch};
+use hob_daemon::hub::{Hub, WebhookMatch};
 use hob_daemon::node::Node;
 use hob_daemon::performer::AsyncCore;
 use hob_journal::Ticket;
 use hob_model::{Code, Diagnostic, RunId, Value};
+use hob_primitive::ServiceRequest;
 use hob_runs::Runs;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
@@ -89,7 +90,7 @@ impl Hub for Foreground {
     fn schedules(&self) -> Json {
         json!([])
     }
-    fn service(&self, _: &str, _: ServiceCommand) -> Result<Json, Diagnostic> {
+    fn service(&self, _: &str, _: &ServiceRequest) -> Result<Json, Diagnostic> {
         Err(not_serving())
     }
     fn living(&self, key: &str) -> Vec<u32> {

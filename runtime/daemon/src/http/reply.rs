@@ -56,7 +56,9 @@ impl Refusal {
 fn status_of(code: Code) -> StatusCode {
     match code {
         Code::NoSuchRun | Code::NoSuchPosition | Code::UnknownName => StatusCode::NOT_FOUND,
-        Code::WrongRunState | Code::InDoubt | Code::ReplayDiffers | Code::StateLocked => StatusCode::CONFLICT,
+        Code::WrongRunState | Code::InDoubt | Code::ReplayDiffers | Code::StateLocked | Code::ServiceHeld => {
+            StatusCode::CONFLICT
+        }
         Code::Denied => StatusCode::FORBIDDEN,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,

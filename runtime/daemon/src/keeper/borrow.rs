@@ -60,7 +60,7 @@ pub(super) fn due(table: &mut Table) -> Vec<String> {
     for (name, entry) in &mut table.services {
         // One that waits for its gate is kept busy by that.
         let free = !entry.busy || (entry.state == ServiceState::Starting && !entry.calling);
-        if entry.astray && free && entry.hold.is_none() {
+        if entry.astray && free && !entry.is_held() {
             entry.astray = false;
             entry.busy = true;
             due.push(name.clone());

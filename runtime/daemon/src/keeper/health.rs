@@ -103,7 +103,7 @@ fn look(inner: &Arc<Inner>, service: &Service) {
 fn restart(inner: &Arc<Inner>, service: &Service, health: &Health, why: &str) {
     let mut free = false;
     inner.update(&service.name, |entry| {
-        free = entry.wanted && entry.hold.is_none() && !entry.busy;
+        free = entry.wanted && !entry.is_held() && !entry.busy;
         entry.busy |= free;
     });
     if !free {

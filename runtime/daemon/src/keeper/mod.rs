@@ -4,6 +4,7 @@
 //! One thread decides, from the states of all services ([`hob_planner::progress()`]), what may start now; each start and
 //! stop has a thread of its own. Whatever changes a state wakes the deciding thread.
 
+mod asked;
 mod borrow;
 mod health;
 mod hold;
@@ -19,17 +20,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hob_model::{Code, Diagnostic, Value};
+use hob_model::{Code, Diagnostic, RunId, Value};
 use hob_planner::progress::tier_state;
 use hob_planner::{Goal, Homelab, Node, Plan, ServiceState, progress};
-use hob_primitive::Cancel;
+use hob_primitive::{Cancel, Patience, ServiceRequest};
 use hob_runs::Runs;
 use hob_supervisor::Supervisors;
 use serde_json::{Value as Json, json};
 
+pub use asked::KeptServices;
 pub use observe::{Logs, observe, open_supervisors};
 
-use crate::hub::ServiceCommand;
+use hold::Holder;
 use table::{Entry, Table};
 
 /// Calls that start something at one time: more only wait for each other in the engine. How many services get ready at one
@@ -64,9 +66,12 @@ impl Inner {
 
     /// Changes what is known about a service, and wakes the deciding thread.
     pub(crate) fn update(&self, name: &str, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.table().services.get_mut(name) {
+        let mut table = self.table();
+        if let Some(entry) = table.services.get_mut(name) {
             change(entry);
+            table.stale = true;
         }
+        drop(table);
         self.changed.notify_all();
     }
 }
@@ -204,59 +209,24 @@ impl Keeper {
         json!({ "tiers": tiers, "services": services })
     }
 
-    /// Carries out a person's command; blocks until the service has come to rest.
+    /// Carries out what a person asks of a service; blocks until it has come to rest.
     ///
     /// # Errors
-    /// When there is no such service, or it did not come to the state that was asked for.
-    pub fn command(&self, name: &str, command: ServiceCommand) -> Result<Json, Diagnostic> {
-        let inner = &self.inner;
-        let Some(service) = inner.homelab.service(name) else {
-            let near =
-                hob_model::names::nearest(name, inner.homelab.services.iter().map(|it| it.name.as_str()));
-            let error = Diagnostic::error(Code::UnknownName, format!("there is no service `{name}`"));
-            return Err(near.map_or(error.clone(), |near| error.hint(format!("did you mean `{near}`?"))));
-        };
-        match command {
-            ServiceCommand::Start => {
-                self.want(name);
-                self.settle(name)?;
-            }
-            ServiceCommand::Stop => drop(stop::with_dependents(inner, name, "stopped by hand")),
-            ServiceCommand::Restart => {
-                let stopped = stop::with_dependents(inner, name, "restarted by hand");
-                stopped.iter().for_each(|name| self.want(name));
-                self.want(name);
-                self.settle(name)?;
-            }
-            ServiceCommand::Hold { duration, reason } => hold::set(inner, name, duration, &reason)?,
-            ServiceCommand::Release => hold::clear(inner, name)?,
-        }
-        Ok(inner.table().view(name, service.tier.as_deref()))
+    /// When there is no such service, a run holds it, or it did not come to the state that was asked for.
+    pub fn ask(&self, name: &str, request: &ServiceRequest) -> Result<Json, Diagnostic> {
+        let patience = Patience { timeout: None, cancel: &self.inner.cancel };
+        asked::carry_out(&self.inner, Holder::Person, name, request, patience)
+            .map_err(|error| asked::problem(&error))
     }
 
-    /// A person wants the service, and so what it needs.
-    fn want(&self, name: &str) {
-        let mut todo = vec![name.to_owned()];
-        while let Some(name) = todo.pop() {
-            let Some(service) = self.inner.homelab.service(&name) else { continue };
-            let mut renewed = false;
-            self.inner.update(&name, |entry| renewed = entry.want());
-            if renewed {
-                todo.extend(service.needs.iter().cloned());
-            }
-        }
+    /// Has runs that ask for services get these.
+    pub fn serve(&self, services: &KeptServices) {
+        services.serve(&self.inner);
     }
 
-    fn settle(&self, name: &str) -> Result<(), Diagnostic> {
-        self.wait_settled();
-        let table = self.inner.table();
-        let (state, note) =
-            table.services.get(name).map(|entry| (entry.state, entry.note.clone())).unwrap_or_default();
-        if state.is_ready() {
-            return Ok(());
-        }
-        Err(Diagnostic::error(Code::ServiceFailed, format!("`{name}` is {state}: {note}"))
-            .hint(format!("`hob logs {name}` shows what it wrote")))
+    /// Ends what a run held: it has ended.
+    pub fn run_ended(&self, run: RunId) {
+        hold::run_ended(&self.inner, run);
     }
 }
 
@@ -267,8 +237,9 @@ fn keep(inner: &Arc<Inner>) {
         let now = inner.supervisors.now();
         hold::expire(inner, &mut table);
         table.recover(now, RECOVERED_AFTER);
+        table.rearm(now);
         let decided = progress(&inner.homelab, |name| table.state(name));
-        table.note(&decided);
+        table.take_in(&decided);
         for name in decided.start {
             if table.may_start(&name, now) && table.calling() < CALLS_AT_ONCE {
                 table.begin_start(&name);

@@ -104,8 +104,8 @@ pub(super) fn with(
     homelab: &Homelab,
 ) -> Result<(Vec<Observed>, Vec<OpError>), Diagnostic> {
     let facts = service_facts(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
-    let held = journal.facts("hold/").map_err(|error| hob_runs::journal_diagnostic(&error))?;
-    let is_held = |name: &str| held.iter().any(|(key, _)| key.strip_prefix("hold/") == Some(name));
+    let held = super::hold::recorded(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
+    let is_held = |name: &str| held.iter().any(|(held, _)| held == name);
     let kinds = kinds_in_use(homelab, &facts);
     introduce(supervisors, homelab);
     let (mut running, mut unseen) = (Vec::new(), Vec::new());

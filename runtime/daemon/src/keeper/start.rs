@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hob_journal::{Commit, Write};
 use hob_model::{OpError, Position, RunEnd, Value};
@@ -169,6 +170,7 @@ fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
                 entry.note.clear();
             });
             inner.runs.journal().submit(Commit::one(event(inner, &service.name, "ready", "")));
+            encourage(inner, &service.name, now);
             watch(inner, supervisor, service, &running);
         }
         Err(NotReady::Ended { exit, last_lines }) => {
@@ -187,6 +189,18 @@ fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
             }
             ended(inner, service, Exit::Unknown, &note);
         }
+    }
+}
+
+/// What needs `name` may have failed because of it: now that it is ready, that is tried again at once.
+fn encourage(inner: &Inner, name: &str, now: Duration) {
+    for dependent in inner.homelab.services.iter().filter(|it| it.needs.iter().any(|need| need == name)) {
+        inner.update(&dependent.name, |entry| {
+            if entry.retry_at.is_some() {
+                entry.retry_at = Some(now);
+                entry.failures = 0;
+            }
+        });
     }
 }
 
@@ -249,7 +263,8 @@ pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &st
         entry.failures = entry.failures.saturating_add(1);
         match pause {
             Some(pause) if entry.wanted => {
-                entry.state = ServiceState::Stopped;
+                // Until it is tried again it has failed, for all that need it.
+                entry.state = ServiceState::Failed;
                 entry.retry_at = Some(now + pause);
                 entry.note = format!("{note}; again in {}", hob_model::duration::format(pause));
             }

@@ -49,30 +49,21 @@ pub(super) fn all(inner: &Arc<Inner>, cause: &str, which: impl Fn(&str) -> bool)
             _ => None,
         })
         .collect();
-    stop_in(inner, &order, cause);
+    in_order(inner, &order, cause);
 }
 
-/// Stops a service after what depends on it; gives the names of those that ran.
-pub(super) fn with_dependents(inner: &Arc<Inner>, name: &str, cause: &str) -> Vec<String> {
+/// A service after what needs it: the order in which they stop.
+pub(super) fn order_with_dependents(inner: &Inner, name: &str) -> Vec<String> {
     let dependents = inner.homelab.graph.dependents(&Node::Service(name.to_owned()));
-    let needs: Vec<String> = inner
-        .homelab
-        .graph
-        .order()
-        .rev()
+    // A later tier waits for this service at boot; only what needs it stops with it.
+    let stops = |other: &str| other == name || (dependents.contains(other) && needs(inner, other, name));
+    let order = inner.homelab.graph.order().rev();
+    order
         .filter_map(|node| match node {
-            // A later tier waits for this service at boot; only what needs it stops with it.
-            Node::Service(other)
-                if other == name || (dependents.contains(other.as_str()) && needs(inner, other, name)) =>
-            {
-                Some(other.clone())
-            }
+            Node::Service(other) if stops(other) => Some(other.clone()),
             _ => None,
         })
-        .collect();
-    let ran = needs.iter().filter(|name| inner.table().state(name).is_alive()).cloned().collect();
-    stop_in(inner, &needs, cause);
-    ran
+        .collect()
 }
 
 /// Whether `other` needs `name`, itself or over others.
@@ -92,24 +83,27 @@ fn needs(inner: &Inner, other: &str, name: &str) -> bool {
     false
 }
 
-fn stop_in(inner: &Arc<Inner>, order: &[String], cause: &str) {
-    let running: Vec<&String> = order.iter().filter(|name| mark(inner, name)).collect();
+/// Stops these services, in this order; gives the names of those that ran.
+pub(super) fn in_order(inner: &Inner, order: &[String], cause: &str) -> Vec<String> {
+    let running: Vec<String> = order.iter().filter(|name| mark(inner, name)).cloned().collect();
     if running.is_empty() {
-        return;
+        return running;
     }
     let run = match NativeRun::begin(&inner.runs, "stop", cause) {
         Ok(run) => run,
         Err(error) => {
             tracing::error!(%error, "services cannot be stopped: nothing acts without a journal");
-            return;
+            running.iter().for_each(|name| inner.update(name, |entry| entry.busy = false));
+            return Vec::new();
         }
     };
-    for name in running {
+    for name in &running {
         if let Err(error) = one(inner, &run, name, After::Keep) {
             tracing::error!(service = name, %error, "it cannot be stopped");
         }
     }
     run.end(RunEnd::Succeeded(Value::Unit));
+    running
 }
 
 /// Stops one service, which was marked as busy, as a run of its own; whether it stopped. It stays wanted.

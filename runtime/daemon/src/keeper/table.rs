@@ -3,18 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hob_model::Timestamp;
+use hob_model::RunId;
 use hob_planner::{Homelab, Progress, Service, ServiceState};
 use hob_supervisor::Running;
 use serde_json::{Value as Json, json};
 
-/// A person's or a run's word that a service is not to be touched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hold {
-    /// Until when; for ever when absent.
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) reason: String,
-}
+use super::hold::Hold;
 
 /// What is known about one service.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +21,13 @@ pub(crate) struct Entry {
     pub(crate) kind: String,
     /// Whether it should run; a person may have stopped it.
     pub(crate) wanted: bool,
-    pub(crate) hold: Option<Hold>,
+    /// Whether nothing that it waits for stands in the way, as was decided last.
+    pub(crate) startable: bool,
+    /// Whether a holder wants it to start.
+    pub(crate) asked: bool,
+    pub(crate) holds: Vec<Hold>,
+    /// The run that stopped it under a hold.
+    pub(crate) stopped_by: Option<RunId>,
     /// Endings since it was last ready for long.
     pub(crate) failures: u32,
     /// When it may start again, on the supervisor's clock.
@@ -66,6 +66,30 @@ pub(crate) struct Care {
 }
 
 impl Entry {
+    /// Whether nobody but a holder may touch it.
+    pub(crate) fn is_held(&self) -> bool {
+        !self.holds.is_empty()
+    }
+
+    /// Whether it may be started, as far as holds are concerned.
+    fn is_free(&self) -> bool {
+        self.asked || !self.is_held()
+    }
+
+    /// Whether it starts, stops, or is about to. What waits for others moves only when these do; what failed and is tried
+    /// again later is at rest.
+    fn is_moving(&self) -> bool {
+        let begins = self.startable && self.wanted && self.is_free() && self.failures == 0;
+        let leaves = self.astray && !self.is_held();
+        self.busy || leaves || begins || self.state == ServiceState::Starting
+    }
+
+    /// Whether nothing more happens to it by itself.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.busy
+            && (self.state.is_ready() || matches!(self.state, ServiceState::Failed | ServiceState::Blocked))
+    }
+
     /// It should run; `false` when that was so already and nothing stands in the way.
     pub(crate) fn want(&mut self) -> bool {
         let idle = !self.wanted || matches!(self.state, ServiceState::Failed | ServiceState::Completed);
@@ -75,6 +99,7 @@ impl Entry {
             self.retry_at = None;
             if !self.state.is_alive() {
                 self.state = ServiceState::Stopped;
+                self.note.clear();
             }
         }
         idle
@@ -85,6 +110,8 @@ impl Entry {
 pub(crate) struct Table {
     pub(crate) services: BTreeMap<String, Entry>,
     pub(crate) closing: bool,
+    /// Whether something changed since it was decided last what may start.
+    pub(crate) stale: bool,
     /// When output was last rotated, on the supervisor's clock.
     pub(crate) rotated: Duration,
 }
@@ -100,7 +127,7 @@ impl Table {
         };
         let services =
             homelab.services.iter().map(|service| (service.name.clone(), entry(service))).collect();
-        Self { services, closing: false, rotated: Duration::ZERO }
+        Self { services, closing: false, stale: true, rotated: Duration::ZERO }
     }
 
     pub(crate) fn state(&self, name: &str) -> ServiceState {
@@ -110,7 +137,7 @@ impl Table {
     /// Whether the service may start now, as far as it alone is concerned.
     pub(crate) fn may_start(&self, name: &str, now: Duration) -> bool {
         self.services.get(name).is_some_and(|entry| {
-            let free = entry.wanted && entry.hold.is_none() && !entry.busy;
+            let free = entry.wanted && entry.is_free() && !entry.busy;
             free && entry.prepared == Prepared::Done && entry.retry_at.is_none_or(|at| at <= now)
         })
     }
@@ -122,6 +149,7 @@ impl Table {
             entry.retry_at = None;
             entry.state = ServiceState::Starting;
             entry.astray = false;
+            entry.asked = false;
             entry.note.clear();
         }
     }
@@ -144,7 +172,7 @@ impl Table {
         for name in order {
             let Some(entry) = self.services.get_mut(name) else { continue };
             let due = entry.prepared == Prepared::Unknown && entry.retry_at.is_none_or(|at| at <= now);
-            let idle = entry.wanted && entry.hold.is_none() && !entry.busy && !entry.state.is_alive();
+            let idle = entry.wanted && entry.is_free() && !entry.busy && !entry.state.is_alive();
             if due && idle && under_way + begun.len() < at_once {
                 entry.prepared = Prepared::UnderWay;
                 begun.push(name.to_owned());
@@ -155,12 +183,16 @@ impl Table {
 
     /// Whether something starts, stops, or may still start without a person.
     pub(crate) fn is_moving(&self) -> bool {
-        self.services.values().any(|entry| {
-            let waits = entry.wanted && entry.hold.is_none() && entry.state == ServiceState::Stopped;
-            // What failed again and again is settled, though it is tried further.
-            let leaves = entry.astray && entry.hold.is_none();
-            entry.busy || leaves || entry.state == ServiceState::Starting || (waits && entry.failures == 0)
-        })
+        self.stale || self.services.values().any(Entry::is_moving)
+    }
+
+    /// What failed and is to be tried again now does not count as failed any more.
+    pub(crate) fn rearm(&mut self, now: Duration) {
+        for entry in self.services.values_mut().filter(|entry| entry.wanted && entry.is_free()) {
+            if entry.state == ServiceState::Failed && entry.retry_at.is_some_and(|at| at <= now) {
+                entry.state = ServiceState::Stopped;
+            }
+        }
     }
 
     /// When the next service may be tried again, after `now`: what holds up one whose time has come tells of its end.
@@ -179,9 +211,11 @@ impl Table {
         }
     }
 
-    /// Takes in which services are blocked, and by what.
-    pub(crate) fn note(&mut self, progress: &Progress) {
+    /// Takes in what was decided: which services may start, what others wait for, and which are blocked by what.
+    pub(crate) fn take_in(&mut self, progress: &Progress) {
+        self.stale = false;
         for (name, entry) in &mut self.services {
+            entry.startable = progress.start.contains(name);
             if let Some(roots) = progress.blocked.get(name) {
                 entry.state = ServiceState::Blocked;
                 let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
@@ -190,20 +224,23 @@ impl Table {
                 entry.state = ServiceState::Stopped;
                 entry.note.clear();
             }
+            if let Some(nodes) = progress.waiting.get(name).filter(|_| entry.wanted && entry.failures == 0) {
+                let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                entry.note = format!("waits for {}", nodes.join(", "));
+            }
         }
     }
 
     /// One service as `hob status --json` prints it.
     pub(crate) fn view(&self, name: &str, tier: Option<&str>) -> Json {
         let entry = self.services.get(name).cloned().unwrap_or_default();
-        let note = match &entry.hold {
-            Some(hold) if !hold.reason.is_empty() => format!("held: {}", hold.reason),
-            _ => entry.note.clone(),
-        };
+        let held: Vec<String> = entry.holds.iter().map(Hold::told).collect();
+        let note = if held.is_empty() { entry.note.clone() } else { held.join("; ") };
         json!({
             "name": name, "tier": tier, "kind": entry.kind, "state": entry.state.as_str(),
-            "ready": entry.state.is_ready(), "held": entry.hold.is_some(), "note": note,
+            "ready": entry.state.is_ready(), "held": entry.is_held(), "note": note,
             "pid": entry.running.as_ref().and_then(|running| running.pid),
+            "instance": entry.running.as_ref().map(|running| running.instance.to_string()),
             "failures": entry.failures,
         })
     }

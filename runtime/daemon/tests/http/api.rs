@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hob_daemon::client::ClientError;
-use hob_daemon::hub::ServiceCommand;
 use hob_journal::{Commit, Journal, MemoryJournal, Write};
 use hob_model::{Code, EffectClass, Entry, EntryKind, Payload, Position, RunId, Source, Timestamp, Value};
+use hob_primitive::ServiceRequest;
 use http::StatusCode;
 use serde_json::{Value as Json, json};
 
@@ -336,11 +336,11 @@ fn services_are_shown_and_told_what_to_do() {
     }
     api.post("/api/v1/services/gitea/hold", &json!({ "for": "2h", "reason": "disk swap" })).unwrap();
     let two_hours = Duration::from_secs(7200);
-    let commands: Vec<ServiceCommand> =
+    let commands: Vec<ServiceRequest> =
         world.hub.commands.lock().unwrap().iter().map(|(_, command)| command.clone()).collect();
-    let hold = ServiceCommand::Hold { duration: Some(two_hours), reason: "disk swap".into() };
+    let hold = ServiceRequest::Hold { duration: Some(two_hours), reason: "disk swap".into() };
     let all =
-        [ServiceCommand::Start, ServiceCommand::Stop, ServiceCommand::Restart, ServiceCommand::Release, hold];
+        [ServiceRequest::Start, ServiceRequest::Stop, ServiceRequest::Restart, ServiceRequest::Release, hold];
     assert_eq!(commands, all);
     assert_eq!(refused(api.post("/api/v1/services/x/start", &json!({}))).0, StatusCode::NOT_FOUND);
     let never = json!({ "for": "soon" });

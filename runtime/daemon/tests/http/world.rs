@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use hob_daemon::clock::{SystemClock, entropy};
 use hob_daemon::http::{Limits, Serving, Settings, Waiters, serve};
-use hob_daemon::hub::{Hub, Respond, ServiceCommand, WebhookMatch};
+use hob_daemon::hub::{Hub, Respond, WebhookMatch};
 use hob_engine::{Bundle, InlinePerformer};
 use hob_journal::{Journal, MemoryJournal, Ticket};
 use hob_model::{Code, Diagnostic, OnDoubt, RunEntry, RunId, RunOwner, RunStarted, Value, names};
-use hob_primitive::{Ports, Registry};
+use hob_primitive::{Ports, Registry, ServiceRequest};
 use hob_runs::{NewRun, Parts, Runs, ScriptThreads};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -86,7 +86,7 @@ pub struct FakeHub {
     pub ready: AtomicBool,
     pub panics: AtomicBool,
     pub full: AtomicBool,
-    pub commands: Mutex<Vec<(String, ServiceCommand)>>,
+    pub commands: Mutex<Vec<(String, ServiceRequest)>>,
     pub hooks: Mutex<Vec<(&'static str, String, WebhookMatch)>>,
 }
 
@@ -137,11 +137,11 @@ impl Hub for FakeHub {
         json!([{ "name": "backup" }])
     }
 
-    fn service(&self, name: &str, command: ServiceCommand) -> Result<Json, Diagnostic> {
+    fn service(&self, name: &str, request: &ServiceRequest) -> Result<Json, Diagnostic> {
         if name != "gitea" {
             return Err(Diagnostic::error(Code::UnknownName, format!("there is no service `{name}`")));
         }
-        self.commands.lock().unwrap().push((name.to_owned(), command));
+        self.commands.lock().unwrap().push((name.to_owned(), request.clone()));
         Ok(json!({ "name": name, "state": "ready" }))
     }
 

@@ -2,12 +2,12 @@
 
 use axum::response::Response;
 use hob_model::{Code, Diagnostic};
+use hob_primitive::ServiceRequest;
 use http::StatusCode;
 use serde_json::Value as Json;
 
 use crate::http::reply::Refusal;
 use crate::http::route::{Call, ok};
-use crate::hub::ServiceCommand;
 
 type Reply = Result<Response, Refusal>;
 
@@ -43,30 +43,30 @@ pub(super) async fn show(call: Call) -> Reply {
     })
 }
 
-async fn command(call: Call, command: ServiceCommand) -> Reply {
+async fn ask(call: Call, request: ServiceRequest) -> Reply {
     let name = call.path("service").to_owned();
-    let done = call.app.blocking_long(move |hub| Ok(hub.service(&name, command)?)).await?;
+    let done = call.app.blocking_long(move |hub| Ok(hub.service(&name, &request)?)).await?;
     Ok(ok(&done))
 }
 
 pub(super) async fn start(call: Call) -> Reply {
-    command(call, ServiceCommand::Start).await
+    ask(call, ServiceRequest::Start).await
 }
 
 pub(super) async fn stop(call: Call) -> Reply {
-    command(call, ServiceCommand::Stop).await
+    ask(call, ServiceRequest::Stop).await
 }
 
 pub(super) async fn restart(call: Call) -> Reply {
-    command(call, ServiceCommand::Restart).await
+    ask(call, ServiceRequest::Restart).await
 }
 
 pub(super) async fn hold(call: Call) -> Reply {
     let reason = call.args.text("reason").unwrap_or_default().to_owned();
     let duration = call.args.duration("for");
-    command(call, ServiceCommand::Hold { duration, reason }).await
+    ask(call, ServiceRequest::Hold { duration, reason }).await
 }
 
 pub(super) async fn release(call: Call) -> Reply {
-    command(call, ServiceCommand::Release).await
+    ask(call, ServiceRequest::Release).await
 }

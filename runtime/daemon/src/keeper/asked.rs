@@ -1,0 +1,229 @@
+//! What people and runs ask of single services.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use hob_model::{Code, Diagnostic, ErrorKind, OpError, RunId, Value};
+use hob_planner::{Service, ServiceState};
+use hob_primitive::{Patience, ServiceRequest, Services};
+use serde_json::{Value as Json, json};
+
+use super::hold::{self, Holder};
+use super::{Inner, stop};
+
+/// How long one who waits for a service sleeps at most before it looks whether it is to go on waiting.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Carries out what `by` asks of a service, and blocks until it has come to rest.
+///
+/// # Errors
+/// When there is no such service, somebody else holds it, it did not come to the state that was asked for, or `patience` is
+/// at its end.
+pub(super) fn carry_out(
+    inner: &Arc<Inner>,
+    by: Holder,
+    name: &str,
+    request: &ServiceRequest,
+    patience: Patience<'_>,
+) -> Result<Json, OpError> {
+    let service = find(inner, name)?;
+    match request {
+        ServiceRequest::Start => {
+            free_for(inner, by, &[name.to_owned()])?;
+            want(inner, name);
+            settle(inner, name, patience)?;
+        }
+        ServiceRequest::Stop => {
+            let with = stop::order_with_dependents(inner, name);
+            free_for(inner, by, &with)?;
+            let ran = stop::in_order(inner, &with, &format!("stopped by {by}"));
+            note_stopped(inner, by, name, &ran);
+            if let Some(why) = still_there(inner, &with) {
+                return Err(why);
+            }
+            if matches!(by, Holder::Run(_)) {
+                return Ok(json!(ran.iter().rev().collect::<Vec<_>>()));
+            }
+        }
+        ServiceRequest::Restart => {
+            let with = stop::order_with_dependents(inner, name);
+            free_for(inner, by, &with)?;
+            let ran = stop::in_order(inner, &with, &format!("restarted by {by}"));
+            ran.iter().for_each(|name| want(inner, name));
+            want(inner, name);
+            settle(inner, name, patience)?;
+        }
+        ServiceRequest::WaitReady => settle(inner, name, patience)?,
+        ServiceRequest::Hold { duration, reason } => hold::set(inner, name, by, (*duration, reason))?,
+        ServiceRequest::Release => hold::clear(inner, name, by)?,
+    }
+    Ok(inner.table().view(name, service.tier.as_deref()))
+}
+
+fn find<'i>(inner: &'i Inner, name: &str) -> Result<&'i Service, OpError> {
+    let homelab = &inner.homelab;
+    homelab.service(name).ok_or_else(|| {
+        let near = hob_model::names::nearest(name, homelab.services.iter().map(|it| it.name.as_str()));
+        let error = OpError::not_found(format!("there is no service `{name}`"));
+        match near {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        }
+    })
+}
+
+/// Refuses when somebody else holds one of these.
+fn free_for(inner: &Inner, by: Holder, names: &[String]) -> Result<(), OpError> {
+    let table = inner.table();
+    let held = names.iter().find_map(|name| {
+        let hold = table.services.get(name)?.holds.iter().find(|hold| hold.by != by)?;
+        Some((name, hold))
+    });
+    let Some((name, hold)) = held else { return Ok(()) };
+    let reason = if hold.reason.is_empty() { String::new() } else { format!(": {}", hold.reason) };
+    Err(OpError::conflict(format!("`{name}` is held by {}{reason}", hold.by))
+        .hint(format!("`hob release {name}` ends each hold of it")))
+}
+
+/// Somebody wants the service, and so what it needs. One that they hold themselves starts all the same.
+fn want(inner: &Inner, name: &str) {
+    inner.update(name, |entry| entry.asked = !entry.holds.is_empty());
+    let mut todo = vec![name.to_owned()];
+    while let Some(name) = todo.pop() {
+        let Some(service) = inner.homelab.service(&name) else { continue };
+        let mut renewed = false;
+        inner.update(&name, |entry| {
+            entry.stopped_by = None;
+            renewed = entry.want();
+        });
+        if renewed {
+            todo.extend(service.needs.iter().cloned());
+        }
+    }
+}
+
+/// Remembers that a run stopped these under its hold on `name`: they come back when that ends.
+fn note_stopped(inner: &Inner, by: Holder, name: &str, stopped: &[String]) {
+    let Holder::Run(run) = by else { return };
+    let mut table = inner.table();
+    if !table.services.get(name).is_some_and(|entry| entry.holds.iter().any(|hold| hold.by == by)) {
+        return;
+    }
+    for name in stopped {
+        if let Some(entry) = table.services.get_mut(name) {
+            entry.stopped_by = Some(run);
+        }
+    }
+}
+
+/// Why one of these could not be stopped.
+fn still_there(inner: &Inner, names: &[String]) -> Option<OpError> {
+    let table = inner.table();
+    names.iter().find_map(|name| {
+        let entry = table.services.get(name)?;
+        let left = entry.state == ServiceState::Unknown || entry.state.is_alive();
+        left.then(|| OpError::failed(format!("`{name}` cannot be stopped: {}", entry.note)))
+    })
+}
+
+/// Blocks until the service has come to rest; fails when it is not ready then.
+#[allow(clippy::disallowed_methods)] // patience is measured in real time
+fn settle(inner: &Inner, name: &str, patience: Patience<'_>) -> Result<(), OpError> {
+    let begun = Instant::now();
+    let mut table = inner.table();
+    loop {
+        let Some(entry) = table.services.get(name) else { break };
+        if table.closing || entry.is_at_rest() && !table.stale || !table.is_moving() {
+            break;
+        }
+        let (state, note) = (entry.state, entry.note.clone());
+        if patience.cancel.is_cancelled() {
+            return Err(OpError::cancelled(format!("told to stop; `{name}` is {state}")));
+        }
+        if patience.timeout.is_some_and(|limit| begun.elapsed() >= limit) {
+            let told = if note.is_empty() { String::new() } else { format!(": {note}") };
+            return Err(OpError::timeout(format!("`{name}` is still {state}{told}")));
+        }
+        let waited = inner.changed.wait_timeout(table, LOOK_AGAIN);
+        table = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+    }
+    let (state, note) =
+        table.services.get(name).map(|entry| (entry.state, entry.note.clone())).unwrap_or_default();
+    if state.is_ready() {
+        return Ok(());
+    }
+    let told = if note.is_empty() { String::new() } else { format!(": {note}") };
+    Err(OpError::failed(format!("`{name}` is {state}{told}"))
+        .hint(format!("`hob logs {name}` shows what it wrote")))
+}
+
+/// The services that runs see: those of the keeper, once there is one.
+#[derive(Default)]
+pub struct KeptServices(OnceLock<Weak<Inner>>);
+
+impl KeptServices {
+    /// From now on it is about the services of this keeper.
+    pub(super) fn serve(&self, inner: &Arc<Inner>) {
+        let _ = self.0.set(Arc::downgrade(inner));
+    }
+
+    fn inner(&self) -> Result<Arc<Inner>, OpError> {
+        self.0.get().and_then(Weak::upgrade).ok_or_else(|| {
+            OpError::unavailable("this process keeps no services")
+                .hint("`hob up` does; while it serves, `hob run` runs there")
+                .retryable(false)
+                .nothing_happened()
+        })
+    }
+}
+
+/// The problem as people see it.
+pub(super) fn problem(error: &OpError) -> Diagnostic {
+    let code = match error.kind {
+        ErrorKind::NotFound => Code::UnknownName,
+        ErrorKind::Conflict => Code::ServiceHeld,
+        ErrorKind::Invalid => Code::Usage,
+        ErrorKind::Unavailable => Code::JournalStopped,
+        _ => Code::ServiceFailed,
+    };
+    let problem = Diagnostic::error(code, &error.message);
+    match &error.hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+fn value(json: Json) -> Result<Value, OpError> {
+    Value::from_json(json).map_err(|error| OpError::failed(error.to_string()))
+}
+
+impl Services for KeptServices {
+    fn list(&self) -> Result<Vec<Value>, OpError> {
+        let inner = self.inner()?;
+        let table = inner.table();
+        let services = inner.homelab.services.iter();
+        services.map(|it| value(table.view(&it.name, it.tier.as_deref()))).collect()
+    }
+
+    fn stops_with(&self, name: &str) -> Result<Vec<String>, OpError> {
+        let inner = self.inner()?;
+        find(&inner, name)?;
+        let mut names = stop::order_with_dependents(&inner, name);
+        names.reverse();
+        let table = inner.table();
+        names.retain(|name| table.state(name).is_alive());
+        Ok(names)
+    }
+
+    fn ask(
+        &self,
+        run: &str,
+        name: &str,
+        request: &ServiceRequest,
+        patience: Patience<'_>,
+    ) -> Result<Value, OpError> {
+        let inner = self.inner()?;
+        let run = RunId::parse(run).ok_or_else(|| OpError::invalid(format!("`{run}` is no run")))?;
+        value(carry_out(&inner, Holder::Run(run), name, request, patience)?)
+    }
+}

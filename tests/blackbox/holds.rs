@@ -1,0 +1,108 @@
+//! What is held is left alone, over crashes, and comes back when the run that held it ends.
+
+use hob_tests::home::Home;
+use hob_tests::process::Ran;
+use hob_tests::until;
+use rustix::process::Signal;
+use serde_json::{Value as Json, json};
+
+use crate::home;
+
+/// Each service tells when it starts.
+const HOMELAB: &str = r#"
+let told = |name| ["sh", "-c", `echo ${name} >> starts.log; exec sleep 1000`];
+let quick = #{ stop_timeout: "2s" };
+let db = service("db", #{ command: told.call("db") } + quick);
+service("app", #{ command: told.call("app"), needs: [db] } + quick);
+
+workflow("cold", #{ on: manual() }, |how| {
+    services::hold("db", #{ reason: "cold backup" });
+    let stopped = services::stop("db");
+    let held = services::list().filter(|it| it.held).map(|it| it.name);
+    wait_signal("go");
+    if how.get("fails") == true { throw "the disk is full" }
+    #{ stopped: stopped, held: held }
+});
+workflow("ask", #{ on: manual() }, || {
+    let refused = [];
+    for name in ["db", "nobody"] { try { services::start(name); } catch (e) { refused.push(e.kind) } }
+    refused
+});
+"#;
+
+fn service(home: &Home, name: &str) -> Json {
+    let status = home.json(&["status"]);
+    let services = status["services"].as_array().expect("services are a list");
+    services.iter().find(|it| it["name"] == name).expect("the service is there").clone()
+}
+
+fn states(home: &Home) -> [String; 2] {
+    ["db", "app"].map(|name| service(home, name)["state"].as_str().unwrap().to_owned())
+}
+
+fn both_ready(home: &Home) {
+    until("both are ready", || (states(home) == ["ready", "ready"]).then_some(()));
+}
+
+/// A run that holds the database, stopped, and waits.
+fn cold(home: &Home, args: &[&str]) -> String {
+    let args: Vec<&str> = ["run", "cold", "--detach"].iter().chain(args).copied().collect();
+    let run = home.hob(&args).exits(0).out().trim().to_owned();
+    until("the run waits", || (home.json(&["runs", "show", &run])["status"] == "waiting").then_some(()));
+    run
+}
+
+fn refused(ran: Ran) {
+    let told = ran.exits(1).stderr;
+    assert!(
+        told.contains("HOB-0504") && told.contains("cold backup") && told.contains("hob release db"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_a_run_holds_is_left_alone_until_it_ends() {
+    let home = home();
+    home.write("lab/homelab.rhai", HOMELAB);
+    let mut up = home.up("lab", &["--on-exit", "keep"]);
+    let run = cold(&home, &[]);
+    assert_eq!(states(&home), ["stopped", "stopped"]);
+    assert_eq!(service(&home, "db")["note"], json!(format!("held by the run {run}: cold backup")));
+    refused(home.hob(&["start", "db"]));
+    refused(home.hob(&["restart", "db"]));
+    let asked = home.hob(&["run", "ask"]).exits(0).stdout;
+    assert!(asked.contains("conflict") && asked.contains("not_found"), "{asked}");
+    let plan = home.hob(&["plan", "lab"]).exits(2).stdout;
+    assert!(plan.contains("# service `db` differs and is held"), "{plan}");
+
+    // Killed and started again, hob starts neither it nor what needs it.
+    up.process.signal(Signal::KILL);
+    let _ = up.process.end();
+    let mut up = home.up("lab", &["--on-exit", "keep"]);
+    assert_eq!(states(&home), ["stopped", "stopped"]);
+    assert_eq!(home.lines("lab/starts.log"), ["db", "app"]);
+
+    let _ = home.hob(&["runs", "signal", &run, "go"]).exits(0);
+    both_ready(&home);
+    assert_eq!(home.lines("lab/starts.log"), ["db", "app", "db", "app"], "in order");
+    let output = home.json(&["runs", "show", &run])["output"].clone();
+    assert_eq!(output, json!({ "stopped": ["db", "app"], "held": ["db"] }));
+
+    // A run that fails gives back what it held; so does one that is cancelled.
+    let failing = cold(&home, &["--arg", "fails:=true"]);
+    let _ = home.hob(&["runs", "signal", &failing, "go"]).exits(0);
+    both_ready(&home);
+    let cancelled = cold(&home, &[]);
+    let _ = home.hob(&["runs", "cancel", &cancelled]).exits(0);
+    both_ready(&home);
+
+    // A person ends any hold, and their own does not hold themselves up.
+    let released = cold(&home, &[]);
+    let _ = home.hob(&["release", "db"]).exits(0);
+    both_ready(&home);
+    let _ = home.hob(&["runs", "cancel", &released]).exits(0);
+    let _ = home.hob(&["hold", "app", "--reason", "mine"]).exits(0);
+    let _ = home.hob(&["restart", "db"]).exits(0);
+    both_ready(&home);
+    let _ = up.stop().exits(0);
+}
