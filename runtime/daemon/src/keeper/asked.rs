@@ -131,8 +131,7 @@ fn still_there(inner: &Inner, names: &[String]) -> Option<OpError> {
 fn settle(inner: &Inner, name: &str, patience: Patience<'_>) -> Result<(), OpError> {
     let begun = Instant::now();
     let mut table = inner.table();
-    loop {
-        let Some(entry) = table.services.get(name) else { break };
+    while let Some(entry) = table.services.get(name) {
         if table.closing || entry.is_at_rest() && !table.stale || !table.is_moving() {
             break;
         }
