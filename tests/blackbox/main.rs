@@ -11,6 +11,7 @@ mod access;
 mod beside;
 mod cases;
 mod engines;
+mod faults;
 mod flows;
 mod holds;
 mod kill;

@@ -73,6 +73,6 @@ pub(super) fn due(table: &mut Table) -> Vec<String> {
 pub(super) fn in_background(inner: &Arc<Inner>, name: &str) {
     let (inner_of_thread, name_of_thread) = (Arc::clone(inner), name.to_owned());
     in_thread(inner, name, move || {
-        stop::alone(&inner_of_thread, &name_of_thread, CAUSE);
+        stop::alone(&inner_of_thread, &name_of_thread, CAUSE, stop::After::Keep);
     });
 }

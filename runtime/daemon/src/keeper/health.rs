@@ -110,7 +110,7 @@ fn restart(inner: &Arc<Inner>, service: &Service, health: &Health, why: &str) {
         return;
     }
     let cause = format!("{} looks in a row failed: {why}", health.retries);
-    if stop::alone(inner, &service.name, &cause) {
+    if stop::alone(inner, &service.name, &cause, stop::After::StayBusy) {
         ended(inner, service, Exit::Unknown, &format!("unhealthy: {why}"));
     }
 }

@@ -8,11 +8,14 @@ use hob_journal::{Commit, Write};
 use hob_model::{OpError, Position, RunEnd, Value};
 use hob_planner::declaration::Gate;
 use hob_planner::{Exit, Service, ServiceState};
-use hob_supervisor::{NotReady, Running, Spec, Supervisor, await_ready};
+use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
 use super::{Inner, borrow, event};
+
+/// How long to wait for an answer of a port that nobody should serve.
+const PORT_LOOK: Duration = Duration::from_millis(200);
 
 /// Who runs a service.
 pub(super) fn supervisor_of<'i>(
@@ -114,7 +117,9 @@ fn start(inner: &Arc<Inner>, service: &Service) {
         .and_then(|run| {
             let args = Value::Array(vec![Value::from(service.name.as_str())]);
             let result = run.effect(&position, "services::start", &args, |key| {
-                let started = supervisor_of(inner, service)?.start(&Spec::from(service), key)?;
+                let (supervisor, spec) = (supervisor_of(inner, service)?, Spec::from(service));
+                check_port(&**supervisor, service, &spec)?;
+                let started = supervisor.start(&spec, key)?;
                 let told = Value::map([
                     ("instance", Value::from(started.running.instance.to_string())),
                     ("adopted", Value::from(started.adopted)),
@@ -136,6 +141,16 @@ fn start(inner: &Arc<Inner>, service: &Service) {
     match started {
         Ok(running) => attend(inner, service, running),
         Err(error) => ended(inner, service, Exit::Unknown, &with_hint(&error)),
+    }
+}
+
+/// A program whose port answers before it runs would count as ready by the word of another one.
+fn check_port(supervisor: &dyn Supervisor, service: &Service, spec: &Spec) -> Result<(), OpError> {
+    let Some(port) = service.port.filter(|_| service.body.process().is_some()) else { return Ok(()) };
+    match supervisor.look(spec, &Gate::Tcp { port }, PORT_LOOK) {
+        Ok(Look::Passed) => Err(OpError::conflict(format!("another program has taken port {port}"))
+            .hint(format!("`ss -ltnp sport = :{port}` shows which"))),
+        _ => Ok(()),
     }
 }
 

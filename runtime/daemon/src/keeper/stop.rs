@@ -107,7 +107,7 @@ pub(super) fn in_order(inner: &Inner, order: &[String], cause: &str) -> Vec<Stri
 }
 
 /// Stops one service, which was marked as busy, as a run of its own; whether it stopped. It stays wanted.
-pub(super) fn alone(inner: &Inner, name: &str, cause: &str) -> bool {
+pub(super) fn alone(inner: &Inner, name: &str, cause: &str, after: After) -> bool {
     let run = match NativeRun::begin(&inner.runs, "stop", cause) {
         Ok(run) => run,
         Err(error) => {
@@ -116,7 +116,7 @@ pub(super) fn alone(inner: &Inner, name: &str, cause: &str) -> bool {
             return false;
         }
     };
-    let stopped = one(inner, &run, name, After::Keep);
+    let stopped = one(inner, &run, name, after);
     if let Err(error) = &stopped {
         tracing::error!(service = name, %error, "it cannot be stopped");
     }
@@ -144,6 +144,8 @@ fn mark(inner: &Inner, name: &str) -> bool {
 pub(super) enum After {
     /// It stays known, so that a plan knows it exists.
     Keep,
+    /// As [`After::Keep`], and it stays busy: whoever stopped it says what becomes of it.
+    StayBusy,
     /// It is removed and forgotten; its data stay.
     Forget,
 }
@@ -175,7 +177,7 @@ pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> R
         Ok(((), Value::from(format!("{stopped:?}")), writes))
     });
     inner.update(name, |entry| {
-        entry.busy = false;
+        entry.busy = result.is_ok() && after == After::StayBusy;
         entry.running = None;
         entry.astray = false;
         entry.ready_since = None;
