@@ -23,6 +23,7 @@ mod sources;
 mod state;
 mod watches;
 mod webhooks;
+mod witness;
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

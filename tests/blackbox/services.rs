@@ -45,7 +45,7 @@ service("torrents", #{
 /// A homelab in a lab of its own.
 pub(crate) struct House {
     pub(crate) home: Home,
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
 
 impl House {
@@ -64,7 +64,7 @@ impl House {
         Some(it)
     }
 
-    fn write(&self, homelab: &str) {
+    pub(crate) fn write(&self, homelab: &str) {
         let shared = self.engine.shared();
         let text = homelab.replace("SHARED", &shared.to_string_lossy()).replace("IMAGE", IMAGE);
         let text = text.replace("LIMITS", LIMITS);
@@ -72,7 +72,7 @@ impl House {
     }
 
     /// Sends a signal to hob, past the programs that it was started through.
-    fn signal(up: &Up, signal: Signal) {
+    pub(crate) fn signal(up: &Up, signal: Signal) {
         let children =
             |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         let hob = children(up.process.pid());
@@ -95,7 +95,7 @@ impl House {
     }
 
     /// The network name space of a container, as the kernel tells it.
-    fn network(&self, name: &str) -> String {
+    pub(crate) fn network(&self, name: &str) -> String {
         let pid = self.podman(&["inspect", "--format", "{{.State.Pid}}", name]);
         let link =
             self.engine.inside("readlink").unwrap().arg(format!("/proc/{pid}/ns/net")).output().unwrap();
@@ -103,7 +103,7 @@ impl House {
     }
 
     /// What the containers wrote, each line when it happened.
-    fn story(&self) -> Vec<String> {
+    pub(crate) fn story(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.engine.shared().join("story")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
