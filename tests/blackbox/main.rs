@@ -21,6 +21,7 @@ mod secrets;
 mod services;
 mod sources;
 mod state;
+mod tunnel;
 mod watches;
 mod webhooks;
 mod witness;

@@ -84,13 +84,13 @@ impl House {
         let _ = up.process.end().exits(0);
     }
 
-    fn podman(&self, args: &[&str]) -> String {
+    pub(crate) fn podman(&self, args: &[&str]) -> String {
         let output = self.engine.cli(args).expect("podman can be started");
         assert!(output.status.success(), "{args:?}: {output:?}");
         String::from_utf8(output.stdout).expect("podman writes text").trim().to_owned()
     }
 
-    fn id(&self, name: &str) -> String {
+    pub(crate) fn id(&self, name: &str) -> String {
         self.podman(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", name])
     }
 
@@ -114,7 +114,7 @@ impl House {
         services.iter().find(|it| it["name"] == name).expect("the service is there").clone()
     }
 
-    fn until_ready(&self, name: &str, so: impl Fn(&Self) -> bool) {
+    pub(crate) fn until_ready(&self, name: &str, so: impl Fn(&Self) -> bool) {
         until(&format!("{name} is ready again"), || {
             (self.service(name)["state"] == "ready" && so(self)).then_some(())
         });

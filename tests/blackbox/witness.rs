@@ -81,6 +81,8 @@ fn violations(story: &[String]) -> Vec<String> {
     found
 }
 
+const NONE: [String; 0] = [];
+
 /// What is done to the house in a round.
 #[derive(Clone, Copy, Debug)]
 enum Blow {
@@ -173,9 +175,9 @@ impl World {
 fn a_start_too_early_is_seen() {
     let story = |text: &str| text.split(", ").map(str::to_owned).collect::<Vec<_>>();
     let core = "start db 1, ready db 2, start cache 2, ready cache 2, start vpn 1, ready vpn 1";
-    assert_eq!(violations(&story(&format!("{core}, start app 2"))), [String::new(); 0]);
+    assert_eq!(violations(&story(&format!("{core}, start app 2"))), NONE);
     assert_eq!(violations(&story(&format!("{core}, start db 3, start app 4"))).len(), 1);
-    assert_eq!(violations(&story(&format!("{core}, gone db 3, start app 3.5"))), [String::new(); 0]);
+    assert_eq!(violations(&story(&format!("{core}, gone db 3, start app 3.5"))), NONE);
     assert_eq!(violations(&story(&format!("{core}, gone db 3, start app 5"))).len(), 1);
 }
 
@@ -202,11 +204,7 @@ fn nothing_starts_before_what_it_needs_whatever_happens() {
         world.strike(blow, &mut rng);
         world.heals();
         let story = world.house.story();
-        assert_eq!(
-            violations(&story),
-            [String::new(); 0],
-            "seed {seed}, round {round} ({blow:?}): {story:#?}"
-        );
+        assert_eq!(violations(&story), NONE, "seed {seed}, round {round} ({blow:?}): {story:#?}");
     }
     println!(
         "{} starts, each after what it needs",
