@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use hob_planner::{Service, ServiceState};
+use hob_planner::{Homelab, Service, ServiceState};
 use hob_supervisor::Running;
 
 use super::start::in_thread;
@@ -67,6 +67,16 @@ pub(super) fn due(table: &mut Table) -> Vec<String> {
         }
     }
     due
+}
+
+/// Whether somebody is still in the network of the last life of `lender`, or about to get into one: until they are stopped
+/// there is no new one, in which they would be before it leads anywhere safe.
+pub(super) fn is_left(homelab: &Homelab, table: &Table, lender: &str) -> bool {
+    let borrowers = homelab.services.iter().filter(|it| it.via.as_deref() == Some(lender));
+    borrowers.filter_map(|it| table.services.get(&it.name)).any(|entry| {
+        let leaves = entry.astray && !entry.is_held();
+        leaves || entry.calling || (entry.busy && entry.running.is_some())
+    })
 }
 
 /// Stops such a service on a thread of its own; it was marked before.

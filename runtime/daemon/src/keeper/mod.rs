@@ -241,7 +241,8 @@ fn keep(inner: &Arc<Inner>) {
         let decided = progress(&inner.homelab, |name| table.state(name));
         table.take_in(&decided);
         for name in decided.start {
-            if table.may_start(&name, now) && table.calling() < CALLS_AT_ONCE {
+            let free = table.may_start(&name, now) && !borrow::is_left(&inner.homelab, &table, &name);
+            if free && table.calling() < CALLS_AT_ONCE {
                 table.begin_start(&name);
                 start::in_background(inner, &name);
             }
