@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // programs that measure
 
+mod boot;
 mod durable;
 mod floor;
 mod lab;
@@ -36,6 +37,8 @@ enum Program {
     Durable(durable::Options),
     /// Durable runs over the webhook of a `hob up`.
     Webhook(webhook::Options),
+    /// A boot of 30 containers in 5 tiers, beside the engine alone.
+    Boot(boot::Options),
     /// Replaying long runs.
     Replay(replay::Options),
     /// `hob run` as a whole process.
@@ -56,6 +59,7 @@ fn main() {
         Program::Sleepers(options) => sleepers::measure(root.path(), options),
         Program::Durable(options) => durable::measure(root.path(), options),
         Program::Webhook(options) => webhook::measure(root.path(), options),
+        Program::Boot(options) => boot::measure(root.path(), options),
         Program::Replay(options) => replay::measure(root.path(), options),
         Program::Process(options) => process::measure(root.path(), options),
         Program::SleepersChild(_) => unreachable!("it was taken above"),

@@ -72,6 +72,10 @@ pub(super) struct RunModel {
     paused: bool,
     /// Whether a value was given that what follows need not fit.
     pub(super) overridden: bool,
+    /// The number of the entry that gave the last value.
+    given_at: u64,
+    /// Whether the run was seen to go another way because of it.
+    differs: bool,
     pub(super) end: Option<RunEnd>,
 }
 
@@ -189,7 +193,10 @@ impl RunModel {
                 self.paused = false;
                 self.cancelled = Some(self.cancelled.unwrap_or(moment));
             }
-            EntryKind::Paused { .. } => self.paused = true,
+            EntryKind::Paused { .. } => {
+                self.paused = true;
+                self.differs |= self.overridden;
+            }
             EntryKind::Resumed | EntryKind::Migrated { .. } => self.paused = false,
             EntryKind::Intent { position, class, key, .. } => return self.intent(position, *class, key),
             EntryKind::Outcome { position, class, result, .. } => {
@@ -222,6 +229,7 @@ impl RunModel {
     /// A value is given: from here the run may go other ways than the one it was forked from.
     fn given(&mut self, position: &Position) {
         self.overridden = true;
+        self.given_at = self.entries;
         // It comes again to branches that the original had begun, and to effects that it had given up.
         self.open_branches.retain(|branch| position.is_within(branch));
         self.pass(&Phase::GivenUp);
@@ -380,7 +388,9 @@ impl RunModel {
             Some(Phase::Resolved(Resolution::Skip | Resolution::Result(_))) => true,
             _ => compensation.explicit && self.is_passed(&compensation.position),
         };
-        stands && !compensation.ended
+        // On another way it may not come by where the original registered it.
+        let lost = self.differs && compensation.seq < self.given_at;
+        stands && !compensation.ended && !lost
     }
 
     /// Whether the branch went on after `position`. Until then a compensation without an outcome may be that of an
