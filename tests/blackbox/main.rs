@@ -22,6 +22,7 @@ mod services;
 mod sources;
 mod state;
 mod tunnel;
+mod updates;
 mod watches;
 mod webhooks;
 mod witness;

@@ -108,7 +108,7 @@ impl House {
         text.lines().map(str::to_owned).collect()
     }
 
-    fn service(&self, name: &str) -> Json {
+    pub(crate) fn service(&self, name: &str) -> Json {
         let status = self.home.json(&["status"]);
         let services = status["services"].as_array().expect("services are a list");
         services.iter().find(|it| it["name"] == name).expect("the service is there").clone()

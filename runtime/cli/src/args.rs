@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Stop(ServiceArgs),
     /// Restart a service
     Restart(ServiceArgs),
+    /// Make services from newer images, if their registries have any; roll back what does not do well
+    Update(UpdateArgs),
     /// Leave a service alone from now on
     Hold(HoldArgs),
     /// End a hold
@@ -229,6 +231,16 @@ pub(crate) struct UpArgs {
 pub(crate) struct ServiceArgs {
     /// Its name
     pub service: String,
+}
+
+/// `hob update`
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// Its name [default: all that have images, one after the other]
+    pub service: Option<String>,
+    /// Only fetch the images, and tell what would be updated
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `hob hold`

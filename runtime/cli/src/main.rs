@@ -81,6 +81,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Stop(args) => commands::service::command(context, "stop", &args.service),
         Command::Restart(args) => commands::service::command(context, "restart", &args.service),
         Command::Release(args) => commands::service::command(context, "release", &args.service),
+        Command::Update(args) => commands::update::update(context, &args),
         Command::Hold(args) => commands::service::hold(context, &args),
     }
 }

@@ -79,10 +79,10 @@ impl CoreEars {
 }
 
 impl Listener for CoreEars {
-    fn changed(&self, run: RunId, status: RunStatus, _: Option<&hob_model::RunEnd>) {
+    fn changed(&self, run: RunId, status: RunStatus, end: Option<&hob_model::RunEnd>) {
         if status.ended() {
             self.with(|core| {
-                core.keeper.run_ended(run);
+                core.keeper.run_ended(run, end);
                 core.scheduling.bell().run_ended();
                 core.triggers.run_ended(&core.launch);
             });
@@ -115,8 +115,10 @@ impl Core {
         let (machine, bell) = (Arc::new(ThisMachine), Arc::new(ScheduleBell::default()));
         let scheduling = Scheduling::new(launch.clone(), timed, machine, bell);
         let scheduling = Arc::new(scheduling.map_err(|error| error.diagnostic())?);
+        let keeper = Keeper::new(runs, parts.homelab.clone(), &parts.state)?;
+        keeper.launch_with(launch.clone());
         let core = Arc::new(Self {
-            keeper: Keeper::new(runs, parts.homelab.clone(), &parts.state)?,
+            keeper,
             scheduling,
             triggers: EventTriggers::new(&parts.homelab),
             node: parts.node,
@@ -309,6 +311,10 @@ impl Hub for Core {
 
     fn service(&self, name: &str, request: &ServiceRequest) -> Result<Json, Diagnostic> {
         self.keeper.ask(name, request)
+    }
+
+    fn update_service(&self, name: &str, dry_run: bool) -> Result<Json, Diagnostic> {
+        self.keeper.update(name, dry_run)
     }
 
     fn living(&self, key: &str) -> Vec<u32> {

@@ -35,7 +35,9 @@ pub fn read_homelab(
     let (mut homelab, mut diagnostics) = Homelab::read(&raw, &surroundings);
     let schedules = homelab.schedules.iter_mut().map(|it| (&mut it.policy, &it.source));
     let workflows = homelab.workflows.iter_mut().map(|it| (&mut it.policy, &it.source));
-    for (policy, source) in schedules.chain(workflows) {
+    let updates = homelab.services.iter_mut();
+    let updates = updates.filter_map(|it| it.update.as_mut().map(|update| (&mut update.policy, &it.source)));
+    for (policy, source) in schedules.chain(workflows).chain(updates) {
         let found = absolute(policy, base, &host.registry);
         diagnostics.extend(found.into_iter().map(|problem| problem.at(source.clone())));
         narrow(policy, settings, &source.file);

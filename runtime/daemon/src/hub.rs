@@ -97,6 +97,16 @@ pub trait Hub: Send + Sync + 'static {
     /// When there is no such service, or it did not come to the state that was asked for.
     fn service(&self, name: &str, request: &ServiceRequest) -> Result<serde_json::Value, Diagnostic>;
 
+    /// Makes a service from a newer image, if the registry has one; only fetches it with `dry_run`. Blocks until the new
+    /// image has done well or was rolled back.
+    ///
+    /// # Errors
+    /// When there is no such service, it is held or has no image, or the image cannot be fetched.
+    fn update_service(&self, name: &str, _dry_run: bool) -> Result<serde_json::Value, Diagnostic> {
+        let text = format!("this process serves no services, and so none called `{name}`");
+        Err(Diagnostic::error(Code::NoDaemon, text))
+    }
+
     /// The process ids that live with this effect key in their environment.
     fn living(&self, key: &str) -> Vec<u32>;
 }

@@ -40,7 +40,13 @@ impl Declared {
     /// The body of a schedule or workflow.
     #[must_use]
     pub fn body(&self) -> Option<&Closure> {
-        self.closures.iter().find(|(path, _)| path.is_empty()).map(|(_, closure)| closure)
+        self.function("")
+    }
+
+    /// The function that an option of it held; the body for the path `""`.
+    #[must_use]
+    pub fn function(&self, path: &str) -> Option<&Closure> {
+        self.closures.iter().find(|(known, _)| known == path).map(|(_, closure)| closure)
     }
 }
 

@@ -185,8 +185,10 @@ fn evaluate_entry(
         }
         RunEntry::Declared { kind, name } => {
             let declared = declarations(&run.host, bundle)?;
-            let found = declared.iter().find(|d| d.kind == kind && d.name == *name);
-            let body = found.and_then(Declared::body).ok_or_else(|| {
+            // `service.update.before` is the function at `update.before` of a service.
+            let (of, path) = kind.split_once('.').unwrap_or((kind, ""));
+            let found = declared.iter().find(|d| d.kind == of && d.name == *name);
+            let body = found.and_then(|found| found.function(path)).ok_or_else(|| {
                 OpError::not_found(format!("the bundle declares no {kind} `{name}` with a body"))
             })?;
             compare_captures(root, bundle, body)?;

@@ -148,7 +148,8 @@ pub enum RunEntry {
     Playbook(String),
     /// The closure of a declaration in the bundle's homelab: kind (`workflow`, `schedule`, …) and name.
     Declared {
-        /// `workflow`, `schedule`, `hook`, …
+        /// `workflow`, `schedule`, …; with the path of an option behind a dot where that holds the function:
+        /// `service.update.before`.
         kind: String,
         /// The declaration's name.
         name: String,

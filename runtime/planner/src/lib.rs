@@ -21,7 +21,7 @@ pub mod restart;
 
 pub use declaration::{Homelab, Raw, Service, Surroundings, Tier};
 pub use graph::{Graph, Node, Reason};
-pub use observed::{Observed, ServiceState};
+pub use observed::{Observed, Outdated, ServiceState};
 pub use plan::{Action, Change, Goal, Plan, Resource};
 pub use progress::{Progress, progress};
 pub use restart::{Exit, Restart};

@@ -98,4 +98,15 @@ pub struct Observed {
     pub fields: Value,
     /// What really runs in another way than it was started with: somebody changed it.
     pub drift: Vec<FieldChange>,
+    /// The name of its image stands for another one on this machine than it is made from, and that one was not rejected.
+    pub outdated: Option<Outdated>,
+}
+
+/// Two images by their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outdated {
+    /// What it is made from.
+    pub used: String,
+    /// What its name stands for.
+    pub named: String,
 }

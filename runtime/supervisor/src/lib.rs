@@ -24,7 +24,8 @@ pub mod ready;
 pub use kinds::{ServiceKind, Supervisors};
 pub use life::{Life, Lives};
 pub use port::{
-    Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec, Started, Stopped, Supervisor,
+    Images, Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec, Started, Stopped,
+    Supervisor,
 };
 pub use probe::{LOCALHOST, probe};
 pub use ready::{NotReady, await_ready};

@@ -28,11 +28,13 @@ pub struct Spec {
     pub name: String,
     /// What it is.
     pub body: Body,
+    /// The id of the image that it is made from, where that is not the one that its name stands for now.
+    pub image: Option<String>,
 }
 
 impl From<&Service> for Spec {
     fn from(service: &Service) -> Self {
-        Self { name: service.name.clone(), body: service.body.clone() }
+        Self { name: service.name.clone(), body: service.body.clone(), image: None }
     }
 }
 
@@ -120,6 +122,23 @@ pub struct LogChunk {
     pub more: bool,
 }
 
+/// The images of a service, by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Images {
+    /// What its present container was made from; `None` where there is none.
+    pub used: Option<String>,
+    /// What the name in its declaration stands for on this machine; `None` where nothing has it yet.
+    pub named: Option<String>,
+}
+
+impl Images {
+    /// Whether its name stands for another image than it is made from.
+    #[must_use]
+    pub fn differ(&self) -> bool {
+        matches!((&self.used, &self.named), (Some(used), Some(named)) if used != named)
+    }
+}
+
 /// What a look at a gate found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -147,6 +166,23 @@ pub trait Supervisor: Send + Sync {
     fn prepare(&self, spec: &Spec) -> Result<bool, OpError> {
         let _ = spec;
         Ok(false)
+    }
+
+    /// Fetches what the name of its image stands for in the registry now, whatever is here. What runs is left as it is.
+    ///
+    /// # Errors
+    /// When it cannot be had, or services of this kind have no images.
+    fn refresh(&self, spec: &Spec) -> Result<(), OpError> {
+        Err(OpError::invalid(format!("`{}` has no image", spec.name)).nothing_happened())
+    }
+
+    /// The images of a service; none for those that have no images.
+    ///
+    /// # Errors
+    /// When they cannot be looked at.
+    fn images(&self, spec: &Spec) -> Result<Images, OpError> {
+        let _ = spec;
+        Ok(Images::default())
     }
 
     /// Starts a service, or adopts what the same effect has started. Returns as soon as it runs; whether it gets ready is

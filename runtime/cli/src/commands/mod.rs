@@ -17,3 +17,4 @@ pub(crate) mod secrets;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod state;
+pub(crate) mod update;

@@ -32,7 +32,8 @@ pub(crate) fn status(context: &Context) -> Outcome {
         let state = text(service, "state");
         let note = match (service["held"].as_bool(), service["note"].as_str()) {
             (Some(true), _) => "held".to_owned(),
-            (_, note) => note.unwrap_or_default().to_owned(),
+            (_, Some("") | None) => update_of(service).to_owned(),
+            (_, Some(note)) => note.to_owned(),
         };
         let cells = [text(service, "tier"), text(service, "name"), text(service, "kind")].map(Cell::from);
         services.row(cells.into_iter().chain([Cell::new(role(&state), state), Cell::from(note)]));
@@ -61,6 +62,16 @@ pub(crate) fn status(context: &Context) -> Outcome {
         }
     }
     Ok(Exit::Done)
+}
+
+/// What is to be said of the image of a service.
+fn update_of(service: &Json) -> &'static str {
+    match service["update"].as_str() {
+        Some("available") => "a newer image is here: `hob update`",
+        Some("trial") => "a new image is on trial",
+        Some("rolled_back") => "a new image did not do well and was rolled back",
+        _ => "",
+    }
 }
 
 /// `hob start|stop|restart|release SERVICE`

@@ -167,6 +167,9 @@ fn schemas() -> Json {
         })),
         "Emitted": object(json!({ "name": text() })),
         "Service": object(json!({ "name": text() })),
+        "Updated": object(json!({
+            "service": text(), "image": text(), "result": text(), "state": text(), "note": text(),
+        })),
         "Status": { "type": "object" },
         "Schedule": object(json!({
             "name": text(), "when": text(), "timezone": maybe(), "next": maybe(), "last": maybe(),

@@ -57,10 +57,10 @@ pub(super) fn carry_out(
         ServiceRequest::Hold { duration, reason } => hold::set(inner, name, by, (*duration, reason))?,
         ServiceRequest::Release => hold::clear(inner, name, by)?,
     }
-    Ok(inner.table().view(name, service.tier.as_deref()))
+    Ok(inner.table().view(service))
 }
 
-fn find<'i>(inner: &'i Inner, name: &str) -> Result<&'i Service, OpError> {
+pub(super) fn find<'i>(inner: &'i Inner, name: &str) -> Result<&'i Service, OpError> {
     let homelab = &inner.homelab;
     homelab.service(name).ok_or_else(|| {
         let near = hob_model::names::nearest(name, homelab.services.iter().map(|it| it.name.as_str()));
@@ -86,7 +86,7 @@ fn free_for(inner: &Inner, by: Holder, names: &[String]) -> Result<(), OpError> 
 }
 
 /// Somebody wants the service, and so what it needs. One that they hold themselves starts all the same.
-fn want(inner: &Inner, name: &str) {
+pub(super) fn want(inner: &Inner, name: &str) {
     inner.update(name, |entry| entry.asked = !entry.holds.is_empty());
     let mut todo = vec![name.to_owned()];
     while let Some(name) = todo.pop() {
@@ -201,7 +201,7 @@ impl Services for KeptServices {
         let inner = self.inner()?;
         let table = inner.table();
         let services = inner.homelab.services.iter();
-        services.map(|it| value(table.view(&it.name, it.tier.as_deref()))).collect()
+        services.map(|it| value(table.view(it))).collect()
     }
 
     fn stops_with(&self, name: &str) -> Result<Vec<String>, OpError> {

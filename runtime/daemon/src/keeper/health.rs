@@ -61,7 +61,8 @@ fn look(inner: &Arc<Inner>, service: &Service) {
         Err(error) => Some(error.to_string()),
     };
     let now = inner.supervisors.now();
-    let (mut before, mut after, mut is_current) = (ServiceState::Unknown, ServiceState::Unknown, false);
+    let (mut before, mut after) = (ServiceState::Unknown, ServiceState::Unknown);
+    let (mut is_current, mut on_trial) = (false, false);
     inner.update(&service.name, |entry| {
         entry.care.looking = false;
         entry.care.next = Some(now + health.interval);
@@ -85,6 +86,7 @@ fn look(inner: &Arc<Inner>, service: &Service) {
             }
         }
         after = entry.state;
+        on_trial = entry.image.is_on_trial();
     });
     if !is_current || (before == after && after != ServiceState::Degraded) {
         return;
@@ -94,7 +96,8 @@ fn look(inner: &Arc<Inner>, service: &Service) {
         let note = problem.clone().unwrap_or_default();
         inner.runs.journal().submit(Commit::one(event(inner, &service.name, what, &note)));
     }
-    if after == ServiceState::Degraded && health.restart {
+    // A new image that is not healthy is rolled back, whatever becomes of one that was proved.
+    if after == ServiceState::Degraded && (health.restart || on_trial) {
         restart(inner, service, health, &problem.unwrap_or_default());
     }
 }

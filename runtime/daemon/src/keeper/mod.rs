@@ -8,19 +8,22 @@ mod asked;
 mod borrow;
 mod health;
 mod hold;
+mod hooks;
+mod image;
 mod native;
 mod observe;
 mod prepare;
 mod start;
 mod stop;
 mod table;
+mod update;
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hob_model::{Code, Diagnostic, RunId, Value};
+use hob_model::{Code, Diagnostic, RunEnd, RunId, Value};
 use hob_planner::progress::tier_state;
 use hob_planner::{Goal, Homelab, Node, Plan, ServiceState, progress};
 use hob_primitive::{Cancel, Patience, ServiceRequest};
@@ -31,6 +34,7 @@ use serde_json::{Value as Json, json};
 pub use asked::KeptServices;
 pub use observe::{Logs, observe, open_supervisors};
 
+use crate::schedules::Launch;
 use hold::Holder;
 use table::{Entry, Table};
 
@@ -48,6 +52,10 @@ pub(crate) struct Inner {
     pub(crate) supervisors: Supervisors,
     table: Mutex<Table>,
     pub(crate) changed: Condvar,
+    /// Runs of functions that somebody here waits for.
+    hooks: hooks::Hooks,
+    /// How runs of functions are started; not where a homelab is only applied.
+    launch: OnceLock<Launch>,
     /// Ends waiting for gates when the process ends.
     pub(crate) cancel: Cancel,
 }
@@ -97,9 +105,16 @@ impl Keeper {
             supervisors,
             table: Mutex::new(table),
             changed: Condvar::new(),
+            hooks: hooks::Hooks::default(),
+            launch: OnceLock::new(),
             cancel: Cancel::default(),
         };
         Self { inner: Arc::new(inner), thread: Arc::default() }
+    }
+
+    /// Says how runs of functions that services declare are started: without it they are left out.
+    pub fn launch_with(&self, launch: Launch) {
+        let _ = self.inner.launch.set(launch);
     }
 
     /// Brings all services up, in order, and keeps them so until [`Keeper::end`]. Returns when each is ready, failed
@@ -109,9 +124,9 @@ impl Keeper {
     /// When the journal cannot be written or what runs cannot be seen. A service that fails is no error here.
     pub fn begin(&self) -> Result<(), Diagnostic> {
         self.prepare()?;
-        let inner = Arc::clone(&self.inner);
+        let keeper = self.clone();
         let thread =
-            std::thread::Builder::new().name("hob-keeper".into()).spawn(move || keep(&inner)).map_err(
+            std::thread::Builder::new().name("hob-keeper".into()).spawn(move || keep(&keeper)).map_err(
                 |error| Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}")),
             )?;
         let _ = self.thread.set(Mutex::new(Some(thread)));
@@ -124,12 +139,14 @@ impl Keeper {
         let inner = &self.inner;
         native::settle_previous(&inner.runs).map_err(|error| error.diagnostic())?;
         hold::load(inner)?;
+        image::load(inner)?;
         let (observed, unseen) = observe::with(&**inner.runs.journal(), &inner.supervisors, &inner.homelab)?;
         for error in unseen {
             tracing::warn!(%error, "what runs cannot be seen");
         }
         let plan = Plan::new(&inner.homelab, &observed, Goal::Up);
         stop::obsolete(inner, &plan)?;
+        image::give_up_unbegun(inner);
         start::adopt(inner);
         Ok(())
     }
@@ -201,11 +218,7 @@ impl Keeper {
                 |tier| json!({ "name": tier.name, "state": tier_state(homelab, &tier.name, state).as_str() }),
             )
             .collect();
-        let services: Vec<Json> = homelab
-            .services
-            .iter()
-            .map(|service| table.view(&service.name, service.tier.as_deref()))
-            .collect();
+        let services: Vec<Json> = homelab.services.iter().map(|service| table.view(service)).collect();
         json!({ "tiers": tiers, "services": services })
     }
 
@@ -224,14 +237,16 @@ impl Keeper {
         services.serve(&self.inner);
     }
 
-    /// Ends what a run held: it has ended.
-    pub fn run_ended(&self, run: RunId) {
+    /// A run has ended: what it held ends with it, and who waits for it is told.
+    pub fn run_ended(&self, run: RunId, end: Option<&RunEnd>) {
         hold::run_ended(&self.inner, run);
+        end.into_iter().for_each(|end| self.inner.hooks.run_ended(run, end));
     }
 }
 
 /// Decides what may start now, until the process ends.
-fn keep(inner: &Arc<Inner>) {
+fn keep(keeper: &Keeper) {
+    let inner = &keeper.inner;
     let mut table = inner.table();
     while !table.closing {
         let now = inner.supervisors.now();
@@ -257,7 +272,12 @@ fn keep(inner: &Arc<Inner>) {
         for name in health::due(inner, &mut table, now) {
             health::in_background(inner, &name);
         }
-        let next = [table.next_retry(now), health::next(&table, now)].into_iter().flatten().min();
+        for name in update::due(inner, &mut table, inner.runs.now()) {
+            keeper.update_in_background(&name);
+        }
+        image::look_when_due(inner, &mut table, now);
+        let settled = image::settle(inner, &mut table, now);
+        let next = [table.next_retry(now), health::next(&table, now), settled].into_iter().flatten().min();
         let pause = next.map_or(LOOK_AGAIN, |at| at.saturating_sub(now)).min(LOOK_AGAIN);
         inner.changed.notify_all();
         let waited = inner.changed.wait_timeout(table, pause.max(Duration::from_millis(1)));

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use hob_journal::Journal;
 use hob_model::{Code, Diagnostic, Digest, OpError, Value};
 use hob_planner::declaration::{Body, PROCESS};
-use hob_planner::{Homelab, Observed, ServiceState};
+use hob_planner::{Homelab, Observed, Outdated, Service, ServiceState};
 use hob_primitive::Ports;
 use hob_supervisor::live::Live;
 use hob_supervisor::{Instance, LogFrom, LogPosition, Running, ServiceKind, Spec, Supervisor, Supervisors};
 
+use super::image;
 use super::native::service_facts;
 
 /// Those who run services for a state directory, told what the journal knows to run. Connects to nothing yet.
@@ -33,7 +34,7 @@ pub fn open_supervisors(
     for (name, fact) in &facts {
         let body = fact.get("fields").and_then(Body::recorded);
         if let (Some(body), Ok(supervisor)) = (body, all.of(kind_of(fact))) {
-            supervisor.introduce(&Spec { name: name.clone(), body });
+            supervisor.introduce(&Spec { name: name.clone(), body, image: None });
         }
     }
     Ok(all)
@@ -106,6 +107,10 @@ pub(super) fn with(
     let facts = service_facts(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
     let held = super::hold::recorded(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
     let is_held = |name: &str| held.iter().any(|(held, _)| held == name);
+    let facts_of_images =
+        journal.facts(image::PREFIX).map_err(|error| hob_runs::journal_diagnostic(&error))?;
+    let rejected: Vec<&str> =
+        facts_of_images.iter().filter_map(|(_, fact)| image::rejected_of(fact)).collect();
     let kinds = kinds_in_use(homelab, &facts);
     introduce(supervisors, homelab);
     let (mut running, mut unseen) = (Vec::new(), Vec::new());
@@ -137,6 +142,7 @@ pub(super) fn with(
             digest: running.digest,
             fields: fact.and_then(|fact| fact.get("fields")).cloned().unwrap_or(Value::Unit),
             drift,
+            outdated: declared.and_then(|service| outdated(supervisors, service, &rejected)),
         });
     }
     for (name, fact) in &facts {
@@ -152,10 +158,20 @@ pub(super) fn with(
             digest: fact.get("digest").and_then(Value::as_str).and_then(Digest::parse),
             fields: fact.get("fields").cloned().unwrap_or(Value::Unit),
             drift: Vec::new(),
+            outdated: None,
         });
     }
     observed.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((observed, unseen))
+}
+
+/// The images of a service, where its name stands for another one than it is made from, and not for one that was
+/// rejected.
+fn outdated(supervisors: &Supervisors, service: &Service, rejected: &[&str]) -> Option<Outdated> {
+    service.body.image()?;
+    let images = supervisors.of(service.body.kind()).ok()?.images(&Spec::from(service)).ok()?;
+    let (used, named) = images.differ().then_some(images.used.zip(images.named)).flatten()?;
+    (!rejected.contains(&named.as_str())).then_some(Outdated { used, named })
 }
 
 /// The output of services, for `hob logs`.

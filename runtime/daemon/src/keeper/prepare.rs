@@ -5,12 +5,11 @@ use std::sync::Arc;
 use hob_journal::Commit;
 use hob_model::{EffectClass, OpError, Position, RunEnd, Value};
 use hob_planner::{Exit, Service};
-use hob_supervisor::Spec;
 
 use super::native::NativeRun;
 use super::start::{ended, in_thread, supervisor_of, with_hint};
 use super::table::Prepared;
-use super::{Inner, event};
+use super::{Inner, event, image};
 
 /// What is fetched at one time: more would share the same line.
 pub(super) const AT_ONCE: usize = 3;
@@ -24,7 +23,7 @@ pub(super) fn in_background(inner: &Arc<Inner>, name: &str) {
 
 fn prepare(inner: &Arc<Inner>, service: &Service) {
     let prepared =
-        supervisor_of(inner, service).and_then(|supervisor| supervisor.prepare(&Spec::from(service)));
+        supervisor_of(inner, service).and_then(|supervisor| supervisor.prepare(&image::spec(inner, service)));
     if !matches!(prepared, Ok(false)) {
         record(inner, service, &prepared);
     }

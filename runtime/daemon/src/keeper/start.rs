@@ -12,7 +12,7 @@ use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
-use super::{Inner, borrow, event};
+use super::{Inner, borrow, event, image};
 
 /// How long to wait for an answer of a port that nobody should serve.
 const PORT_LOOK: Duration = Duration::from_millis(200);
@@ -117,7 +117,7 @@ fn start(inner: &Arc<Inner>, service: &Service) {
         .and_then(|run| {
             let args = Value::Array(vec![Value::from(service.name.as_str())]);
             let result = run.effect(&position, "services::start", &args, |key| {
-                let (supervisor, spec) = (supervisor_of(inner, service)?, Spec::from(service));
+                let (supervisor, spec) = (supervisor_of(inner, service)?, image::spec(inner, service));
                 check_port(&**supervisor, service, &spec)?;
                 let started = supervisor.start(&spec, key)?;
                 let told = Value::map([
@@ -135,6 +135,7 @@ fn start(inner: &Arc<Inner>, service: &Service) {
         });
     inner.update(&service.name, |entry| {
         entry.calling = false;
+        entry.image.started();
         service.body.kind().clone_into(&mut entry.kind);
         entry.running = started.as_ref().ok().cloned();
     });
@@ -263,6 +264,9 @@ fn watch(inner: &Arc<Inner>, supervisor: &dyn Supervisor, service: &Service, run
 
 /// A service ended although nobody stopped it: it is started again if its policy says so.
 pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &str) {
+    if image::roll_back(inner, service, note) {
+        return borrow::note_borrowers(inner, &service.name);
+    }
     let mut known = None;
     let now = inner.supervisors.now();
     inner.update(&service.name, |entry| {

@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     /// Whether what it needs to start is there.
     pub(crate) prepared: Prepared,
     pub(crate) care: Care,
+    /// Which image it is made from.
+    pub(crate) image: super::image::State,
     /// Whether it shares a network that is gone.
     pub(crate) astray: bool,
 }
@@ -114,6 +116,8 @@ pub(crate) struct Table {
     pub(crate) stale: bool,
     /// When output was last rotated, on the supervisor's clock.
     pub(crate) rotated: Duration,
+    /// When to look at the images next, on the supervisor's clock; `None` while somebody does.
+    pub(crate) look_at_images: Option<Duration>,
 }
 
 impl Table {
@@ -127,7 +131,8 @@ impl Table {
         };
         let services =
             homelab.services.iter().map(|service| (service.name.clone(), entry(service))).collect();
-        Self { services, closing: false, stale: true, rotated: Duration::ZERO }
+        let look_at_images = Some(Duration::ZERO);
+        Self { services, closing: false, stale: true, rotated: Duration::ZERO, look_at_images }
     }
 
     pub(crate) fn state(&self, name: &str) -> ServiceState {
@@ -232,7 +237,8 @@ impl Table {
     }
 
     /// One service as `hob status --json` prints it.
-    pub(crate) fn view(&self, name: &str, tier: Option<&str>) -> Json {
+    pub(crate) fn view(&self, service: &Service) -> Json {
+        let (name, tier) = (service.name.as_str(), service.tier.as_deref());
         let entry = self.services.get(name).cloned().unwrap_or_default();
         let held: Vec<String> = entry.holds.iter().map(Hold::told).collect();
         let note = if held.is_empty() { entry.note.clone() } else { held.join("; ") };
@@ -241,7 +247,7 @@ impl Table {
             "ready": entry.state.is_ready(), "held": entry.is_held(), "note": note,
             "pid": entry.running.as_ref().and_then(|running| running.pid),
             "instance": entry.running.as_ref().map(|running| running.instance.to_string()),
-            "failures": entry.failures,
+                        "failures": entry.failures, "image": service.body.image(), "update": entry.image.told(),
         })
     }
 }

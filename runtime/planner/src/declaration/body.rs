@@ -52,6 +52,15 @@ impl Body {
         }
     }
 
+    /// The name of its image, where it is made from one.
+    #[must_use]
+    pub fn image(&self) -> Option<&str> {
+        match self {
+            Self::Process(_) => None,
+            Self::Kept(kept) => kept.fields.get("image")?.as_str(),
+        }
+    }
+
     /// The program, where it is one.
     #[must_use]
     pub fn process(&self) -> Option<&Process> {
@@ -114,6 +123,12 @@ pub trait Kind: Send + Sync {
 
     /// Whether services of this kind can share the network of another one of it.
     fn shares_network(&self) -> bool {
+        false
+    }
+
+    /// Whether services of this kind are made from an image, of which a registry may have a newer one. Their field `image`
+    /// names it.
+    fn has_updates(&self) -> bool {
         false
     }
 

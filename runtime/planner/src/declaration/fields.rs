@@ -2,10 +2,10 @@
 
 use hob_model::{Digest, Value, duration};
 
-use super::{Body, Gate, Kept, PROCESS, Service};
+use super::{Body, Gate, Kept, PROCESS, Service, Update};
 
 /// The fields that every service has. A change of one of them is only noted; a change of any other takes a new instance.
-const COMMON: [&str; 19] = [
+const COMMON: [&str; 20] = [
     "kind",
     "tier",
     "host",
@@ -25,6 +25,7 @@ const COMMON: [&str; 19] = [
     "public",
     "bypass_auth",
     "tailscale_funnel",
+    "update",
 ];
 
 /// Whether every service has a field of this name.
@@ -87,6 +88,7 @@ impl Service {
                 ("public", Value::from(exposure.public)),
                 ("bypass_auth", Value::from(exposure.bypass_auth)),
                 ("tailscale_funnel", Value::from(exposure.tailscale_funnel)),
+                ("update", self.update.as_ref().map_or(Value::Unit, Update::value)),
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );

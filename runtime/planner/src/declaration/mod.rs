@@ -9,10 +9,12 @@ mod homelab;
 mod options;
 mod service;
 mod trigger;
+mod update;
 mod work;
 
 pub use body::{Asked, Body, Kept, Kind, PROCESS, Process};
 pub(crate) use fields::is_common;
+pub use update::{UPDATE_SETTLE, Update};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -245,6 +247,8 @@ pub struct Service {
     pub stop_on_exit: Option<bool>,
     /// Who may reach it.
     pub exposure: Exposure,
+    /// When it is updated by itself, and how.
+    pub update: Option<Update>,
     /// Where it was declared.
     pub source: Source,
 }

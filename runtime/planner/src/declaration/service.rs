@@ -10,12 +10,12 @@ use super::health::read_health;
 use super::options::{Options, text, texts};
 use super::{
     Asked, Body, Exposure, Gate, Homelab, Kept, Kind, Process, READY_TIMEOUT, Raw, Readiness, STOP_TIMEOUT,
-    Service, Surroundings, bad,
+    Service, Surroundings, bad, update,
 };
 use crate::restart::{Policy, Restart};
 
 /// The options of every service.
-const COMMON: [&str; 16] = [
+const COMMON: [&str; 17] = [
     "tier",
     "host",
     "port",
@@ -32,6 +32,7 @@ const COMMON: [&str; 16] = [
     "bypass_auth",
     "tailscale_funnel",
     "network",
+    "update",
 ];
 
 /// The options of services that are processes.
@@ -39,7 +40,7 @@ const PROCESS: [&str; 5] = ["command", "args", "env", "user", "workdir"];
 
 /// Options of services that this version cannot honour: refused by name, because what is passed over would look as if it
 /// held.
-const LATER: [&str; 5] = ["backup", "gpu", "hooks", "replicas", "update"];
+const LATER: [&str; 4] = ["backup", "gpu", "hooks", "replicas"];
 
 /// The most variables of one service.
 const VARIABLES_MAX: usize = 1_000;
@@ -59,6 +60,7 @@ pub(super) fn read(
 ) -> Option<Service> {
     let mut raw = raw.clone();
     refuse_later(&mut raw, diagnostics);
+    let hooks = update::take_hooks(&mut raw);
     let kind = kind_of(&raw, surroundings.kinds, diagnostics)?;
     let own: BTreeSet<&str> = kind.map_or_else(|| PROCESS.into(), Kind::options);
     refuse_other_kinds(&mut raw, kind, &own, surroundings.kinds, diagnostics);
@@ -112,6 +114,8 @@ pub(super) fn read(
         stop_on_exit: options.bool("stop_on_exit"),
         critical: options.bool("critical").unwrap_or_default(),
         exposure: read_exposure(&mut options),
+        update: update::read_update(&mut options, &raw.name, hooks, &homelab.timezone, surroundings)
+            .filter(|_| may_update(&mut options, kind)),
         via,
         body: body.clone().unwrap_or_else(|| Body::Process(Process::default())),
         source: raw.source,
@@ -190,6 +194,17 @@ fn has_gate(options: &mut Options<'_>, key: &str, gate: &Gate, kind: Option<&dyn
         options.report(Code::BadDeclaration, format!("`{key}`: {gate} says nothing about a {what}"));
     }
     fits
+}
+
+/// Whether services of a kind have a newer version somewhere; reports it where not.
+fn may_update(options: &mut Options<'_>, kind: Option<&dyn Kind>) -> bool {
+    let can = kind.is_some_and(Kind::has_updates);
+    if !can {
+        let what = kind.map_or(super::PROCESS, Kind::name);
+        let message = format!("`update`: a {what} has no image that a registry could have a newer one of");
+        options.report_with(Code::BadDeclaration, message, "remove it");
+    }
+    can
 }
 
 /// `network: via(service)`; any other network is for the kind to read.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::declaration::{Gate, Homelab, Service, is_common};
 use crate::graph::{Node, Reason};
-use crate::observed::{Observed, ServiceState};
+use crate::observed::{Observed, Outdated, ServiceState};
 use crate::restart::Policy;
 
 /// What is done to a resource.
@@ -146,6 +146,8 @@ pub struct Plan {
     pub unchanged: Vec<Resource>,
     /// What would change, and is held.
     pub held: Vec<Resource>,
+    /// What is made from another image than its name stands for by now: a plan does not change that, an update does.
+    pub outdated: Vec<(Resource, Outdated)>,
     /// The digest of what was observed; see [`Plan::is_stale`].
     pub basis: Digest,
 }
@@ -161,6 +163,7 @@ impl Plan {
             edges: Vec::new(),
             unchanged: Vec::new(),
             held: Vec::new(),
+            outdated: Vec::new(),
             basis: basis(observed),
         };
         let seen: BTreeMap<&str, &Observed> = observed.iter().map(|it| (it.name.as_str(), it)).collect();
@@ -169,6 +172,8 @@ impl Plan {
                 for service in &homelab.services {
                     let found = seen.get(service.name.as_str()).copied();
                     plan.add(found, Resource::service(&service.name), bring_up(service, found));
+                    let outdated = found.and_then(|found| found.outdated.clone());
+                    plan.outdated.extend(outdated.map(|it| (Resource::service(&service.name), it)));
                 }
                 plan.restart_borrowers(homelab, &seen);
                 for orphan in observed.iter().filter(|it| homelab.service(&it.name).is_none()) {
@@ -240,8 +245,8 @@ impl Plan {
         self.edges.iter().filter(move |edge| edge.after == resource)
     }
 
-    /// The form of `hob plan --json`: `changes` with `action`, `resource`, `tier`, `cause` and `diff`, and the number
-    /// of resources that are `unchanged`.
+    /// The form of `hob plan --json`: `changes` with `action`, `resource`, `tier`, `cause` and `diff`, the number
+    /// of resources that are `unchanged`, and the services that are `outdated`.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let json_of = |value: &Value| value.to_json().unwrap_or_default();
@@ -259,6 +264,9 @@ impl Plan {
         json!({
             "changes": self.changes.iter().map(change).collect::<Vec<_>>(),
             "unchanged": self.unchanged.len(),
+            "outdated": self.outdated.iter().map(|(resource, it)| {
+                json!({ "service": resource.name, "used": it.used, "named": it.named })
+            }).collect::<Vec<_>>(),
         })
     }
 }

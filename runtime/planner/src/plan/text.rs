@@ -47,6 +47,13 @@ impl fmt::Display for Plan {
         for held in &self.held {
             writeln!(f, "# {held} differs and is held")?;
         }
+        for (it, _) in &self.outdated {
+            writeln!(
+                f,
+                "# {it} is made from an older image than its name stands for: `hob update {}`",
+                it.name
+            )?;
+        }
         f.write_str(&self.summary())
     }
 }

@@ -1,13 +1,15 @@
 //! Services that are kept by a primitive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use expect_test::expect;
 use hob_model::{OpError, Value};
-use hob_planner::declaration::{Asked, Gate, Kind, TierGate};
-use hob_planner::{Goal, Plan, ServiceState, progress};
+use hob_planner::declaration::{Asked, Gate, Kind, TierGate, UPDATE_SETTLE};
+use hob_planner::{Goal, Observed, Outdated, Plan, ServiceState, progress};
 use serde_json::json;
 
+use crate::plans::running;
 use crate::{homelab, raws, read, shown};
 
 /// A kind as a primitive would provide it.
@@ -27,6 +29,9 @@ impl Kind for Boxes {
         !matches!(gate, Gate::Log { .. })
     }
     fn shares_network(&self) -> bool {
+        true
+    }
+    fn has_updates(&self) -> bool {
         true
     }
     fn read(&self, asked: &Asked<'_>) -> Result<BTreeMap<String, Value>, Vec<OpError>> {
@@ -215,4 +220,69 @@ fn who_shares_a_network_is_restarted_with_it() {
         1 to recreate, 1 to restart, 1 unchanged"#]]
     .assert_eq(&Plan::new(&lab("elm"), &observed, Goal::Up).to_string());
     assert!(Plan::new(&lab("oak"), &observed, Goal::Up).is_empty());
+}
+
+#[test]
+fn updates_are_read_with_their_functions() {
+    let at = |of: &str| json!({ "trigger": "cron", "of": of });
+    let mut hooked = raws(&[(
+        "service",
+        "a",
+        json!({ "lid": "oak", "update": { "when": at("0 3 * * *"), "window": "2h" } }),
+    )]);
+    hooked[0].closures = vec!["update.before".to_owned()];
+    let (house, diagnostics) = read(&hooked);
+    assert_eq!(shown(&diagnostics), "");
+    let update = house.service("a").unwrap().update.clone().unwrap();
+    let schedule = update.schedule.unwrap();
+    assert_eq!(
+        (schedule.when.to_string(), schedule.window),
+        ("0 3 * * *".to_owned(), Some(Duration::from_secs(7200)))
+    );
+    assert_eq!((update.before, update.after, update.settle), (true, false, UPDATE_SETTLE));
+    let short = homelab(&[("service", "a", json!({ "lid": "oak", "update": at("@daily") }))]);
+    assert!(short.services[0].update.as_ref().unwrap().schedule.is_some());
+    assert_eq!(
+        short.services[0].digest(),
+        house.services[0].digest(),
+        "when it is updated is no part of what it is"
+    );
+
+    let (_, diagnostics) = read(&raws(&[
+        ("service", "a", json!({ "command": ["a"], "update": at("@daily") })),
+        (
+            "service",
+            "b",
+            json!({ "lid": "oak", "update": { "when": at("0 25 * * *"), "before": "x", "every": "1d" } }),
+        ),
+        ("service", "c", json!({ "lid": "oak", "update": { "rolling": true, "window": "1h" } })),
+    ]));
+    expect![[r#"
+        error[HOB-0501]: service `a`: `update`: a process has no image that a registry could have a newer one of (homelab.rhai:1:1)
+          help: remove it
+        error[HOB-0105]: service `b`, option `update`: there is no option `every` (homelab.rhai:2:1)
+          note: allowed are after, before, rolling, settle, when, window
+        error[HOB-0105]: service `b`, option `update`: `before`: expected a function such as || process::run(["backup"]), found "x" (homelab.rhai:2:1)
+        error[HOB-0501]: the time of a schedule cannot be read: column 3 (hour): found `25`, expected 0-23 (homelab.rhai:2:1)
+          note: 0 25 * * *
+          ^^
+        error[HOB-0501]: service `c`, option `update`: `rolling` cannot be: a service has one name and its ports, so that two of it cannot run side by side (homelab.rhai:3:1)
+          help: remove it: the old one stops, the new one starts, and is rolled back if it does not do well
+        error[HOB-0501]: service `c`, option `update`: `window` says how late `when` may be, which is not given (homelab.rhai:3:1)
+          help: give `when: "0 3 * * *"`, or remove `window`
+    "#]].assert_eq(&shown(&diagnostics));
+}
+
+#[test]
+fn an_older_image_is_told_and_left() {
+    let house = homelab(&[("service", "a", json!({ "lid": "oak" }))]);
+    let outdated = Some(Outdated { used: "old".to_owned(), named: "new".to_owned() });
+    let found = Observed { outdated, ..running(&house.services[0]) };
+    let plan = Plan::new(&house, &[found], Goal::Up);
+    assert!(plan.is_empty(), "an update is no plan's business");
+    expect![[r#"
+        # service `a` is made from an older image than its name stands for: `hob update a`
+        nothing to do, 1 unchanged"#]]
+    .assert_eq(&plan.to_string());
+    assert_eq!(plan.to_json()["outdated"], json!([{ "service": "a", "used": "old", "named": "new" }]));
 }

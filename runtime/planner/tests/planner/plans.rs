@@ -21,6 +21,7 @@ pub(crate) fn running(service: &Service) -> Observed {
         digest: Some(service.digest()),
         fields: service.fields(),
         drift: Vec::new(),
+        outdated: None,
     }
 }
 

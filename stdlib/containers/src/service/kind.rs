@@ -56,6 +56,10 @@ impl Kind for ContainerKind {
         true
     }
 
+    fn has_updates(&self) -> bool {
+        true
+    }
+
     fn read(&self, asked: &Asked<'_>) -> Result<BTreeMap<String, Value>, Vec<OpError>> {
         let mut mistakes = Vec::new();
         let mut fields = asked.options.clone();

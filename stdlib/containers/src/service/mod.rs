@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `kind` | how they are declared: [`Containers`] |
 //! | `supervisor` | who runs them: starting, stopping, looking |
+//! | `images` | which image they are made from |
 //! | `lives` | learning how they end |
 //! | `output` | what they write |
 
+mod images;
 mod kind;
 mod lives;
 mod output;

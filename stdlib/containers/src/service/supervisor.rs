@@ -19,14 +19,14 @@ use hob_planner::declaration::{Body, Gate};
 use hob_planner::plan::FieldChange;
 use hob_primitive::Ctx;
 use hob_supervisor::{
-    Instance, LOCALHOST, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec, Started,
-    Stopped, Supervisor, probe,
+    Images, Instance, LOCALHOST, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec,
+    Started, Stopped, Supervisor, probe,
 };
 use tokio::runtime::Runtime;
 
 use super::kind::KIND;
 use super::lives::{Watched, exit_of, instance};
-use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, context, output, spec_of};
+use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, context, images, output, spec_of};
 use crate::body::LABEL_EFFECT;
 use crate::compare;
 use crate::life::{self, find, id, is_running, told};
@@ -142,6 +142,7 @@ impl ContainerSupervisor {
         self.networks(engine, &declared).await?;
         let cx = self.cx(key);
         let mut body = life::prepare(&cx, engine, &declared).await?;
+        images::pin(&mut body, spec);
         let labels = body.labels.get_or_insert_default();
         for (label, value) in
             [(LABEL_SERVICE, name), (LABEL_STATE, &self.state), (LABEL_SPEC, &digest.to_string())]
@@ -151,7 +152,7 @@ impl ContainerSupervisor {
         if let Some(found) = left {
             // The same one goes on, with what it wrote; the network of another one may be a new one since.
             let is_same = label(&found, LABEL_SPEC) == Some(&digest.to_string());
-            if is_same && compare::differences(&body, &found).is_empty() {
+            if is_same && images::fits(&found, spec) && compare::differences(&body, &found).is_empty() {
                 self.mark_output(engine, name, &id(&found)).await?;
                 told(engine, name, engine.start(&id(&found)).await)?;
                 let found = life::existing(engine, name).await?;
@@ -432,11 +433,29 @@ impl Supervisor for ContainerSupervisor {
         let declared = declared(&spec.body)?;
         self.block(async {
             let engine = &*self.engine().await?;
-            if engine.image(&declared.image.0).await.is_ok() {
+            if engine.image(spec.image.as_ref().unwrap_or(&declared.image.0)).await.is_ok() {
                 return Ok(false);
             }
             let (auth, platform) = (declared.auth.as_ref(), declared.platform.as_deref());
             transfer::pull(&self.cx(""), engine, &declared.image.0, auth, platform).await
+        })
+    }
+
+    fn refresh(&self, spec: &ServiceSpec) -> Result<(), OpError> {
+        let declared = declared(&spec.body)?;
+        self.block(async {
+            let (engine, cx) = (self.engine().await?, self.cx(""));
+            let (auth, platform) = (declared.auth.as_ref(), declared.platform.as_deref());
+            transfer::pull(&cx, &*engine, &declared.image.0, auth, platform).await.map(drop)
+        })
+    }
+
+    fn images(&self, spec: &ServiceSpec) -> Result<Images, OpError> {
+        let declared = declared(&spec.body)?;
+        self.block(async {
+            let engine = &*self.engine().await?;
+            let found = self.ours(engine, &spec.name).await?;
+            images::of(engine, found.as_ref(), &declared.image.0).await
         })
     }
 

@@ -160,4 +160,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
         ];
     POST "/services/{service}/release" "releaseService" "Ends a hold"
         => Answer::Json("Service"), services::release;
+    POST "/services/{service}/update" "updateService" "Makes a service from a newer image, if the registry has one; answers when it has settled or was rolled back"
+        => Answer::Json("Updated"), services::update,
+        body: &[optional("dry_run", Flag, "only fetch the image, and tell")];
 };

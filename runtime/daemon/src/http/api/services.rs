@@ -70,3 +70,10 @@ pub(super) async fn hold(call: Call) -> Reply {
 pub(super) async fn release(call: Call) -> Reply {
     ask(call, ServiceRequest::Release).await
 }
+
+pub(super) async fn update(call: Call) -> Reply {
+    let dry_run = call.args.flag("dry_run").unwrap_or_default();
+    let name = call.path("service").to_owned();
+    let done = call.app.blocking_long(move |hub| Ok(hub.update_service(&name, dry_run)?)).await?;
+    Ok(ok(&done))
+}

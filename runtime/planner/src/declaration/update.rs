@@ -1,0 +1,115 @@
+//! When a service is updated, and how.
+
+use std::time::Duration;
+
+use hob_model::{Code, Value, duration};
+use hob_scheduler::{Schedule, When};
+use jiff::tz::TimeZone;
+
+use super::options::Options;
+use super::trigger::when_text;
+use super::{Raw, RunPolicy, Surroundings};
+
+/// How long a new image has to run well after it got ready, unless the service says otherwise.
+pub const UPDATE_SETTLE: Duration = Duration::from_secs(30);
+
+/// How long after its time an update may still begin, unless the service says otherwise.
+const WINDOW: Duration = Duration::from_secs(60 * 60);
+
+/// What hooks are called: they are functions among the options of `update`.
+const HOOKS: [&str; 2] = ["before", "after"];
+
+/// When a service is updated by itself, and what is done around an update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// When its registry is asked; only a person does where this is absent. Its window is how late an update may begin.
+    pub schedule: Option<Schedule>,
+    /// How long the new image has to run well after it got ready.
+    pub settle: Duration,
+    /// Whether a function runs before the service stops; the service is left alone when it fails.
+    pub before: bool,
+    /// Whether a function runs when the new image has settled.
+    pub after: bool,
+    /// What these functions may do.
+    pub policy: RunPolicy,
+}
+
+impl Update {
+    /// What plans compare and show.
+    pub(super) fn value(&self) -> Value {
+        let when = self.schedule.as_ref().map(|schedule| schedule.when.to_string());
+        let window = self.schedule.as_ref().and_then(|schedule| schedule.window).map(duration::format);
+        Value::map([
+            ("when", Value::from(when)),
+            ("window", Value::from(window)),
+            ("settle", Value::from(duration::format(self.settle))),
+        ])
+    }
+}
+
+/// The hooks among the functions of `raw`, which are taken out of it.
+pub(super) fn take_hooks(raw: &mut Raw) -> [bool; 2] {
+    HOOKS.map(|hook| {
+        let path = format!("update.{hook}");
+        let count = raw.closures.len();
+        raw.closures.retain(|it| *it != path);
+        raw.closures.len() < count
+    })
+}
+
+/// `update: WHEN`, or `update: #{ when, window, settle, before, after }`.
+pub(super) fn read_update(
+    options: &mut Options<'_>,
+    name: &str,
+    [before, after]: [bool; 2],
+    zone: &TimeZone,
+    surroundings: &Surroundings<'_>,
+) -> Option<Update> {
+    let value = options.take("update")?;
+    let mut update =
+        Update { schedule: None, settle: UPDATE_SETTLE, before, after, policy: RunPolicy::default() };
+    let map = match &value {
+        Value::Map(map) if !map.contains_key("trigger") => map.clone(),
+        when => [("when".to_owned(), when.clone())].into(),
+    };
+    let mut found = Vec::new();
+    let inner = Raw { options: Value::Map(map), closures: Vec::new(), ..options.as_raw("update") };
+    let known = ["when", "window", "settle", "before", "after", "rolling"];
+    let mut inner = Options::open(&inner, &known, &mut found);
+    let (when, window) = (inner.take("when"), inner.duration("window"));
+    update.settle = inner.duration("settle").unwrap_or(UPDATE_SETTLE);
+    for (hook, is_function) in HOOKS.into_iter().zip([before, after]) {
+        if let Some(other) = inner.take(hook).filter(|_| !is_function) {
+            inner.wrong(hook, "a function such as || process::run([\"backup\"])", &other);
+        }
+    }
+    if inner.take("rolling").is_some() {
+        let hint =
+            "remove it: the old one stops, the new one starts, and is rolled back if it does not do well";
+        inner.report_with(
+            Code::BadDeclaration,
+            "`rolling` cannot be: a service has one name and its ports, so that two of it cannot run side by side",
+            hint,
+        );
+    }
+    match when {
+        Some(when) => match When::from_value(&when_text(&when), surroundings.zones) {
+            Ok(when) => {
+                let mut schedule = Schedule::new(format!("update/{name}"), when, zone.clone());
+                schedule.window = Some(window.unwrap_or(WINDOW));
+                update.schedule = Some(schedule);
+            }
+            Err(error) => inner.adopt([error.diagnostic(when_text(&when).as_str().unwrap_or_default())]),
+        },
+        None if window.is_some() => {
+            inner.report_with(
+                Code::BadDeclaration,
+                "`window` says how late `when` may be, which is not given",
+                "give `when: \"0 3 * * *\"`, or remove `window`",
+            );
+        }
+        None => {}
+    }
+    options.adopt(found);
+    Some(update)
+}
