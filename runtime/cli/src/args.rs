@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Down(PathArgs),
     /// Show tiers and services
     Status,
+    /// Look into the last boot
+    #[command(subcommand)]
+    Boot(BootCommand),
     /// Start a service
     Start(ServiceArgs),
     /// Stop a service
@@ -184,6 +187,9 @@ pub(crate) struct PlanArgs {
     /// Name the file and line that set a value: `postgres.port`
     #[arg(long, value_name = "KEY")]
     pub why: Option<String>,
+    /// Draw the plan as a graph instead
+    #[arg(long, value_name = "FORMAT", conflicts_with = "why")]
+    pub format: Option<GraphFormat>,
 }
 
 /// `hob apply`
@@ -231,6 +237,13 @@ pub(crate) struct UpArgs {
 pub(crate) struct ServiceArgs {
     /// Its name
     pub service: String,
+}
+
+/// `hob boot …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BootCommand {
+    /// Show what the last boot waited for, what would make it faster, and what blocked what
+    Explain,
 }
 
 /// `hob update`

@@ -76,6 +76,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Apply(args) => commands::homelab::apply(context, &args),
         Command::Up(args) => commands::homelab::up(context, &args),
         Command::Down(args) => commands::homelab::down(context, &args.path),
+        Command::Boot(args::BootCommand::Explain) => commands::boot::explain(context),
         Command::Status => commands::service::status(context),
         Command::Start(args) => commands::service::command(context, "start", &args.service),
         Command::Stop(args) => commands::service::command(context, "stop", &args.service),

@@ -24,7 +24,7 @@ pub(crate) struct Watch {
 }
 
 /// Time since this process began, for progress.
-fn since_start() -> hob_terminal::progress::Clock {
+pub(crate) fn since_start() -> hob_terminal::progress::Clock {
     #[allow(clippy::disallowed_methods)] // progress is shown in real time
     let begun = std::time::Instant::now();
     Arc::new(move || begun.elapsed())

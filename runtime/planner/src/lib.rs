@@ -5,6 +5,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`boot`] | [`Boot`]: why a boot took as long as it did |
 //! | [`declaration`] | [`Homelab`]: what was declared, typed and checked as a whole |
 //! | [`graph`] | [`Graph`]: which service waits for which service and tier, and why |
 //! | [`observed`] | [`Observed`]: what a supervisor reports |
@@ -12,6 +13,7 @@
 //! | [`mod@progress`] | which services may start now, which are blocked, and by what |
 //! | [`restart`] | when a service that ended is started again |
 
+pub mod boot;
 pub mod declaration;
 pub mod graph;
 pub mod observed;
@@ -19,6 +21,7 @@ pub mod plan;
 pub mod progress;
 pub mod restart;
 
+pub use boot::Boot;
 pub use declaration::{Homelab, Raw, Service, Surroundings, Tier};
 pub use graph::{Graph, Node, Reason};
 pub use observed::{Observed, Outdated, ServiceState};

@@ -25,7 +25,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::serve::Served;
-use crate::args::{ApplyArgs, OnExit, PlanArgs, UpArgs};
+use crate::args::{ApplyArgs, GraphFormat, OnExit, PlanArgs, UpArgs};
 use crate::assemble;
 use crate::context::{Context, Exit, Failure, Outcome, home};
 use crate::loader::{self, Loaded};
@@ -64,7 +64,11 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Outcome {
         return why(context, &homelab, key);
     }
     let plan = make_plan(context, &homelab, Goal::Up)?;
-    show(context, &plan);
+    match args.format {
+        None => show(context, &plan),
+        Some(GraphFormat::Mermaid) => context.print_line(plan.mermaid().trim_end()),
+        Some(GraphFormat::Dot) => context.print_line(plan.dot().trim_end()),
+    }
     Ok(if plan.is_empty() { Exit::Done } else { Exit::Usage })
 }
 
@@ -154,7 +158,7 @@ fn carry_out(
     let node = super::run::node(journal, vec![], Purpose::Act)?;
     node.recover(false)?;
     let keeper = Keeper::new(node.runs.clone(), homelab, &context.state)?;
-    work(&keeper)?;
+    super::boot::shown(context, &keeper, || work(&keeper))?;
     keeper.end(false);
     node.close(std::time::Duration::from_secs(1));
     context.say("done");
@@ -251,7 +255,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     if let Some(address) = served.address() {
         context.say(&format!("listening on http://{address}, state in {}", context.state.display()));
     }
-    core.begin()?;
+    super::boot::shown(context, core.keeper(), || core.begin())?;
     context.say("ready; Ctrl-C stops");
     // Without a service manager there is nobody to tell, which is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);

@@ -5,6 +5,7 @@
 //! stop has a thread of its own. Whatever changes a state wakes the deciding thread.
 
 mod asked;
+mod boot;
 mod borrow;
 mod health;
 mod hold;
@@ -32,6 +33,7 @@ use hob_supervisor::Supervisors;
 use serde_json::{Value as Json, json};
 
 pub use asked::KeptServices;
+pub use boot::{BOOT_FACT, Seen};
 pub use observe::{Logs, observe, open_supervisors};
 
 use crate::schedules::Launch;
@@ -123,6 +125,7 @@ impl Keeper {
     /// # Errors
     /// When the journal cannot be written or what runs cannot be seen. A service that fails is no error here.
     pub fn begin(&self) -> Result<(), Diagnostic> {
+        let (began, origin) = (self.inner.runs.now(), self.inner.supervisors.now());
         self.prepare()?;
         let keeper = self.clone();
         let thread =
@@ -131,6 +134,7 @@ impl Keeper {
             )?;
         let _ = self.thread.set(Mutex::new(Some(thread)));
         self.wait_settled();
+        boot::record(&self.inner, began, origin);
         Ok(())
     }
 

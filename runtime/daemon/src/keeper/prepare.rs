@@ -32,7 +32,11 @@ fn prepare(inner: &Arc<Inner>, service: &Service) {
             if changed {
                 inner.runs.journal().submit(Commit::one(event(inner, &service.name, "prepared", "")));
             }
-            inner.update(&service.name, |entry| entry.prepared = Prepared::Done);
+            let now = inner.supervisors.now();
+            inner.update(&service.name, |entry| {
+                entry.prepared = Prepared::Done;
+                entry.times.fetch_ended.get_or_insert(now);
+            });
         }
         Err(error) => ended(inner, service, Exit::Unknown, &with_hint(&error)),
     }

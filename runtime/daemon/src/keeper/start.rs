@@ -112,6 +112,7 @@ pub(super) fn in_thread(inner: &Arc<Inner>, name: &str, work: impl FnOnce() + Se
 
 fn start(inner: &Arc<Inner>, service: &Service) {
     let position = Position::root().step(&service.name, 1).effect(1);
+    let began = inner.supervisors.now();
     let started = NativeRun::begin(&inner.runs, "start", &format!("service:{}", service.name))
         .map_err(|error| OpError::unavailable(error.to_string()))
         .and_then(|run| {
@@ -133,7 +134,9 @@ fn start(inner: &Arc<Inner>, service: &Service) {
             });
             result
         });
+    let now = inner.supervisors.now();
     inner.update(&service.name, |entry| {
+        entry.times.called(began, now);
         entry.calling = false;
         entry.image.started();
         service.body.kind().clone_into(&mut entry.kind);
@@ -183,6 +186,7 @@ fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
                 entry.care = Care::default();
                 entry.state = ServiceState::Ready;
                 entry.ready_since = Some(now);
+                entry.times.settled.get_or_insert(now);
                 entry.note.clear();
             });
             inner.runs.journal().submit(Commit::one(event(inner, &service.name, "ready", "")));
@@ -231,7 +235,9 @@ fn completed(inner: &Inner, service: &Service) {
     inner.runs.journal().submit(Commit {
         writes: vec![completed_fact(service), event(inner, &service.name, "completed", "")],
     });
+    let now = inner.supervisors.now();
     inner.update(&service.name, |entry| {
+        entry.times.settled.get_or_insert(now);
         entry.busy = false;
         entry.running = None;
         entry.failures = 0;
@@ -278,6 +284,7 @@ pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &st
         if service.body.process().is_none() {
             entry.prepared = Prepared::Unknown;
         }
+        entry.times.settled.get_or_insert(now);
         let pause = service.restart.after(exit, entry.failures);
         entry.failures = entry.failures.saturating_add(1);
         match pause {

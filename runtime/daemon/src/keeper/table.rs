@@ -43,6 +43,8 @@ pub(crate) struct Entry {
     pub(crate) care: Care,
     /// Which image it is made from.
     pub(crate) image: super::image::State,
+    /// What it did in the boot.
+    pub(crate) times: super::boot::Times,
     /// Whether it shares a network that is gone.
     pub(crate) astray: bool,
 }
@@ -180,6 +182,7 @@ impl Table {
             let idle = entry.wanted && entry.is_free() && !entry.busy && !entry.state.is_alive();
             if due && idle && under_way + begun.len() < at_once {
                 entry.prepared = Prepared::UnderWay;
+                entry.times.fetch_began.get_or_insert(now);
                 begun.push(name.to_owned());
             }
         }

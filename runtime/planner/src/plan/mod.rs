@@ -1,5 +1,6 @@
 //! From observed to desired: the changes, why each is made, and in which order.
 
+mod draw;
 mod edges;
 mod text;
 
