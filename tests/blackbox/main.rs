@@ -9,16 +9,19 @@
 
 mod access;
 mod beside;
+mod boot;
 mod cases;
 mod engines;
 mod faults;
 mod flows;
 mod holds;
+mod install;
 mod kill;
 mod quickstart;
 mod schedules;
 mod secrets;
 mod services;
+mod setup;
 mod sources;
 mod state;
 mod tunnel;

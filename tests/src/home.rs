@@ -31,7 +31,17 @@ impl Home {
     /// When no directory can be made.
     #[must_use]
     pub fn new(hob: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("hob-test-").tempdir().expect("a temporary directory");
+        Self::below(hob, &std::env::temp_dir())
+    }
+
+    /// The same below a directory: labs do not share that for temporary files.
+    ///
+    /// # Panics
+    /// When no directory can be made there.
+    #[must_use]
+    pub fn below(hob: &str, base: &Path) -> Self {
+        let dir =
+            tempfile::Builder::new().prefix("hob-test-").tempdir_in(base).expect("a temporary directory");
         let state = dir.path().join("state");
         Self { dir, hob: hob.into(), state, through: Vec::new(), env: Vec::new() }
     }

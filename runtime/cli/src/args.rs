@@ -68,6 +68,11 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Stop the homelab's services in order
     Down(PathArgs),
+    /// Write a unit of systemd that serves the homelab
+    Install(InstallArgs),
+    /// Steps that are done once
+    #[command(subcommand)]
+    Setup(SetupCommand),
     /// Show tiers and services
     Status,
     /// Look into the last boot
@@ -237,6 +242,29 @@ pub(crate) struct UpArgs {
 pub(crate) struct ServiceArgs {
     /// Its name
     pub service: String,
+}
+
+/// `hob install`
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// A directory with homelab.rhai
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Print the unit instead
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `hob setup …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SetupCommand {
+    /// List the steps, and which are done
+    List,
+    /// Forget that a step was done: it is done again
+    Reset {
+        /// The step
+        step: String,
+    },
 }
 
 /// `hob boot …`

@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod input;
 mod loader;
+mod manager;
 mod watch;
 
 use std::process::ExitCode;
@@ -77,6 +78,8 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Up(args) => commands::homelab::up(context, &args),
         Command::Down(args) => commands::homelab::down(context, &args.path),
         Command::Boot(args::BootCommand::Explain) => commands::boot::explain(context),
+        Command::Install(args) => commands::install::install(context, &args),
+        Command::Setup(command) => commands::setup::dispatch(context, &command),
         Command::Status => commands::service::status(context),
         Command::Start(args) => commands::service::command(context, "start", &args.service),
         Command::Stop(args) => commands::service::command(context, "stop", &args.service),

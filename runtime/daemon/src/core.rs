@@ -1,7 +1,7 @@
 //! The core of a hob that serves: the adopted homelab, its services, schedules and triggers.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub struct Core {
     triggers: EventTriggers,
     keeper: Keeper,
     ready: AtomicBool,
+    /// How often schedules were looked at.
+    rounds: AtomicU64,
     serving: OnceLock<JoinHandle<()>>,
     listening: Mutex<Option<Listening>>,
     watches: OnceLock<Arc<Watches>>,
@@ -125,6 +127,7 @@ impl Core {
             homelab: parts.homelab,
             launch,
             ready: AtomicBool::new(false),
+            rounds: AtomicU64::new(0),
             serving: OnceLock::new(),
             listening: Mutex::default(),
             watches: OnceLock::new(),
@@ -148,7 +151,12 @@ impl Core {
         let core = Arc::clone(self);
         let thread = std::thread::Builder::new()
             .name("hob-schedules".into())
-            .spawn(move || core.scheduling.serve(&*core.maintain, &|| core.triggers.go_on(&core.launch)))
+            .spawn(move || {
+                core.scheduling.serve(&*core.maintain, &|| {
+                    core.rounds.fetch_add(1, Ordering::Relaxed);
+                    core.triggers.go_on(&core.launch);
+                });
+            })
             .map_err(|error| {
                 Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
             })?;
@@ -192,6 +200,12 @@ impl Core {
         self.node.close(LEAVE_GRACE);
         self.keeper.end(stop_services);
         let _ = self.node.runs.journal().flush();
+    }
+
+    /// How often the loops of this process went round, the one of services and the one of schedules: who works counts on.
+    #[must_use]
+    pub fn beats(&self) -> [u64; 2] {
+        [self.keeper.beats(), self.rounds.load(Ordering::Relaxed)]
     }
 
     /// The keeper of the services.
@@ -315,6 +329,14 @@ impl Hub for Core {
 
     fn update_service(&self, name: &str, dry_run: bool) -> Result<Json, Diagnostic> {
         self.keeper.update(name, dry_run)
+    }
+
+    fn setups(&self) -> Json {
+        self.keeper.setups()
+    }
+
+    fn reset_setup(&self, name: &str) -> Result<Json, Diagnostic> {
+        self.keeper.reset_setup(name)
     }
 
     fn living(&self, key: &str) -> Vec<u32> {

@@ -26,18 +26,21 @@ pub fn read_homelab(
     let declared = hob_engine::declarations(host, bundle).map_err(|diagnostic| vec![diagnostic])?;
     let raw: Vec<Raw> = declared.iter().map(raw).collect();
     let kinds = host.ports.all::<dyn ServiceKind>();
+    let machine = rustix::system::uname();
     let surroundings = Surroundings {
         zones: jiff::tz::db(),
         zone: TimeZone::system(),
         directory: base.directory,
         kinds: &kinds.iter().map(|it| it.kind()).collect::<Vec<_>>(),
+        host: machine.nodename().to_str().ok(),
     };
     let (mut homelab, mut diagnostics) = Homelab::read(&raw, &surroundings);
     let schedules = homelab.schedules.iter_mut().map(|it| (&mut it.policy, &it.source));
     let workflows = homelab.workflows.iter_mut().map(|it| (&mut it.policy, &it.source));
     let updates = homelab.services.iter_mut();
     let updates = updates.filter_map(|it| it.update.as_mut().map(|update| (&mut update.policy, &it.source)));
-    for (policy, source) in schedules.chain(workflows).chain(updates) {
+    let setups = homelab.setups.iter_mut().map(|it| (&mut it.policy, &it.source));
+    for (policy, source) in schedules.chain(workflows).chain(updates).chain(setups) {
         let found = absolute(policy, base, &host.registry);
         diagnostics.extend(found.into_iter().map(|problem| problem.at(source.clone())));
         narrow(policy, settings, &source.file);

@@ -107,6 +107,19 @@ pub trait Hub: Send + Sync + 'static {
         Err(Diagnostic::error(Code::NoDaemon, text))
     }
 
+    /// What `hob setup list --json` prints.
+    fn setups(&self) -> serde_json::Value {
+        serde_json::json!([])
+    }
+
+    /// Forgets that a step was done, so that it is done again.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it is being done.
+    fn reset_setup(&self, name: &str) -> Result<serde_json::Value, Diagnostic> {
+        Err(Diagnostic::error(Code::UnknownName, format!("there is no setup `{name}`")))
+    }
+
     /// The process ids that live with this effect key in their environment.
     fn living(&self, key: &str) -> Vec<u32>;
 }

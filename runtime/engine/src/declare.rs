@@ -24,7 +24,7 @@ pub const DECLARATIONS_MAX: usize = 10_000;
 /// One declared thing, as it was written.
 #[derive(Clone)]
 pub struct Declared {
-    /// `service`, `tier`, `schedule`, `workflow`, `host` or `homelab`.
+    /// `service`, `tier`, `schedule`, `workflow`, `setup`, `host` or `homelab`.
     pub kind: &'static str,
     /// Its name; that of the homelab for `homelab`.
     pub name: String,
@@ -204,18 +204,20 @@ fn install_kinds(module: &mut Module) {
             schedule(&ctx, &name, when, options, body)
         },
     );
-    FuncRegistration::new("workflow").set_into_module(
-        module,
-        |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map, body: FnPtr| {
-            add(&ctx, "workflow", &name, options, Some(body))
-        },
-    );
-    FuncRegistration::new("workflow").set_into_module(
-        module,
-        |ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr| {
-            add(&ctx, "workflow", &name, Map::new(), Some(body))
-        },
-    );
+    for kind in ["workflow", "setup"] {
+        FuncRegistration::new(kind).set_into_module(
+            module,
+            move |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map, body: FnPtr| {
+                add(&ctx, kind, &name, options, Some(body))
+            },
+        );
+        FuncRegistration::new(kind).set_into_module(
+            module,
+            move |ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr| {
+                add(&ctx, kind, &name, Map::new(), Some(body))
+            },
+        );
+    }
 }
 
 fn install_gates(module: &mut Module) {

@@ -17,7 +17,7 @@ use hob_daemon::settings::{Settings, check_host};
 use hob_engine::Base;
 use hob_journal::sqlite::PrunePolicy;
 use hob_journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
-use hob_model::{Code, Diagnostic, Level, duration};
+use hob_model::{Code, Diagnostic, Level, Value, duration};
 use hob_planner::{Goal, Homelab, Plan};
 use hob_runs::Listener;
 use hob_terminal::Role;
@@ -82,21 +82,34 @@ fn why(context: &Context, homelab: &Homelab, key: &str) -> Outcome {
         return Err(near.map_or(error.clone(), |near| error.hint(format!("did you mean `{near}`?"))).into());
     };
     let fields = service.fields();
-    let value = if field.is_empty() {
-        Some(&fields)
-    } else {
-        field.split('.').try_fold(&fields, |value, part| value.get(part))
+    let of = |fields: &Value| match field {
+        "" => Some(fields.clone()),
+        _ => field.split('.').try_fold(fields, |value, part| value.get(part)).cloned(),
     };
-    let Some(value) = value else {
+    // What was written first; what was left out has a value, too.
+    let written = of(&service.options).filter(|value| !field.is_empty() && *value != Value::Unit);
+    let is_default = written.is_none() && !field.is_empty();
+    let Some(value) = written.or_else(|| of(&fields)) else {
         return Err(Diagnostic::error(Code::UnknownName, format!("`{name}` has no field `{field}`")).into());
     };
     let json = value.to_json().unwrap_or_default();
+    let host = service.set_by.iter().find(|(key, _)| field == *key || field.starts_with(&format!("{key}.")));
+    let source = host.map_or(&service.source, |(_, source)| source);
     if context.global.json {
-        context.print_json(
-            &serde_json::json!({ "key": key, "value": json, "source": service.source.to_string() }),
-        );
-    } else {
-        context.print_line(&format!("{key} = {json}\n  set at {}", service.source));
+        context.print_json(&serde_json::json!({
+            "key": key, "value": json, "source": source.to_string(), "default": is_default,
+        }));
+        return Ok(Exit::Done);
+    }
+    context.print_line(&format!("{key} = {json}"));
+    match is_default {
+        true => context.print_line(&format!("  not set; `{name}` is declared at {source}")),
+        false => context.print_line(&format!("  set at {source}")),
+    }
+    let inner =
+        service.set_by.iter().filter(|(part, _)| field.is_empty() || part.starts_with(&format!("{field}.")));
+    for (part, source) in inner {
+        context.print_line(&format!("  `{part}` set at {source}"));
     }
     Ok(Exit::Done)
 }
@@ -259,8 +272,10 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     context.say("ready; Ctrl-C stops");
     // Without a service manager there is nobody to tell, which is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let beating = Arc::clone(&core);
+    crate::manager::feed_watchdog(move || beating.beats());
     wait_for_the_end(&async_core);
-    let stop = args.on_exit == OnExit::Stop;
+    let stop = args.on_exit == OnExit::Stop || crate::manager::is_shutting_down();
     context.say(if stop { "stopping services in reverse order" } else { "leaving; services go on" });
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     served.end();

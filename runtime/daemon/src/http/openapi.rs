@@ -167,6 +167,7 @@ fn schemas() -> Json {
         })),
         "Emitted": object(json!({ "name": text() })),
         "Service": object(json!({ "name": text() })),
+        "Setup": object(json!({ "name": text(), "state": text(), "at": maybe(), "run": maybe(), "note": text() })),
         "Updated": object(json!({
             "service": text(), "image": text(), "result": text(), "state": text(), "note": text(),
         })),

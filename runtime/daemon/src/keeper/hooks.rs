@@ -58,10 +58,8 @@ pub(super) fn run(inner: &Inner, launch: &Launch, function: &Function<'_>) -> Re
         function.trigger.clone(),
     );
     let id = new.id;
-    let hooks = &inner.hooks;
-    hooks.awaited().insert(id, None);
-    let end = launch.runs.start(new).map_err(|error| error.diagnostic()).and_then(|_| await_end(inner, id));
-    hooks.awaited().remove(&id);
+    launch.runs.start(new).map_err(|error| error.diagnostic())?;
+    let end = await_end(inner, id);
     let failed = |why: String| {
         let message = format!("`{}` of `{}` {why}", function.kind, function.name);
         Diagnostic::error(Code::ServiceFailed, message).hint(format!("`hob runs show {id}` shows it"))
@@ -74,7 +72,24 @@ pub(super) fn run(inner: &Inner, launch: &Launch, function: &Function<'_>) -> Re
     }
 }
 
-fn await_end(inner: &Inner, id: RunId) -> Result<RunEnd, Diagnostic> {
+/// Waits for the end of a run that was started.
+///
+/// # Errors
+/// When hob ends first, or the journal cannot be read.
+pub(super) fn await_end(inner: &Inner, id: RunId) -> Result<RunEnd, Diagnostic> {
+    inner.hooks.awaited().insert(id, None);
+    // It may have ended before anybody listened.
+    let ended = inner.runs.row(id).map(|row| row.end).map_err(|error| error.diagnostic());
+    let end = match ended {
+        Ok(Some(end)) => Ok(end),
+        Ok(None) => await_news(inner, id),
+        Err(error) => Err(error),
+    };
+    inner.hooks.awaited().remove(&id);
+    end
+}
+
+fn await_news(inner: &Inner, id: RunId) -> Result<RunEnd, Diagnostic> {
     let mut awaited = inner.hooks.awaited();
     loop {
         if let Some(end) = awaited.get_mut(&id).and_then(Option::take) {

@@ -14,12 +14,14 @@ mod image;
 mod native;
 mod observe;
 mod prepare;
+mod setup;
 mod start;
 mod stop;
 mod table;
 mod update;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -54,6 +56,10 @@ pub(crate) struct Inner {
     pub(crate) supervisors: Supervisors,
     table: Mutex<Table>,
     pub(crate) changed: Condvar,
+    /// How often the deciding thread looked around.
+    beats: AtomicU64,
+    /// Where the steps stand that are done once.
+    steps: setup::Steps,
     /// Runs of functions that somebody here waits for.
     hooks: hooks::Hooks,
     /// How runs of functions are started; not where a homelab is only applied.
@@ -107,6 +113,8 @@ impl Keeper {
             supervisors,
             table: Mutex::new(table),
             changed: Condvar::new(),
+            beats: AtomicU64::new(0),
+            steps: setup::Steps::default(),
             hooks: hooks::Hooks::default(),
             launch: OnceLock::new(),
             cancel: Cancel::default(),
@@ -117,6 +125,12 @@ impl Keeper {
     /// Says how runs of functions that services declare are started: without it they are left out.
     pub fn launch_with(&self, launch: Launch) {
         let _ = self.inner.launch.set(launch);
+    }
+
+    /// How often the deciding thread looked around.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.inner.beats.load(Ordering::Relaxed)
     }
 
     /// Brings all services up, in order, and keeps them so until [`Keeper::end`]. Returns when each is ready, failed
@@ -253,6 +267,7 @@ fn keep(keeper: &Keeper) {
     let inner = &keeper.inner;
     let mut table = inner.table();
     while !table.closing {
+        inner.beats.fetch_add(1, Ordering::Relaxed);
         let now = inner.supervisors.now();
         hold::expire(inner, &mut table);
         table.recover(now, RECOVERED_AFTER);
@@ -279,6 +294,7 @@ fn keep(keeper: &Keeper) {
         for name in update::due(inner, &mut table, inner.runs.now()) {
             keeper.update_in_background(&name);
         }
+        setup::begin_due(inner, &table);
         image::look_when_due(inner, &mut table, now);
         let settled = image::settle(inner, &mut table, now);
         let next = [table.next_retry(now), health::next(&table, now), settled].into_iter().flatten().min();

@@ -56,6 +56,16 @@ pub(super) fn references(declared: &[Raw], homelab: &Homelab, diagnostics: &mut 
             check(&tiers, "tier", after, format!("tier `{}` comes after", tier.name), &tier.source);
         }
     }
+    for host in &homelab.hosts {
+        for name in host.services.keys() {
+            check(&services, "service", name, format!("host `{}` changes", host.name), &host.source);
+        }
+    }
+    for setup in &homelab.setups {
+        for need in &setup.needs {
+            check(&services, "service", need, format!("setup `{}` needs", setup.name), &setup.source);
+        }
+    }
     for service in &homelab.services {
         let from = |what: &str| format!("service `{}` {what}", service.name);
         if let Some(tier) = &service.tier {

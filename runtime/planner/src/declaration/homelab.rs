@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Homelab, Host, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, service, work,
+    Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, host, service, work,
 };
 use crate::graph::Graph;
 
@@ -23,12 +23,17 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
         services: Vec::new(),
         schedules: Vec::new(),
         workflows: Vec::new(),
+        setups: Vec::new(),
         graph: Graph::default(),
     };
     let unique = check::unique(declared, &mut diagnostics);
     // The zone of the homelab holds for all schedules, wherever it is declared.
     for raw in unique.iter().filter(|raw| raw.kind == "homelab") {
         read_homelab(raw, &mut homelab, surroundings, &mut diagnostics);
+    }
+    // What a host says of a service holds wherever either is declared.
+    for raw in unique.iter().filter(|raw| raw.kind == "host" && is_name(&raw.name)) {
+        homelab.hosts.push(host::read(raw, &mut diagnostics));
     }
     for raw in unique.iter().filter(|raw| raw.kind != "homelab") {
         read_one(raw, &mut homelab, surroundings, &mut diagnostics);
@@ -91,10 +96,7 @@ fn read_one(
     }
     let zone: TimeZone = homelab.timezone.clone();
     match raw.kind.as_str() {
-        "host" => {
-            let address = Options::open(raw, &["address"], diagnostics).text("address");
-            homelab.hosts.push(Host { name: raw.name.clone(), address, source: raw.source.clone() });
-        }
+        "host" => {} // read before
         "tier" => {
             let tier = read_tier(raw, diagnostics);
             homelab.tiers.push(tier);
@@ -105,6 +107,7 @@ fn read_one(
         }
         "schedule" => homelab.schedules.extend(work::schedule(raw, &zone, surroundings, diagnostics)),
         "workflow" => homelab.workflows.extend(work::workflow(raw, surroundings, diagnostics)),
+        "setup" => homelab.setups.extend(work::setup(raw, diagnostics)),
         other => {
             let message = format!("`{other}` is not supported by this version of hob");
             diagnostics.push(bad(&raw.source, message));

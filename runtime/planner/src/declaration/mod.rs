@@ -6,6 +6,7 @@ mod fields;
 mod gate;
 mod health;
 mod homelab;
+mod host;
 mod options;
 mod service;
 mod trigger;
@@ -16,6 +17,7 @@ pub use body::{Asked, Body, Kept, Kind, PROCESS, Process};
 pub(crate) use fields::is_common;
 pub use update::{UPDATE_SETTLE, Update};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,7 +40,7 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// One declaration as it was written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Raw {
-    /// `homelab`, `host`, `tier`, `service`, `schedule` or `workflow`.
+    /// `homelab`, `host`, `tier`, `service`, `schedule`, `workflow` or `setup`.
     pub kind: String,
     /// Its name; that of the homelab for `homelab`.
     pub name: String,
@@ -61,6 +63,8 @@ pub struct Surroundings<'a> {
     pub directory: &'a Path,
     /// What services can be beside processes.
     pub kinds: &'a [&'a dyn Kind],
+    /// The name of this machine: the services that name no host are its.
+    pub host: Option<&'a str>,
 }
 
 /// Everything that a homelab declares.
@@ -84,17 +88,21 @@ pub struct Homelab {
     pub schedules: Vec<ScheduleDeclaration>,
     /// What can be started.
     pub workflows: Vec<Workflow>,
+    /// What is done once.
+    pub setups: Vec<Setup>,
     /// The order of services and tiers.
     pub graph: Graph,
 }
 
 /// A machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Host {
     /// Its name.
     pub name: String,
     /// Under which name or address it is reached.
     pub address: Option<String>,
+    /// The options of its services that are others there, by the names of these.
+    pub services: BTreeMap<String, BTreeMap<String, Value>>,
     /// Where it was declared.
     pub source: Source,
 }
@@ -249,6 +257,10 @@ pub struct Service {
     pub exposure: Exposure,
     /// When it is updated by itself, and how.
     pub update: Option<Update>,
+    /// Its options as they were written, with what its host says.
+    pub options: Value,
+    /// Where options were declared that are not its own, by their paths: `env.TZ`.
+    pub set_by: BTreeMap<String, Source>,
     /// Where it was declared.
     pub source: Source,
 }
@@ -351,6 +363,21 @@ pub struct Workflow {
     pub triggers: Vec<Trigger>,
     /// Its graph, where it is declared as one.
     pub graph: Option<hob_flow::Graph>,
+    /// What its runs may do.
+    pub policy: RunPolicy,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// What is done once, when some services are ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Its name.
+    pub name: String,
+    /// The services that must be ready first.
+    pub needs: Vec<String>,
+    /// Whether a function tells whether it is still done.
+    pub check: bool,
     /// What its runs may do.
     pub policy: RunPolicy,
     /// Where it was declared.

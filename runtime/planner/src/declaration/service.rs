@@ -10,7 +10,7 @@ use super::health::read_health;
 use super::options::{Options, text, texts};
 use super::{
     Asked, Body, Exposure, Gate, Homelab, Kept, Kind, Process, READY_TIMEOUT, Raw, Readiness, STOP_TIMEOUT,
-    Service, Surroundings, bad, update,
+    Service, Surroundings, bad, host, update,
 };
 use crate::restart::{Policy, Restart};
 
@@ -59,6 +59,28 @@ pub(super) fn read(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Service> {
     let mut raw = raw.clone();
+    let host = host::of(&raw, &homelab.hosts, surroundings.host);
+    let set_by = host.map(|host| host::apply(&mut raw, host)).unwrap_or_default();
+    let told = diagnostics.len();
+    let written = raw.options.clone();
+    let service = read_merged(raw, homelab, surroundings, diagnostics);
+    if let Some(host) = host.filter(|_| !set_by.is_empty()) {
+        let keys = set_by.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        for diagnostic in diagnostics.iter_mut().skip(told) {
+            let note = format!("host `{}` sets {keys} at {}", host.name, host.source);
+            *diagnostic = diagnostic.clone().note(note);
+        }
+    }
+    service.map(|service| Service { options: written, set_by, ..service })
+}
+
+/// Reads a service that is as its host wants it.
+fn read_merged(
+    mut raw: Raw,
+    homelab: &Homelab,
+    surroundings: &Surroundings<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Service> {
     refuse_later(&mut raw, diagnostics);
     let hooks = update::take_hooks(&mut raw);
     let kind = kind_of(&raw, surroundings.kinds, diagnostics)?;
@@ -83,16 +105,11 @@ pub(super) fn read(
             (kept(kind, &asked, &mut options), surroundings.directory.to_path_buf())
         }
     };
-    let default = match (port, kind) {
-        (Some(port), _) => Gate::Tcp { port },
-        (None, Some(kind)) => kind.gate(),
-        (None, None) => Gate::Alive,
-    };
     let ready = options
         .take("ready")
         .and_then(|value| read_gate(&mut options, "ready", &value, port, &workdir))
         .filter(|gate| has_gate(&mut options, "ready", gate, kind));
-    let gate = ready.unwrap_or(default);
+    let gate = ready.unwrap_or_else(|| default_gate(port, kind));
     let restart_default = match gate {
         Gate::Completed => Policy::OnFailure,
         _ => Policy::Always,
@@ -118,10 +135,21 @@ pub(super) fn read(
             .filter(|_| may_update(&mut options, kind)),
         via,
         body: body.clone().unwrap_or_else(|| Body::Process(Process::default())),
+        options: Value::Unit,
+        set_by: BTreeMap::new(),
         source: raw.source,
     };
     super::check::exposure(&service, diagnostics);
     body.map(|_| service)
+}
+
+/// The gate of a service that names none.
+fn default_gate(port: Option<u16>, kind: Option<&dyn Kind>) -> Gate {
+    match (port, kind) {
+        (Some(port), _) => Gate::Tcp { port },
+        (None, Some(kind)) => kind.gate(),
+        (None, None) => Gate::Alive,
+    }
 }
 
 fn read_exposure(options: &mut Options<'_>) -> Exposure {

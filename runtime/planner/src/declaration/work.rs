@@ -7,13 +7,16 @@ use hob_scheduler::Schedule;
 use jiff::tz::TimeZone;
 
 use super::options::{Options, texts};
-use super::{Raw, RunPolicy, ScheduleDeclaration, Surroundings, Workflow, trigger};
+use super::{Raw, RunPolicy, ScheduleDeclaration, Setup, Surroundings, Workflow, trigger};
 
 /// The options of schedules beside those of the scheduler.
 const POLICY: [&str; 3] = ["on_doubt", "allow", "deny"];
 
 /// The option that holds the graph of a flow.
 const GRAPH: &str = "graph";
+
+/// The option of a setup that holds the function which tells whether it is still done.
+const CHECK: &str = "check";
 
 /// Reads a schedule. Its times and calendar options are the scheduler's to read.
 pub(super) fn schedule(
@@ -59,6 +62,26 @@ pub(super) fn workflow(
         Some(graph) => graph.map(|_| workflow),
         None => has_body(raw, &mut options).then_some(workflow),
     }
+}
+
+/// Reads what is done once.
+pub(super) fn setup(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Setup> {
+    let known = [&POLICY[..], &["needs", CHECK]].concat();
+    let mut rest = raw.clone();
+    rest.closures.retain(|path| path != CHECK);
+    let check = rest.closures.len() < raw.closures.len();
+    let mut options = Options::open(&rest, &known, diagnostics);
+    if let Some(other) = options.take(CHECK).filter(|_| !check) {
+        options.wrong(CHECK, "a function that gives true or false", &other);
+    }
+    let setup = Setup {
+        name: raw.name.clone(),
+        needs: options.texts("needs").unwrap_or_default(),
+        check,
+        policy: policy(&mut options),
+        source: raw.source.clone(),
+    };
+    has_body(raw, &mut options).then_some(setup)
 }
 
 /// Reads the graph of a flow, with all its mistakes.

@@ -1,6 +1,8 @@
 //! The planner through its public surface.
 
+mod boot;
 mod declarations;
+mod hosts;
 mod kinds;
 mod order;
 mod plans;
@@ -32,6 +34,7 @@ fn read(declared: &[Raw]) -> (Homelab, Vec<Diagnostic>) {
         zone: TimeZone::UTC,
         directory: "/srv/home".as_ref(),
         kinds: &[&kinds::Boxes],
+        host: Some("here"),
     };
     Homelab::read(declared, &surroundings)
 }

@@ -99,6 +99,45 @@ fn a_plan_reads_in_one_look() {
 }
 
 #[test]
+fn a_plan_can_be_drawn() {
+    let lab = homelab(&[
+        ("tier", "core", json!({})),
+        ("tier", "apps", json!({ "after": "core" })),
+        ("service", "db", json!({ "tier": "core", "command": ["db"] })),
+        ("service", "api", json!({ "tier": "apps", "command": ["api"], "needs": ["db"] })),
+        ("service", "web", json!({ "tier": "apps", "command": ["web"], "wants": ["api"] })),
+    ]);
+    let plan = Plan::new(&lab, &[], Goal::Up);
+    expect![[r#"
+        flowchart TD
+            n1["create api"]
+            n0["create db"]
+            n2["create web"]
+            n3{{"tier core"}}
+            n1 -.-> n2
+            n0 --> n1
+            n0 --> n3
+            n3 --> n1
+            n3 --> n2
+    "#]]
+    .assert_eq(&plan.mermaid());
+    expect![[r#"
+        digraph {
+            n1 [label="create api", shape=box];
+            n0 [label="create db", shape=box];
+            n2 [label="create web", shape=box];
+            n3 [label="tier core", shape=hexagon];
+            n1 -> n2 [style=dashed];
+            n0 -> n1;
+            n0 -> n3;
+            n3 -> n1;
+            n3 -> n2;
+        }
+    "#]]
+    .assert_eq(&plan.dot());
+}
+
+#[test]
 fn everything_stops_in_reverse() {
     let lab = homelab(&[
         ("tier", "core", json!({})),

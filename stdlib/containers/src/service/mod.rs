@@ -6,12 +6,14 @@
 //! | `supervisor` | who runs them: starting, stopping, looking |
 //! | `images` | which image they are made from |
 //! | `lives` | learning how they end |
+//! | `place` | where they are reached |
 //! | `output` | what they write |
 
 mod images;
 mod kind;
 mod lives;
 mod output;
+mod place;
 mod supervisor;
 
 use std::collections::BTreeMap;

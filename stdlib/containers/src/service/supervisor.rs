@@ -6,7 +6,6 @@
 #![allow(clippy::disallowed_methods)] // It takes a real clock, and asks the kernel for name spaces.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +25,7 @@ use tokio::runtime::Runtime;
 
 use super::kind::KIND;
 use super::lives::{Watched, exit_of, instance};
+use super::place::{Place, place};
 use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, context, images, output, spec_of};
 use crate::body::LABEL_EFFECT;
 use crate::compare;
@@ -57,15 +57,6 @@ pub(super) struct ContainerSupervisor {
     /// Where the output of the present life of a container begins that lived before.
     begun: Mutex<BTreeMap<String, LogPosition>>,
     origin: Instant,
-}
-
-/// Where a container is reached.
-#[derive(Clone, Debug, Default)]
-struct Place {
-    /// Its own addresses, or those of whose network it shares.
-    addresses: Vec<IpAddr>,
-    /// The ports of this machine that lead to its ports.
-    published: BTreeMap<u16, u16>,
 }
 
 impl ContainerSupervisor {
@@ -389,33 +380,6 @@ fn declared(body: &Body) -> Result<Spec, OpError> {
 
 fn label<'f>(found: &'f ContainerInspectResponse, name: &str) -> Option<&'f str> {
     found.config.as_ref()?.labels.as_ref()?.get(name).map(String::as_str)
-}
-
-/// Where a container is reached.
-async fn place(engine: &dyn Engine, found: &ContainerInspectResponse) -> Place {
-    let mode = found.host_config.as_ref().and_then(|host| host.network_mode.clone()).unwrap_or_default();
-    if let Some(lender) = mode.strip_prefix("container:") {
-        return match find(engine, lender).await {
-            Ok(Some(lender)) => own_place(&lender),
-            _ => Place::default(),
-        };
-    }
-    match mode.as_str() {
-        "host" => Place { addresses: LOCALHOST.to_vec(), ..Place::default() },
-        _ => own_place(found),
-    }
-}
-
-fn own_place(found: &ContainerInspectResponse) -> Place {
-    let Some(settings) = &found.network_settings else { return Place::default() };
-    let networks = settings.networks.iter().flatten();
-    let addresses = networks.filter_map(|(_, one)| one.ip_address.as_ref()?.parse().ok()).collect();
-    let ports = settings.ports.iter().flatten().filter_map(|(inner, outer)| {
-        let inner = inner.strip_suffix("/tcp")?.parse().ok()?;
-        let outer = outer.iter().flatten().find_map(|binding| binding.host_port.as_ref()?.parse().ok())?;
-        Some((inner, outer))
-    });
-    Place { addresses, published: ports.collect() }
 }
 
 /// Locks a mutex whose data is whole at every moment, so that a panic elsewhere does not matter.

@@ -142,6 +142,11 @@ pub(crate) static ROUTES: &[Route] = routes! {
         status: StatusCode::ACCEPTED,
         body: &[required("name", Text, "its name: `disk.full`"), optional("payload", Any, "what it carries")];
 
+    GET "/setup" "listSetups" "Lists the steps that are done once"
+        => Answer::List("Setup"), services::setups;
+    POST "/setup/{step}/reset" "resetSetup" "Forgets that a step was done: it is done again"
+        => Answer::Json("Setup"), services::reset_setup;
+
     GET "/services" "listServices" "Lists the services"
         => Answer::List("Service"), services::list;
     GET "/services/{service}" "getService" "Shows a service"

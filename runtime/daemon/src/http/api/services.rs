@@ -77,3 +77,12 @@ pub(super) async fn update(call: Call) -> Reply {
     let done = call.app.blocking_long(move |hub| Ok(hub.update_service(&name, dry_run)?)).await?;
     Ok(ok(&done))
 }
+
+pub(super) async fn setups(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking(|hub| Ok(hub.setups())).await?))
+}
+
+pub(super) async fn reset_setup(call: Call) -> Reply {
+    let step = call.path("step").to_owned();
+    Ok(ok(&call.app.blocking(move |hub| Ok(hub.reset_setup(&step)?)).await?))
+}

@@ -1,0 +1,100 @@
+//! `hob install`: what it writes, and what a real systemd makes of it.
+
+use std::path::Path;
+
+use hob_lab::systemd::Systemd;
+use hob_tests::home::Home;
+use hob_tests::until;
+
+use crate::engines::is_there;
+
+/// Two services, each of which tells when it starts and when it is asked to end.
+const HOMELAB: &str = r#"
+let told = |name| ["sh", "-c",
+    "echo start " + name + " >> story; trap 'echo stop " + name + " >> story; exit 0' TERM; while :; do sleep 0.1; done"];
+let db = service("db", #{ command: told.call("db") });
+service("web", #{ command: told.call("web"), needs: [db] });
+"#;
+
+/// The same with all commands inside a lab.
+fn inside(home: Home, systemd: &Systemd) -> Home {
+    let mut inside = systemd.command("env");
+    inside.arg("--chdir").arg(home.dir());
+    home.through(&inside)
+}
+
+/// A directory that a systemd of the lab sees, too.
+fn home() -> Home {
+    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp"));
+    home.write("lab/homelab.rhai", HOMELAB);
+    home.write("lab/hob.toml", "[server]\nlisten = \"127.0.0.1:0\"\n");
+    home
+}
+
+#[test]
+fn an_upgrade_restarts_nothing_and_a_shutdown_stops_in_order() {
+    if !is_there(Systemd::missing()) {
+        return;
+    }
+    let systemd = Systemd::start().expect("systemd starts");
+    let home = inside(home(), &systemd);
+    let systemctl = |args: &[&str]| {
+        let output = systemd.command("systemctl").args(args).output().expect("systemctl can be started");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("systemctl writes text").trim().to_owned()
+    };
+    let _ = home.hob(&["install", "lab"]).exits(0);
+    let _ = home.hob(&["install", "lab"]).exits(0);
+    let dropped = systemd.unit_dir().join("hob.service.d");
+    std::fs::create_dir(&dropped).expect("a directory");
+    std::fs::write(dropped.join("watchdog.conf"), "[Service]\nWatchdogSec=2s\n").expect("a file");
+    systemctl(&["daemon-reload"]);
+    systemctl(&["start", "hob"]);
+    let story = || home.lines("lab/story");
+    until("both services", || (story() == ["start db", "start web"]).then_some(()));
+
+    let show = |property: &str| systemctl(&["show", "--value", "--property", property, "hob"]);
+    let fed = || show("WatchdogTimestampMonotonic");
+    let first = fed();
+    until("the watchdog is fed", || (fed() != first).then_some(()));
+
+    // Another hob takes over, and everything goes on.
+    let before = show("MainPID");
+    systemctl(&["restart", "hob"]);
+    assert_ne!(show("MainPID"), before);
+    let status = home.json(&["status"]);
+    let states: Vec<_> =
+        status["services"].as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
+    assert_eq!(states, ["ready", "ready"]);
+    assert_eq!(story(), ["start db", "start web"]);
+
+    let output = systemd.command("systemctl").args(["poweroff", "--no-wall"]).output().expect("systemctl");
+    assert!(output.status.success(), "{output:?}");
+    until("all has stopped", || (story().len() == 4).then_some(()));
+    assert_eq!(story()[2..], ["stop web", "stop db"]);
+}
+
+#[test]
+fn a_unit_of_somebody_else_is_left_alone() {
+    let home = home().with_env("XDG_CONFIG_HOME", "/nonexistent");
+    let dry = home.hob(&["install", "lab", "--dry-run"]).exits(0).stdout;
+    let lab = home.path("lab").canonicalize().unwrap();
+    for part in [
+        "Type=notify",
+        "WatchdogSec=",
+        "KillMode=process",
+        &format!(" up \"{}\" --on-exit keep", lab.display()),
+    ] {
+        assert!(dry.contains(part), "no `{part}` in {dry}");
+    }
+    if !is_there(Systemd::missing()) {
+        return;
+    }
+    let systemd = Systemd::start().expect("systemd starts");
+    systemd.write_unit("hob.service", "[Service]\nExecStart=/bin/true\n").expect("a unit can be written");
+    let home = inside(home, &systemd);
+    let refused = home.hob(&["install", "lab"]).exits(1);
+    assert!(refused.stderr.contains("`hob install` did not write it"), "{refused:?}");
+    let left = std::fs::read_to_string(systemd.unit_dir().join("hob.service")).unwrap();
+    assert_eq!(left, "[Service]\nExecStart=/bin/true\n");
+}
