@@ -18,6 +18,7 @@ mod holds;
 mod install;
 mod kill;
 mod quickstart;
+mod repl;
 mod schedules;
 mod secrets;
 mod services;

@@ -8,8 +8,10 @@ use hob_terminal::ColorChoice;
 
 use crate::commands::secrets::args::SecretsCommand;
 
+mod interactive;
 mod timed;
 
+pub(crate) use interactive::{CheckArgs, CheckFormat, EvalArgs, ManArgs, ReplArgs};
 pub(crate) use timed::{EventsCommand, FlowCommand, GraphFormat, ScheduleCommand};
 
 /// The most runs or fire times that are printed at once.
@@ -58,8 +60,10 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Evaluate an expression
     Eval(EvalArgs),
+    /// Type expressions one after another: a session with completion, help and history
+    Repl(ReplArgs),
     /// Check scripts without running them
-    Check(PathArgs),
+    Check(CheckArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),
     /// Bring the homelab to its declared state
@@ -119,6 +123,12 @@ pub(crate) enum Command {
     Doc(DocArgs),
     /// What a code such as HOB-0301 means
     Explain(ExplainArgs),
+    /// Serve an editor: diagnostics, completion, hover and definitions over standard input and output
+    Lsp,
+    /// Write the man pages into a directory
+    Man(ManArgs),
+    /// Print what scripts can call as a definition file for editors (.d.rhai)
+    Definitions,
     /// Completions for a shell
     Completions(CompletionsArgs),
 }
@@ -158,19 +168,6 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "POLICY", default_value = "ask")]
     pub on_doubt: String,
     /// What the run may do.
-    #[command(flatten)]
-    pub permissions: PermissionArgs,
-}
-
-/// `hob eval`
-#[derive(Debug, Args)]
-pub(crate) struct EvalArgs {
-    /// The expression
-    pub expression: String,
-    /// Observe, and print what would be done
-    #[arg(long)]
-    pub dry_run: bool,
-    /// What the expression may do.
     #[command(flatten)]
     pub permissions: PermissionArgs,
 }

@@ -20,7 +20,7 @@ use crate::context::{Exit, Failure, absolute, home};
 pub(crate) const HOMELAB_FILE: &str = "homelab.rhai";
 
 /// Reads files below a directory.
-struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Loader for Directory {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {

@@ -13,7 +13,7 @@ type Shown = (Box<dyn Task>, u64);
 
 /// Shows one run on standard error.
 pub(crate) struct Watch {
-    run: RunId,
+    run: Mutex<RunId>,
     style: Style,
     /// 0 quiet, 1 as usual, 2 and more also debug lines.
     loudness: u8,
@@ -39,7 +39,14 @@ impl Watch {
             (_, Some(_)) => Box::new(Bars::stderr(style, since_start())),
             (_, None) => Box::new(Lines::new(Box::new(std::io::stderr()), since_start())),
         };
-        Arc::new(Self { run, style, loudness, bars, tasks: Mutex::default(), failures: Mutex::default() })
+        Arc::new(Self {
+            run: Mutex::new(run),
+            style,
+            loudness,
+            bars,
+            tasks: Mutex::default(),
+            failures: Mutex::default(),
+        })
     }
 
     /// The problems that the run ended with.
@@ -54,6 +61,26 @@ impl Watch {
         });
     }
 
+    /// Shows another run from now on.
+    pub(crate) fn turn_to(&self, run: RunId) {
+        if let Ok(mut shown) = self.run.lock() {
+            *shown = run;
+        }
+    }
+
+    fn shows(&self, run: RunId) -> bool {
+        self.run.lock().is_ok_and(|shown| *shown == run)
+    }
+
+    /// Shows that something is under way that tells nothing of itself.
+    pub(crate) fn spin(&self, title: &str) {
+        if let Ok(mut tasks) = self.tasks.lock()
+            && tasks.is_empty()
+        {
+            tasks.insert(title.to_owned(), (self.bars.start(title, Unit::Items, None), 0));
+        }
+    }
+
     /// Ends all bars.
     pub(crate) fn finish(&self) {
         if let Ok(mut tasks) = self.tasks.lock() {
@@ -66,7 +93,7 @@ impl Watch {
 
 impl Listener for Watch {
     fn failed(&self, run: RunId, diagnostic: &Diagnostic) {
-        if run == self.run
+        if self.shows(run)
             && let Ok(mut failures) = self.failures.lock()
         {
             failures.push(diagnostic.clone());
@@ -74,7 +101,7 @@ impl Listener for Watch {
     }
 
     fn log(&self, run: RunId, level: &str, message: &str) {
-        if run != self.run || self.loudness == 0 || (level == "debug" && self.loudness < 2) {
+        if !self.shows(run) || self.loudness == 0 || (level == "debug" && self.loudness < 2) {
             return;
         }
         let role = match level {
@@ -87,7 +114,7 @@ impl Listener for Watch {
     }
 
     fn progress(&self, run: RunId, operation: &str, progress: Progress) {
-        if run != self.run {
+        if !self.shows(run) {
             return;
         }
         let Ok(mut tasks) = self.tasks.lock() else { return };
@@ -105,7 +132,7 @@ impl Listener for Watch {
     }
 
     fn dry(&self, run: RunId, text: &str, modelled: bool) {
-        if run != self.run {
+        if !self.shows(run) {
             return;
         }
         let note = if modelled { "" } else { "   (result not modelled: ())" };

@@ -64,7 +64,7 @@ pub fn join(from: &str, path: &str) -> String {
 
 /// The file of a module: `import "services/media"` means `services/media.rhai`.
 #[must_use]
-pub(crate) fn module_file(from: &str, path: &str) -> String {
+pub fn module_file(from: &str, path: &str) -> String {
     let joined = join(from, path);
     if joined.ends_with(".rhai") { joined } else { format!("{joined}.rhai") }
 }

@@ -62,14 +62,15 @@ pub enum Evaluated {
 /// An engine that parses scripts, for collecting bundles and for checks.
 ///
 /// It knows every name: under strict variables an unknown namespace does not compile.
-pub(crate) fn parsing_engine(registry: &Registry) -> Engine {
+#[must_use]
+pub fn parsing_engine(registry: &Registry) -> Engine {
     let mut engine = new_engine(&Limits::default());
     crate::library::Library::new(registry).add_to(&mut engine);
     engine
 }
 
 /// An engine with all names, for evaluating scripts of `bundle`.
-fn engine_for(host: &Host, bundle: &Arc<Bundle>, tag: Dynamic) -> Engine {
+pub(crate) fn engine_for(host: &Host, bundle: &Arc<Bundle>, tag: Dynamic) -> Engine {
     let mut engine = new_engine(&Limits::default());
     host.library.add_to(&mut engine);
     engine.set_default_tag(tag);

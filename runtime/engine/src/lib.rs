@@ -19,7 +19,7 @@
 //! | [`records`] | what the journal knows about a run, for replay |
 //! | [`run_cx`] | the context that the branches of a run share |
 //! | [`latch`] | what makes sure that nothing happens past an end |
-//! | [`inspect`](mod@inspect) | time travel: the variables of a run at a position |
+//! | [`inspect`](mod@inspect), [`explore`] | time travel: the variables of a run at a position, and expressions over them |
 //! | [`host`] | what the engine needs from its process |
 //! | [`language`], [`diagnose`] | the dialect, and its errors for people |
 //!
@@ -33,6 +33,7 @@ pub mod convert;
 pub mod declare;
 pub mod diagnose;
 pub mod evaluate;
+pub mod explore;
 mod flow;
 mod gate;
 pub mod handle;
@@ -50,7 +51,7 @@ pub mod run_cx;
 
 pub use bundle::{Bundle, Loader};
 pub use declare::Declared;
-pub use evaluate::{Evaluated, SCRIPT_STACK_BYTES, declarations, evaluate};
+pub use evaluate::{Evaluated, SCRIPT_STACK_BYTES, declarations, evaluate, parsing_engine};
 pub use host::{Host, InlinePerformer, NoObserver, Observer, Performer, Turns};
 pub use permission::{Base, Permissions};
 pub use records::Records;

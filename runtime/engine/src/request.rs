@@ -187,28 +187,7 @@ impl Request {
 
     /// The permissions that this call needs, one for each word of the operation's template.
     pub(crate) fn needs(&self, operation: &Operation, cwd: &Path) -> Vec<String> {
-        let Some(template) = operation.permission else {
-            return vec![operation.name.replace("::", ".")];
-        };
-        template.split(' ').flat_map(|word| self.fill(word, operation, cwd)).collect()
-    }
-
-    /// One word of a template, once for each item where its parameter is a list. It is filled in one go, so that the
-    /// text of an argument is never read as a placeholder.
-    fn fill(&self, word: &str, operation: &Operation, cwd: &Path) -> Vec<String> {
-        let whole = || vec![word.to_owned()];
-        let Some((before, rest)) = word.split_once('{') else { return whole() };
-        let Some((place, after)) = rest.split_once('}') else { return whole() };
-        let (name, part) = match place.split_once('.') {
-            Some((name, "host")) => (name, Part::Host),
-            Some((name, "full")) => (name, Part::Unit),
-            Some((name, _)) => (name, Part::Program),
-            None => (place, Part::Whole),
-        };
-        let Some(at) = operation.params.iter().position(|param| param.name == name) else { return whole() };
-        let value = self.positional.get(at).unwrap_or(&Value::Unit);
-        let parts = part.of(value, &operation.params[at], cwd);
-        parts.into_iter().map(|part| format!("{before}{part}{after}")).collect()
+        needs(operation, &self.positional, cwd)
     }
 
     /// The call as a person would write it, for dry runs and differences.
@@ -219,6 +198,34 @@ impl Request {
         }
         call_text(operation, &all)
     }
+}
+
+/// The permissions that a call with these positional arguments needs, one for each word of the operation's template.
+/// `()` stands for what is not known; it needs `*`. Relative paths start at `cwd`.
+#[must_use]
+pub fn needs(operation: &Operation, positional: &[Value], cwd: &Path) -> Vec<String> {
+    let Some(template) = operation.permission else {
+        return vec![operation.name.replace("::", ".")];
+    };
+    template.split(' ').flat_map(|word| fill(word, operation, positional, cwd)).collect()
+}
+
+/// One word of a template, once for each item where its parameter is a list. It is filled in one go, so that the text
+/// of an argument is never read as a placeholder.
+fn fill(word: &str, operation: &Operation, positional: &[Value], cwd: &Path) -> Vec<String> {
+    let whole = || vec![word.to_owned()];
+    let Some((before, rest)) = word.split_once('{') else { return whole() };
+    let Some((place, after)) = rest.split_once('}') else { return whole() };
+    let (name, part) = match place.split_once('.') {
+        Some((name, "host")) => (name, Part::Host),
+        Some((name, "full")) => (name, Part::Unit),
+        Some((name, _)) => (name, Part::Program),
+        None => (place, Part::Whole),
+    };
+    let Some(at) = operation.params.iter().position(|param| param.name == name) else { return whole() };
+    let value = positional.get(at).unwrap_or(&Value::Unit);
+    let parts = part.of(value, &operation.params[at], cwd);
+    parts.into_iter().map(|part| format!("{before}{part}{after}")).collect()
 }
 
 /// A call as a person would write it, shortened.

@@ -349,6 +349,14 @@ impl RunCx {
         }
     }
 
+    /// Tells the effects that are under way to stop, and lets the run go on; how many there were.
+    #[must_use]
+    pub fn interrupt(&self) -> usize {
+        let flights = lock(&self.in_flight);
+        flights.iter().for_each(|(.., cancel)| cancel.cancel());
+        flights.len()
+    }
+
     /// Hands the end of a wait to the run while it is evaluated: recorded, and seen by whoever waits for it. `false`
     /// when the wait was withdrawn meanwhile.
     pub fn deliver(

@@ -75,6 +75,13 @@ codes! {
     SecretDamaged = "0702" "an encrypted file is damaged or was changed";
     SecretRules = "0703" "a secrets file or its rules cannot be used";
     SecretFile = "0704" "a secrets file cannot be read or written";
+    // 08xx: what `hob check` finds beside mistakes
+    Unused = "0801" "a name is never used";
+    EmptyCatch = "0802" "a catch hides every error";
+    Unreachable = "0803" "a statement is never reached";
+    LoopCapture = "0804" "closures share the variable of a loop";
+    Repeated = "0805" "an effect that must not be repeated is retried";
+    BadException = "0806" "an exception from a check is wrong or not needed";
 }
 
 impl Code {

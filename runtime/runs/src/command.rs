@@ -3,10 +3,15 @@
 use hob_engine::Records;
 use hob_engine::records::Record;
 use hob_journal::{Commit, Ticket, Write};
-use hob_model::{Approval, Entry, EntryKind, Payload, Position, Resolution, RunId, RunStatus, Value};
+use hob_model::{
+    Approval, Entry, EntryKind, OpError, Payload, Position, Resolution, RunId, RunStatus, Value, Wait,
+};
 
 use crate::error::RunError;
 use crate::manager::Runs;
+
+/// The most waits of a run that one interruption ends.
+const WAITS_INTERRUPTED_MAX: usize = 10_000;
 
 /// What a person decided about an effect in doubt.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +83,29 @@ impl Runs {
         drop(state);
         self.schedule(run);
         Ok(())
+    }
+
+    /// Ends what a run does now, and lets it go on: effects under way are told to stop, and waits end with the error
+    /// `cancelled`, but for those of the signal `kept`. How many there were.
+    ///
+    /// # Errors
+    /// When there is no such run, or it has ended.
+    pub fn interrupt(&self, run: RunId, kept: &str) -> Result<usize, RunError> {
+        let row = self.row(run)?;
+        if row.status.ended() {
+            return Err(RunError::State { run, status: row.status, why: "it has ended already" });
+        }
+        let cx = self.state().active.get(&run).and_then(|active| active.cx.clone());
+        let mut ended = cx.map_or(0, |cx| cx.interrupt());
+        for row in self.journal().waits(None, Some(run), WAITS_INTERRUPTED_MAX)? {
+            if matches!(&row.wait, Wait::Signal { name, .. } if name == kept) {
+                continue;
+            }
+            let error = OpError::cancelled("it was interrupted").retryable(false);
+            let operation = crate::wake::operation_of(&row.wait);
+            ended += usize::from(self.fulfil(run, &row.position, operation, Err(error), vec![]));
+        }
+        Ok(ended)
     }
 
     /// Whether a cancel was asked for while this process evaluates the run.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // programs that measure
 
 mod boot;
+mod check;
 mod durable;
 mod floor;
 mod lab;
@@ -41,6 +42,8 @@ enum Program {
     Boot(boot::Options),
     /// Replaying long runs.
     Replay(replay::Options),
+    /// Checking and completing scripts.
+    Check(check::Options),
     /// `hob run` as a whole process.
     Process(process::Options),
     /// What `sleepers` measures in a fresh process.
@@ -61,6 +64,7 @@ fn main() {
         Program::Webhook(options) => webhook::measure(root.path(), options),
         Program::Boot(options) => boot::measure(root.path(), options),
         Program::Replay(options) => replay::measure(root.path(), options),
+        Program::Check(options) => check::measure(options),
         Program::Process(options) => process::measure(root.path(), options),
         Program::SleepersChild(_) => unreachable!("it was taken above"),
     }

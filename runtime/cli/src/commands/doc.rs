@@ -1,14 +1,14 @@
-//! `hob doc`, `hob explain`, `hob completions`: what the binary knows about itself.
+//! `hob doc`, `hob explain`: what the binary knows about itself.
 
-use clap::CommandFactory;
+use hob_check::help;
 use hob_engine::control::CONTROLS;
 use hob_model::names::nearest;
 use hob_model::{Code, Diagnostic};
-use hob_primitive::{Operation, Registry};
+use hob_primitive::Registry;
 use hob_terminal::{Column, Table};
 
-use crate::args::Cli;
 use crate::assemble;
+use crate::commands::check::CATALOG;
 use crate::context::{Context, Exit, Failure, Outcome};
 
 /// `hob doc [NAME]`
@@ -16,22 +16,7 @@ pub(crate) fn doc(context: &Context, name: Option<&str>) -> Outcome {
     let registry = assemble::registry();
     let text = match name {
         None => overview(context, &registry),
-        Some(name) => {
-            if let Some(operation) = registry.get(name) {
-                operation_page(operation)
-            } else if let Some(primitive) =
-                registry.primitives().iter().find(|primitive| primitive.name == name)
-            {
-                let lines: Vec<String> = primitive
-                    .operations
-                    .iter()
-                    .map(|op| format!("{}\n    {}", op.signature(), op.summary()))
-                    .collect();
-                format!("# {}\n\n{}\n\n{}", primitive.name, primitive.doc, lines.join("\n"))
-            } else {
-                return Err(unknown(&registry, name));
-            }
-        }
+        Some(name) => help::page(&CATALOG, name).ok_or_else(|| unknown(&registry, name))?,
     };
     context.print_line(text.trim_end());
     Ok(Exit::Done)
@@ -49,34 +34,6 @@ fn overview(context: &Context, registry: &Registry) -> String {
         controls.row([form, what]);
     }
     format!("{}\n\n{}", table.render(context.out).trim_end(), controls.render(context.out).trim_end())
-}
-
-fn operation_page(operation: &Operation) -> String {
-    let mut page = format!("{}\n\nclass {}", operation.signature(), operation.class);
-    if let Some(permission) = operation.permission {
-        page.push_str(&format!(", needs {permission}"));
-    }
-    if let Some(timeout) = operation.timeout {
-        page.push_str(&format!(", times out after {timeout}"));
-    }
-    page.push_str(&format!("\n\n{}", operation.doc));
-    if !operation.options.is_empty() {
-        page.push_str("\n\nOptions:\n");
-        for option in operation.options {
-            let default = if option.default.is_empty() {
-                String::new()
-            } else {
-                format!(" [default: {}]", option.default)
-            };
-            page.push_str(&format!(
-                "  {}: {}{default}\n      {}\n",
-                option.key,
-                option.kind,
-                option.doc.replace('\n', " ")
-            ));
-        }
-    }
-    page
 }
 
 fn unknown(registry: &Registry, name: &str) -> Failure {
@@ -111,13 +68,5 @@ pub(crate) fn explain(context: &Context, code: Option<&str>) -> Outcome {
             context.print_line(code.page().trim_end());
         }
     }
-    Ok(Exit::Done)
-}
-
-/// `hob completions SHELL`
-pub(crate) fn completions(context: &Context, shell: clap_complete::Shell) -> Outcome {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "hob", &mut script);
-    context.print(&String::from_utf8_lossy(&script));
     Ok(Exit::Done)
 }

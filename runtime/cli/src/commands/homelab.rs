@@ -35,18 +35,10 @@ use crate::loader::{self, Loaded};
 /// # Errors
 /// All mistakes at once, with their sources.
 pub(crate) fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Failure> {
-    read(context, loaded, Level::Warning)
-}
-
-/// As [`declared`]; what is told is at least of this level.
-pub(crate) fn read(context: &Context, loaded: &Loaded, told: Level) -> Result<Homelab, Failure> {
-    let node = super::run::node(Arc::new(MemoryJournal::default()), vec![], Purpose::Look)?;
     let sources = || loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
-    let home = home();
-    let base = Base { directory: directory_of(&loaded.bundle), home: home.as_deref() };
-    match read_homelab(node.runs.host(), &loaded.bundle, base, &loaded.settings) {
+    match look(loaded) {
         Ok((homelab, mut warnings)) => {
-            warnings.retain(|it| it.level >= told);
+            warnings.retain(|it| it.level >= Level::Warning);
             if !warnings.is_empty() && !context.global.quiet {
                 context.report(&Failure { diagnostics: warnings, sources: sources(), exit: Exit::Done });
             }
@@ -56,6 +48,17 @@ pub(crate) fn read(context: &Context, loaded: &Loaded, told: Level) -> Result<Ho
     }
 }
 
+/// What a loaded homelab declares, with what is to be said of it.
+///
+/// # Errors
+/// All mistakes at once.
+pub(crate) fn look(loaded: &Loaded) -> Result<(Homelab, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let node = super::run::node(Arc::new(MemoryJournal::default()), vec![], Purpose::Look)
+        .map_err(|failure| failure.diagnostics)?;
+    let home = home();
+    let base = Base { directory: directory_of(&loaded.bundle), home: home.as_deref() };
+    read_homelab(node.runs.host(), &loaded.bundle, base, &loaded.settings)
+}
 /// `hob plan`
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Outcome {
     let loaded = loader::load_homelab(&args.path)?;

@@ -43,7 +43,8 @@ pub(crate) fn workflow(context: &Context, name: &str, input: &Value, detach: boo
     follow(context, &client, &started, detach)
 }
 
-fn run_of(json: &Json) -> Result<RunId, Failure> {
+/// The run that an answer names.
+pub(crate) fn run_of(json: &Json) -> Result<RunId, Failure> {
     json["run"]
         .as_str()
         .and_then(RunId::parse)

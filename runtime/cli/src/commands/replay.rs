@@ -1,6 +1,7 @@
 //! `hob replay RUN [--at POSITION]`
 
 use hob_daemon::node::Purpose;
+use hob_engine::explore::Explorer;
 use hob_engine::inspect::{NoSnapshot, inspect};
 use hob_model::{Code, Diagnostic, Position};
 use hob_runs::RunError;
@@ -10,7 +11,7 @@ use serde_json::json;
 use crate::args::ReplayArgs;
 use crate::context::{Context, Exit, Failure, Outcome};
 
-/// Prints the variables of a run as they were when it came to a position. Nothing acts.
+/// Prints the variables of a run as they were when it came to a position, and opens the prompt there. Nothing acts.
 pub(crate) fn replay(context: &Context, args: &ReplayArgs) -> Outcome {
     let journal = context.read()?;
     let run = super::runs::find(&*journal, &args.run)?;
@@ -28,7 +29,7 @@ pub(crate) fn replay(context: &Context, args: &ReplayArgs) -> Outcome {
     let snapshot = match inspect(node.runs.host(), run, &bundle, &records, at.as_ref()) {
         Ok(snapshot) => snapshot,
         Err(NoSnapshot::NotReached) => {
-            let position = at.map(|at| at.to_string()).unwrap_or_default();
+            let position = at.as_ref().map(ToString::to_string).unwrap_or_default();
             return Err(RunError::Position { run, position, wanted: "the replay comes to" }.into());
         }
         Err(NoSnapshot::Differs(difference)) => {
@@ -54,6 +55,7 @@ pub(crate) fn replay(context: &Context, args: &ReplayArgs) -> Outcome {
     let line = bundle.text(&snapshot.source.file).and_then(|text| {
         text.lines().nth(snapshot.source.line.saturating_sub(1) as usize).map(|line| line.trim().to_owned())
     });
+    let explorer = Explorer::new(node.runs.host(), &bundle, &snapshot);
     context.print_line(&format!(
         "{}  {}",
         context.out.paint(Role::Name, &snapshot.source.to_string()),
@@ -66,5 +68,5 @@ pub(crate) fn replay(context: &Context, args: &ReplayArgs) -> Outcome {
     if !table.is_empty() {
         context.print_line(table.render(context.out).trim_end());
     }
-    Ok(Exit::Done)
+    if at.is_some() { super::repl::look(context, run, explorer, &node) } else { Ok(Exit::Done) }
 }

@@ -22,7 +22,7 @@ use crate::watch::Watch;
 use crate::{assemble, input};
 
 /// How long a process that was told to end waits for effects under way to come to their outcome.
-const LEAVE_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const LEAVE_GRACE: Duration = Duration::from_secs(5);
 
 /// `hob run`
 pub(crate) fn run(context: &Context, args: &RunArgs) -> Outcome {

@@ -13,6 +13,9 @@ use crate::args::{ResolveChoice, RunsCommand};
 use crate::context::{Context, Exit, Failure, Outcome};
 use crate::{input, loader};
 
+/// How many runs the prompt shows.
+const RUNS_NEWEST: usize = 20;
+
 /// `hob runs …`
 pub(crate) fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
     match command {
@@ -37,6 +40,11 @@ pub(crate) fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
             decide(context, &run, &Decision::Resolve(parse_position(&position)?, parse_choice(&choice)?))
         }
     }
+}
+
+/// The newest runs.
+pub(crate) fn newest(context: &Context) -> Result<(), Failure> {
+    list(context, &[], None, RUNS_NEWEST).map(drop)
 }
 
 /// What a person decides about a run.

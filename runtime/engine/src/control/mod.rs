@@ -10,6 +10,7 @@ mod parallel;
 mod recorded;
 mod response;
 mod retry;
+pub mod session;
 mod slots;
 mod step;
 mod undo;
@@ -26,6 +27,7 @@ pub(crate) fn install(module: &mut Module) {
     parallel::install(module);
     response::install(module);
     retry::install(module);
+    session::install(module);
     step::install(module);
     undo::install(module);
     wait::install(module);
@@ -37,6 +39,16 @@ pub(crate) fn log_module() -> Module {
 }
 
 pub(crate) use log::print;
+
+/// The keys of the option maps that controls take: the control, the first argument that may be such a map, counted
+/// from 0, and the keys.
+pub const CONTROL_OPTIONS: [(&str, usize, &[&str]); 5] = [
+    ("retry", 0, &["attempts", "backoff", "max", "on"]),
+    ("parallel", 1, &["max", "fail_fast"]),
+    ("wait_for", 1, &["where", "timeout"]),
+    ("wait_signal", 1, &["timeout"]),
+    ("approve", 1, &["timeout", "details"]),
+];
 
 /// The names and one line of help of each control, for `help`, completion and "did you mean".
 pub const CONTROLS: [(&str, &str); 22] = [

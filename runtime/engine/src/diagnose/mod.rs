@@ -19,10 +19,11 @@ use rhai::{Dynamic, Engine, EvalAltResult, ParseError, ParseErrorType, Position}
 
 use explain::Explained;
 use functions::Known;
-use tokens::Tokens;
 use trace::Trace;
 
+pub use tokens::{Lexeme, Tokens};
 pub use trace::TRACE_CALLS_MAX;
+pub use words::type_name;
 
 /// The scripts that an error can come from, and what they could call.
 pub struct Scripts<'a> {

@@ -10,8 +10,21 @@ struct Placed {
     column: usize,
 }
 
+/// A token of a script, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Lexeme<'a> {
+    /// The token.
+    pub token: &'a Token,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its column in characters, from 1.
+    pub column: usize,
+    /// How many characters it takes on the line that it begins on.
+    pub width: usize,
+}
+
 /// The tokens of a script, up to the first thing that is none.
-pub(super) struct Tokens<'a> {
+pub struct Tokens<'a> {
     lines: Vec<&'a str>,
     tokens: Vec<Placed>,
 }
@@ -23,8 +36,20 @@ pub(super) struct Defined {
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn of(engine: &Engine, text: &'a str) -> Self {
+    /// Reads `text` as `engine` does.
+    #[must_use]
+    pub fn of(engine: &Engine, text: &'a str) -> Self {
         Self { lines: text.lines().collect(), tokens: lex(engine, text) }
+    }
+
+    /// The tokens in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Lexeme<'_>> {
+        self.tokens.iter().enumerate().map(|(index, placed)| Lexeme {
+            token: &placed.token,
+            line: placed.line,
+            column: placed.column,
+            width: self.width(index),
+        })
     }
 
     /// The index of the token at `position`, or of the one that it lies in.
@@ -67,7 +92,8 @@ impl<'a> Tokens<'a> {
     }
 
     /// How many characters the token at `position` takes, or `word` when that stands there.
-    pub(super) fn len_at(&self, position: Position, word: &str) -> usize {
+    #[must_use]
+    pub fn len_at(&self, position: Position, word: &str) -> usize {
         let rest = position.line().and_then(|line| self.lines.get(line - 1)).map(|line| {
             line.chars().skip(position.position().unwrap_or(1).saturating_sub(1)).collect::<String>()
         });

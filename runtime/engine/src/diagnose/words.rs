@@ -1,7 +1,8 @@
 //! Rhai's words in hob's.
 
-/// A type as scripts know it.
-pub(super) fn type_name(rhai: &str) -> &str {
+/// A type as scripts know it, by its name in Rhai.
+#[must_use]
+pub fn type_name(rhai: &str) -> &str {
     match rhai.trim() {
         "i64" | "INT" => "int",
         "f64" | "FLOAT" => "float",

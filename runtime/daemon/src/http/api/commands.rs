@@ -82,6 +82,11 @@ pub(super) async fn cancel(call: Call) -> Reply {
     act(&call, move |hub, run| Ok(hub.runs().cancel(run, &reason)?)).await
 }
 
+pub(super) async fn interrupt(call: Call) -> Reply {
+    let kept = comment(&call.args, "kept")?;
+    act(&call, move |hub, run| Ok(hub.runs().interrupt(run, &kept).map(drop)?)).await
+}
+
 pub(super) async fn signal(call: Call) -> Reply {
     let name = comment(&call.args, "name")?;
     let payload = call.args.value("payload")?.unwrap_or(Value::Unit);

@@ -105,6 +105,9 @@ pub(crate) static ROUTES: &[Route] = routes! {
     POST "/runs/{run}/cancel" "cancelRun" "Asks a run to end; the second time, the effect under way ends too"
         => Answer::Json("Run"), commands::cancel,
         body: &[optional("reason", Text, "why, for people")];
+    POST "/runs/{run}/interrupt" "interruptRun" "Ends what a run does now with the error `cancelled`, and lets the run go on"
+        => Answer::Json("Run"), commands::interrupt,
+        body: &[optional("kept", Text, "waits for this signal go on")];
     POST "/runs/{run}/signal" "signalRun" "Sends a signal to a run; it is kept until the run waits for it"
         => Answer::Json("Run"), commands::signal,
         body: &[required("name", Text, "the signal"), optional("payload", Any, "what it carries")];

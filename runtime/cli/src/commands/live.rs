@@ -1,0 +1,64 @@
+//! What exists, by name: for completion.
+
+use std::sync::Arc;
+
+use hob_daemon::clock::SystemClock;
+use hob_daemon::node::Purpose;
+use hob_daemon::playbook::Playbook;
+use hob_engine::Bundle;
+use hob_journal::MemoryJournal;
+use hob_model::{EffectClass, OnDoubt, RunEnd, RunId, RunOwner, Value};
+use hob_primitive::Clock;
+
+use crate::assemble;
+use crate::commands::run::{LEAVE_GRACE, node};
+use crate::context::cwd;
+use crate::loader::host_name;
+
+/// How long looking may take: a person waits.
+const LOOK_TIMEOUT: &str = "2s";
+/// The keys that name a thing in what `list` gives.
+const NAMES: [&str; 2] = ["name", "unit"];
+
+/// The names of what `KIND::list()` gives; none where there is no such operation, or it fails.
+pub(crate) fn names(kind: &str) -> Vec<String> {
+    let registry = assemble::registry();
+    let list = registry.get(&format!("{kind}::list"));
+    if list.is_none_or(|list| list.class != EffectClass::Observe || list.arity_min() > 0) {
+        return vec![];
+    }
+    let text = format!("{kind}::list(#{{ timeout: \"{LOOK_TIMEOUT}\" }})");
+    let Some(Value::Array(items)) = look(&text) else { return vec![] };
+    let name = |item: &Value| match item {
+        Value::String(name) => Some(name.clone()),
+        item => NAMES.iter().find_map(|key| item.get(key)?.as_str().map(str::to_owned)),
+    };
+    items.iter().filter_map(name).collect()
+}
+
+/// The value of an observing expression, which leaves no trace.
+fn look(text: &str) -> Option<Value> {
+    let node = node(Arc::new(MemoryJournal::default()), vec![], Purpose::Act).ok()?;
+    let cwd = cwd().to_string_lossy().into_owned();
+    let playbook = Playbook {
+        name: "look".to_owned(),
+        bundle: Arc::new(Bundle::of_text("look.rhai", text, &cwd, &host_name())),
+        input: Value::Map(Default::default()),
+        owner: RunOwner::Foreground,
+        cwd,
+        env: vec![],
+        allow: vec![],
+        deny: vec![],
+        trusted: true,
+        on_doubt: OnDoubt::Ask,
+    };
+    let id = RunId::new(SystemClock.now(), hob_daemon::clock::entropy());
+    playbook.start(&node.runs, id).ok()?;
+    node.follow(id).ok()?;
+    let end = node.runs.row(id).ok()?.end;
+    node.close(LEAVE_GRACE);
+    match end {
+        Some(RunEnd::Succeeded(value)) => Some(value),
+        _ => None,
+    }
+}

@@ -1,0 +1,215 @@
+//! `hob repl`: from a pipe, and in a terminal of `tmux`, as a person uses it.
+
+use std::process::Command;
+
+use hob_tests::home::Home;
+use hob_tests::until;
+
+use crate::home;
+
+/// A terminal; it ends with what runs in it when it is dropped. Its server has a socket of its own in the test's
+/// directory, whose processes are ended with the test.
+struct Terminal<'a> {
+    home: &'a Home,
+}
+
+impl<'a> Terminal<'a> {
+    /// Starts hob in a terminal of 100 columns and 30 rows.
+    fn start(home: &'a Home, args: &[&str]) -> Self {
+        let it = Self { home };
+        let hob = home.command(args);
+        let program = hob.get_program().to_string_lossy().into_owned();
+        let words =
+            std::iter::once(program).chain(hob.get_args().map(|arg| arg.to_string_lossy().into_owned()));
+        let line: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+        let mut command = it.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"]);
+        command.arg(format!("env HOB_STATE='{}' {}; exec cat", home.state().display(), line.join(" ")));
+        assert!(command.status().unwrap().success());
+        it
+    }
+
+    fn tmux(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(self.home.path("tmux.sock")).args(args).current_dir(self.home.dir());
+        command.env("TERM", "xterm-256color").env_remove("TMUX");
+        command
+    }
+
+    /// What the terminal shows.
+    fn screen(&self) -> String {
+        let shown = self.tmux(&["capture-pane", "-p"]).output().unwrap();
+        String::from_utf8_lossy(&shown.stdout).trim_end().to_owned()
+    }
+
+    fn waits_for(&self, text: &str) -> String {
+        until(&format!("the terminal shows {text:?}; it shows\n{}", self.screen()), || {
+            let screen = self.screen();
+            screen.contains(text).then_some(screen)
+        })
+    }
+
+    /// Waits for the prompt in the last line, with nothing typed.
+    fn waits_for_prompt(&self) -> String {
+        until("the prompt", || {
+            let screen = self.screen();
+            screen.lines().last().is_some_and(|line| line.trim_end().ends_with('>')).then_some(screen)
+        })
+    }
+
+    fn types(&self, text: &str) {
+        assert!(self.tmux(&["send-keys", "-l", text]).status().unwrap().success());
+    }
+
+    fn presses(&self, key: &str) {
+        assert!(self.tmux(&["send-keys", key]).status().unwrap().success());
+    }
+
+    fn enters(&self, text: &str) -> String {
+        self.types(text);
+        // Only when it stands there is the prompt that follows a new one.
+        self.waits_for(text);
+        self.presses("Enter");
+        self.waits_for_prompt()
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        let _ = self.tmux(&["kill-server"]).output();
+    }
+}
+
+#[test]
+fn lines_from_a_pipe_are_one_session() {
+    let home = home();
+    let script = "let n = 20\nfn twice(x) {\n  x * 2\n}\nn + 1\nlast\ntwice(n)\nfiles::write(\"a.txt\", `n is ${n}`);\nfiles::read(\"a.txt\")\n";
+    let ran = home.hob_with(&["repl"], script).exits(0);
+    assert_eq!(ran.out(), "21\n21\n40\nn is 20");
+    let runs = home.json(&["runs", "list"]);
+    assert_eq!((&runs[0]["name"], &runs[0]["status"]), (&"repl".into(), &"succeeded".into()));
+
+    // What cannot work acts on nothing, and what fails ends the input alone.
+    let ran = home.hob_with(
+        &["repl"],
+        "files::remov(\"a.txt\")\nfiles::read(\"b.txt\")\n1 / 0\nfiles::exists(\"a.txt\")\n",
+    );
+    let ran = ran.exits(1);
+    assert_eq!(ran.out(), "true");
+    assert!(
+        ran.says("did you mean `files::remove`?") && ran.says("HOB-0202") && ran.says("1 | 1 / 0"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_session_beside_a_daemon_is_its_run() {
+    let home = home();
+    home.write("lab/homelab.rhai", "homelab(#{ name: \"lab\" });\n");
+    let mut up = home.up("lab", &[]);
+    let ran = home
+        .hob_with(&["repl"], "let a = 1\nsleep(\"10ms\"); a + 1\nlog::info(\"seen\")\nlast + 1\n")
+        .exits(0);
+    assert_eq!(ran.out(), "2\n3");
+    assert!(ran.says("seen"), "{ran:?}");
+    assert_eq!(home.json(&["runs", "list"])[0]["status"], "succeeded");
+    up.stop();
+}
+
+#[test]
+fn a_session_is_typed_in_a_terminal() {
+    let home = home();
+    let terminal = Terminal::start(&home, &["repl"]);
+    terminal.waits_for_prompt();
+
+    // The completion menu, with documentation beside it.
+    terminal.types("files::wri");
+    terminal.presses("Tab");
+    terminal.waits_for("files::write");
+    terminal.presses("C-c");
+    terminal.types("files::re");
+    terminal.presses("Tab");
+    let menu = terminal.waits_for("remove");
+    assert!(menu.contains("read"), "{menu}");
+    terminal.presses("Escape");
+    terminal.presses("C-c");
+
+    // More than one line, a table, an error with its caret.
+    terminal.types("let rows = [");
+    terminal.presses("Enter");
+    terminal.waits_for("...");
+    terminal.enters("#{ name: \"one\", size: 1 }, #{ name: \"two\", size: 2 }]");
+    let table = terminal.enters("rows");
+    assert!(table.contains("NAME") || table.contains("name"), "{table}");
+    let error = terminal.enters("files::raed(\"a\")");
+    assert!(error.contains("^^^^") && error.contains("files::read"), "{error}");
+
+    // Ctrl-C ends the effect and not the session.
+    terminal.types("sleep(\"1h\")");
+    terminal.presses("Enter");
+    until("it sleeps", || {
+        let runs = home.json(&["runs", "list"]);
+        let run = runs[0]["run"].as_str()?.to_owned();
+        home.hob(&["runs", "show", &run]).out().contains("sleep").then_some(())
+    });
+    terminal.presses("C-c");
+    terminal.waits_for("interrupted");
+    terminal.waits_for_prompt();
+    let goes_on = terminal.enters("rows.len() + 40");
+    assert!(goes_on.contains("42"), "{goes_on}");
+
+    terminal.enters(":save play.rhai");
+    assert!(home.read("play.rhai").contains("rows.len() + 40"));
+    assert!(home.hob(&["run", "play.rhai"]).out().ends_with("42"));
+    terminal.presses("C-d");
+    until("the session ends", || {
+        (home.json(&["runs", "list", "--name", "repl"])[0]["status"] == "succeeded").then_some(())
+    });
+    drop(terminal);
+
+    // The history outlives the session.
+    let terminal = Terminal::start(&home, &["repl"]);
+    terminal.waits_for_prompt();
+    terminal.presses("Up");
+    terminal.presses("Up");
+    terminal.waits_for("rows.len() + 40");
+}
+
+#[test]
+fn a_session_goes_on_after_a_crash() {
+    let home = home();
+    let terminal = Terminal::start(&home, &["repl"]);
+    terminal.waits_for_prompt();
+    terminal.enters("files::append(\"log\", \"once\\n\")");
+    terminal.enters("let kept = 41");
+    let run = home.json(&["runs", "list"])[0]["run"].as_str().unwrap().to_owned();
+    for seen in
+        home.living().into_iter().filter(|seen| seen.line.contains("repl") && !seen.line.contains("tmux"))
+    {
+        hob_tests::process::signal_pid(seen.pid, rustix::process::Signal::KILL);
+    }
+    drop(terminal);
+
+    let terminal = Terminal::start(&home, &["repl", "--resume", &run]);
+    terminal.waits_for_prompt();
+    let screen = terminal.enters("kept + 1");
+    assert!(screen.contains("42"), "{screen}");
+    assert_eq!(home.read("log"), "once\n");
+}
+
+#[test]
+fn an_old_run_is_looked_into() {
+    let home = home();
+    home.write(
+        "play.rhai",
+        "let first = 20;\nfiles::write(\"a\", \"x\");\nlet second = 22;\nfiles::write(\"b\", \"y\");\n",
+    );
+    let _ = home.hob(&["run", "play.rhai"]).exits(0);
+    let run = home.json(&["runs", "list"])[0]["run"].as_str().unwrap().to_owned();
+    let terminal = Terminal::start(&home, &["replay", &run, "--at", "2"]);
+    terminal.waits_for_prompt();
+    let screen = terminal.enters("first + second");
+    assert!(screen.contains("42"), "{screen}");
+    let screen = terminal.enters("files::write(\"c\", \"z\")");
+    assert!(screen.contains("HOB-0106"), "{screen}");
+    assert!(!home.path("c").exists());
+}
