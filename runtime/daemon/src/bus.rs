@@ -12,7 +12,7 @@ use hob_model::{OpError, Timestamp, Value};
 use hob_planner::Homelab;
 use hob_planner::declaration::{RunPolicy, Trigger};
 use hob_primitive::{BusEvent, EventBus};
-use hob_runs::{RunError, Runs, WeakRuns, event_value};
+use hob_runs::{Begin, Firing, RunError, Runs, WeakRuns, event_value};
 
 use crate::schedules::Launch;
 
@@ -240,6 +240,7 @@ fn start_for(launch: &Launch, waiting: &Waiting, event: &EventRow) -> Result<(),
     // The number of the event stands in for the time: the pair can be claimed once.
     let number =
         Timestamp::from_microsecond(i64::try_from(event.id).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX);
-    launch.runs.start_slot(&format!("event/{name}"), number, new)?;
+    let schedule = format!("event/{name}");
+    launch.runs.start_slot(Firing { schedule, nominal: number, new, begin: Begin::default() })?;
     Ok(())
 }

@@ -201,12 +201,20 @@ pub trait Journal: Send + Sync {
     /// When a commit up to this one failed; nothing may act any more then.
     fn wait(&self, ticket: Ticket) -> Result<(), JournalError>;
 
-    /// Claims a slot together with `commit`, durably. `false`: the slot was claimed before and nothing was
-    /// written.
+    /// Claims slots, each together with its commit, durably and with one wait for the disk. For each in its order,
+    /// `false`: the slot was claimed before and nothing of its commit was written.
+    ///
+    /// # Errors
+    /// As [`Journal::wait`]. Some of them may have been claimed then; none of them is to act.
+    fn claim_all(&self, claims: Vec<(Slot, Commit)>) -> Result<Vec<bool>, JournalError>;
+
+    /// Claims one slot, as [`Journal::claim_all`].
     ///
     /// # Errors
     /// As [`Journal::wait`].
-    fn claim(&self, slot: Slot, commit: Commit) -> Result<bool, JournalError>;
+    fn claim(&self, slot: Slot, commit: Commit) -> Result<bool, JournalError> {
+        Ok(self.claim_all(vec![(slot, commit)])? == [true])
+    }
 
     /// Whether an acting effect may start: no write failed and the disk has its reserve.
     ///

@@ -42,6 +42,7 @@ suite!(
     events_are_numbered,
     facts_are_kept_replaced_and_removed,
     a_slot_is_claimed_once,
+    slots_are_claimed_together,
     a_claim_brings_its_commit,
     blobs_and_bundles_are_kept_once,
     tickets_are_ordered,
@@ -337,6 +338,20 @@ fn a_slot_is_claimed_once(journal: &dyn Journal) {
     assert!(journal.claim(other, Commit::default()).unwrap());
     assert_eq!(journal.slots("nightly", 2).unwrap(), [slot(3, 3), slot(2, 2)]);
     assert_eq!(journal.slots("nobody", 2).unwrap(), []);
+}
+
+fn slots_are_claimed_together(journal: &dyn Journal) {
+    let slot = |name: &str, nominal, n| Slot { schedule: name.into(), nominal: at(nominal), run: run(n) };
+    let first = |n| Commit::one(Write::Entry(run(n), entry(0, started("a"))));
+    assert!(journal.claim(slot("b", 1, 1), first(1)).unwrap());
+    // One of them was claimed before, and one twice in the same breath.
+    let wanted = [("a", 1, 2), ("b", 1, 3), ("c", 1, 4), ("a", 1, 5), ("a", 2, 6)];
+    let claims = wanted.map(|(name, nominal, n)| (slot(name, nominal, n), first(n)));
+    assert_eq!(journal.claim_all(claims.to_vec()).unwrap(), [true, false, true, false, true]);
+    assert_eq!(journal.slots("a", 9).unwrap(), [slot("a", 2, 6), slot("a", 1, 2)]);
+    let runs = journal.runs(&RunFilter::default()).unwrap();
+    assert_eq!(runs.iter().map(|row| row.run).collect::<Vec<_>>(), [6, 4, 2, 1].map(run));
+    assert!(journal.claim_all(vec![]).unwrap().is_empty());
 }
 
 fn a_claim_brings_its_commit(journal: &dyn Journal) {

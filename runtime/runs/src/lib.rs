@@ -30,5 +30,5 @@ pub use manager::{ADOPTED_BUNDLE, Listener, NewRun, NoListener, Parts, Runs, Wea
 pub use migrate::Migration;
 pub use recover::Recovered;
 pub use threads::{InlineSpawner, ScriptThreads, Spawner};
-pub use turns::Begin;
+pub use turns::{Begin, Firing};
 pub use wake::event_value;

@@ -13,7 +13,6 @@ use hob_primitive::{Clock, Ports, Progress, Registry};
 
 use crate::error::RunError;
 use crate::threads::Spawner;
-use crate::turns::Begin;
 
 /// Bundles that stay compiled in memory; the oldest unused are dropped beyond it.
 pub(crate) const BUNDLES_CACHED_MAX: usize = 64;
@@ -292,21 +291,13 @@ impl Runs {
         Ok(self.journal().wait(ticket)?)
     }
 
-    /// Starts the run of a schedule's slot, once ever: `false` when the slot was claimed before.
-    ///
-    /// # Errors
-    /// As [`Runs::start`].
-    pub fn start_slot(&self, schedule: &str, nominal: Timestamp, new: NewRun) -> Result<bool, RunError> {
-        self.start_slot_as(schedule, nominal, new, Begin::default())
-    }
-
     /// Has the run evaluated, on a thread of its own; a run that is being evaluated is evaluated once more after it.
     pub(crate) fn schedule(&self, run: RunId) {
         self.admit(run, None);
     }
 
     /// As [`Runs::schedule`]; `fresh` is all that the journal has of the run.
-    fn admit(&self, run: RunId, fresh: Option<(Records, Arc<Bundle>)>) {
+    pub(crate) fn admit(&self, run: RunId, fresh: Option<(Records, Arc<Bundle>)>) {
         let mut state = self.state();
         if state.closing || state.held.contains(&run) || state.turns.contains(&run) {
             return;

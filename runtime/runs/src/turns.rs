@@ -3,8 +3,11 @@
 //! Whoever starts a run may have it wait its turn: it exists, durably, with the status `queued`, and is not evaluated.
 //! That it waits is a fact beside its first entry, written in the same commit, so no crash starts it early or forgets it.
 
+use std::sync::Arc;
+
+use hob_engine::{Bundle, Records};
 use hob_journal::{Commit, Slot, Ticket, Write};
-use hob_model::{EntryKind, RunId, Value};
+use hob_model::{EntryKind, RunId, RunStatus, Timestamp, Value};
 
 use crate::error::RunError;
 use crate::manager::{NewRun, Runs};
@@ -21,6 +24,25 @@ pub struct Begin {
     pub beside: Vec<Write>,
 }
 
+/// A run that is recorded.
+struct Begun {
+    run: RunId,
+    /// What its first pass begins with; none when it waits its turn.
+    fresh: Option<(Records, Arc<Bundle>)>,
+}
+
+/// A slot that fires: the run that it starts, once ever.
+pub struct Firing {
+    /// Whose slot it is.
+    pub schedule: String,
+    /// Which one.
+    pub nominal: Timestamp,
+    /// Its run.
+    pub new: NewRun,
+    /// How the run begins.
+    pub begin: Begin,
+}
+
 fn key(run: RunId) -> String {
     format!("{TURN_PREFIX}{run}")
 }
@@ -32,57 +54,68 @@ impl Runs {
     /// As [`Runs::start`].
     pub fn start_as(&self, new: NewRun, begin: Begin) -> Result<Ticket, RunError> {
         self.journal().may_act()?;
-        let (writes, waits) = self.writes_of(&new, begin);
-        let run = new.id;
-        if waits {
-            self.state().turns.insert(run);
+        let (writes, begun) = self.begin(new, begin);
+        if begun.fresh.is_none() {
+            self.state().turns.insert(begun.run);
         }
         let ticket = self.journal().submit(Commit { writes });
-        self.begun(run, waits);
+        self.begun(begun);
         Ok(ticket)
     }
 
-    /// Starts the run of a schedule's slot, once ever, in the way that `begin` says: `false` when the slot was claimed
-    /// before, and then nothing was written.
+    /// Starts the run of a slot, once ever: `false` when the slot was claimed before, and then nothing was written.
     ///
     /// # Errors
     /// As [`Runs::start`].
-    pub fn start_slot_as(
-        &self,
-        schedule: &str,
-        nominal: hob_model::Timestamp,
-        new: NewRun,
-        begin: Begin,
-    ) -> Result<bool, RunError> {
+    pub fn start_slot(&self, firing: Firing) -> Result<bool, RunError> {
+        Ok(self.start_slots(vec![firing])? == [true])
+    }
+
+    /// Starts the runs of slots as [`Runs::start_slot`], with one wait for the disk for all of them.
+    ///
+    /// # Errors
+    /// As [`Runs::start`]. Then none of them begins before the journal is opened again.
+    pub fn start_slots(&self, firings: Vec<Firing>) -> Result<Vec<bool>, RunError> {
         self.journal().may_act()?;
-        let (writes, waits) = self.writes_of(&new, begin);
-        let run = new.id;
-        if waits {
-            self.state().turns.insert(run);
-        }
-        let slot = Slot { schedule: schedule.to_owned(), nominal, run };
-        let claimed = self.journal().claim(slot, Commit { writes });
-        if matches!(claimed, Ok(true)) {
-            self.begun(run, waits);
-        } else {
-            self.state().turns.remove(&run);
+        let mut begins = Vec::with_capacity(firings.len());
+        let claims = firings.into_iter().map(|Firing { schedule, nominal, new, begin }| {
+            let (writes, begun) = self.begin(new, begin);
+            let slot = Slot { schedule, nominal, run: begun.run };
+            begins.push(begun);
+            (slot, Commit { writes })
+        });
+        let claims = claims.collect();
+        let waiting = begins.iter().filter(|begun| begun.fresh.is_none()).map(|begun| begun.run);
+        self.state().turns.extend(waiting);
+        let claimed = self.journal().claim_all(claims);
+        for (at, begun) in begins.into_iter().enumerate() {
+            if claimed.as_ref().is_ok_and(|claimed| claimed[at]) {
+                self.begun(begun);
+            } else {
+                self.state().turns.remove(&begun.run);
+            }
         }
         Ok(claimed?)
     }
 
-    fn writes_of(&self, new: &NewRun, begin: Begin) -> (Vec<Write>, bool) {
-        let mut writes = self.first_writes(new, self.first_entry(new));
-        let waits = begin.queue.is_some();
-        let fact = begin.queue.map(|queue| Write::Fact { key: key(new.id), value: Some(Value::from(queue)) });
-        writes.extend(fact);
+    fn begin(&self, new: NewRun, begin: Begin) -> (Vec<Write>, Begun) {
+        let (run, entry) = (new.id, self.first_entry(&new));
+        let mut writes = self.first_writes(&new, entry.clone());
+        let fresh = match begin.queue {
+            Some(queue) => {
+                writes.push(Write::Fact { key: key(run), value: Some(Value::from(queue)) });
+                None
+            }
+            None => Some((Records::of(vec![entry]), new.bundle)),
+        };
         writes.extend(begin.beside);
-        (writes, waits)
+        (writes, Begun { run, fresh })
     }
 
-    fn begun(&self, run: RunId, waits: bool) {
-        self.0.listener.changed(run, hob_model::RunStatus::Queued, None);
-        if !waits {
-            self.schedule(run);
+    fn begun(&self, Begun { run, fresh }: Begun) {
+        self.0.listener.changed(run, RunStatus::Queued, None);
+        if fresh.is_some() {
+            self.admit(run, fresh);
         }
     }
 

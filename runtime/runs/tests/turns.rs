@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hob_engine::Bundle;
 use hob_journal::{Journal, Write};
 use hob_model::{OnDoubt, RunEntry, RunId, RunStatus, Value};
-use hob_runs::{Begin, NewRun};
+use hob_runs::{Begin, Firing, NewRun};
 use world::World;
 
 fn new(world: &World) -> NewRun {
@@ -61,9 +61,12 @@ fn a_slot_is_claimed_by_the_run_that_waits() {
     let world = World::default();
     let nominal = world.runs.now();
     let begin = || Begin { queue: Some("a".to_owned()), ..Begin::default() };
-    assert!(world.runs.start_slot_as("a", nominal, new(&world), begin()).unwrap());
-    assert!(!world.runs.start_slot_as("a", nominal, new(&world), begin()).unwrap());
-    assert!(!world.runs.start_slot_as("a", nominal, new(&world), Begin::default()).unwrap());
+    let start = |begin| {
+        world.runs.start_slot(Firing { schedule: "a".to_owned(), nominal, new: new(&world), begin }).unwrap()
+    };
+    assert!(start(begin()));
+    assert!(!start(begin()));
+    assert!(!start(Begin::default()));
     let world = world.crash(0);
     assert_eq!(waiting(&world, "a").len(), 1);
     assert!(world.ledger.done().is_empty());

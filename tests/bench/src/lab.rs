@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hob_daemon::clock::{SystemClock, entropy};
 use hob_daemon::performer::{AsyncCore, LivePerformer};
+use hob_daemon::schedules::ScheduleBell;
 use hob_daemon::timers::{TimerBell, Timers};
 use hob_engine::Bundle;
 use hob_journal::{Journal, JournalError, SqliteJournal};
@@ -42,6 +43,19 @@ mod ops {
         Ok(n)
     }
 
+    /// Tells how late it is done.
+    ///
+    /// Class `once`: it stands for an effect that nobody can ask about.
+    ///
+    /// ```rhai
+    /// bench::fire(time::now())
+    /// ```
+    #[operation(once)]
+    fn fire(cx: &Ctx, nominal: String) -> Result<(), OpError> {
+        cx.port::<super::Fires>()?.tell(&nominal);
+        Ok(())
+    }
+
     /// Counts that it was done.
     ///
     /// Class `once`: it stands for an effect that nobody can ask about.
@@ -59,6 +73,28 @@ mod ops {
 /// How often `bench::act` was carried out.
 #[derive(Default)]
 pub(crate) struct Acts(pub(crate) AtomicU64);
+
+/// How late `bench::fire` was carried out each time.
+#[derive(Default)]
+pub(crate) struct Fires(Mutex<Option<mpsc::Sender<Duration>>>);
+
+impl Fires {
+    /// Hears of each from now on.
+    pub(crate) fn all(&self) -> mpsc::Receiver<Duration> {
+        let (sender, receiver) = mpsc::channel();
+        *self.0.lock().unwrap() = Some(sender);
+        receiver
+    }
+
+    fn tell(&self, nominal: &str) {
+        let nominal: Timestamp = nominal.parse().expect("the scheduler hands over the nominal time");
+        let late = SystemClock.now().duration_since(nominal).unsigned_abs();
+        if let Some(all) = &*self.0.lock().unwrap() {
+            // Who heard enough has gone.
+            let _ = all.send(late);
+        }
+    }
+}
 
 /// The system's clock and an offset: sleepers are woken without waiting for hours.
 #[derive(Default)]
@@ -90,6 +126,8 @@ pub(crate) struct Rest {
 pub(crate) struct Ears {
     one: Mutex<HashMap<RunId, mpsc::Sender<Rest>>>,
     all: Mutex<Option<mpsc::Sender<Rest>>>,
+    begun: Mutex<Option<mpsc::Sender<Timestamp>>>,
+    pub(crate) schedules: Arc<ScheduleBell>,
     bell: TimerBell,
 }
 
@@ -100,19 +138,33 @@ impl Ears {
         *self.all.lock().unwrap() = Some(sender);
         receiver
     }
+
+    /// Hears when each run is recorded from now on: a slot's is claimed, durably, by then.
+    pub(crate) fn begun(&self) -> mpsc::Receiver<Timestamp> {
+        let (sender, receiver) = mpsc::channel();
+        *self.begun.lock().unwrap() = Some(sender);
+        receiver
+    }
 }
 
 impl Listener for Ears {
     fn changed(&self, run: RunId, status: RunStatus, end: Option<&RunEnd>) {
+        if let (RunStatus::Queued, Some(begun)) = (status, &*self.begun.lock().unwrap()) {
+            let _ = begun.send(SystemClock.now());
+        }
         if matches!(status, RunStatus::Queued | RunStatus::Running) {
             return;
+        }
+        if status.ended() {
+            self.schedules.run_ended();
         }
         let rest = Rest { run, at: Instant::now(), succeeded: matches!(end, Some(RunEnd::Succeeded(_))) };
         let one = self.one.lock().unwrap().remove(&run);
         if let Some(one) = one {
             one.send(rest).unwrap();
         } else if let Some(all) = &*self.all.lock().unwrap() {
-            all.send(rest).unwrap();
+            // Who heard enough has gone.
+            let _ = all.send(rest);
         }
     }
 
@@ -145,20 +197,28 @@ pub(crate) struct Lab {
     pub(crate) ears: Arc<Ears>,
     pub(crate) acts: Arc<Acts>,
     pub(crate) clock: Arc<ShiftedClock>,
-    bundle: Arc<Bundle>,
+    pub(crate) fires: Arc<Fires>,
+    pub(crate) bundle: Arc<Bundle>,
     _timers: Timers,
 }
 
 impl Lab {
     /// Over the journal in `state`.
     pub(crate) fn open(state: &Path) -> Self {
+        Self::of(state, HOMELAB)
+    }
+
+    /// The same with the homelab `text`.
+    pub(crate) fn of(state: &Path, text: &str) -> Self {
         let mut primitives = hob_stdlib::primitives();
         primitives.push(ops::primitive());
         let registry = Arc::new(Registry::new(primitives).unwrap());
         let mut ports = hob_stdlib::live_ports();
         let (acts, ears, clock) =
             (Arc::<Acts>::default(), Arc::<Ears>::default(), Arc::<ShiftedClock>::default());
+        let fires = Arc::<Fires>::default();
         ports.insert(Arc::clone(&acts));
+        ports.insert(Arc::clone(&fires));
         let runs = Runs::new(Parts {
             journal: open(state),
             registry: Arc::clone(&registry),
@@ -173,8 +233,8 @@ impl Lab {
         });
         let timers = Timers::start(runs.clone(), ears.bell.clone()).unwrap();
         ears.bell.begin();
-        let bundle = Bundle::of_text("homelab.rhai", HOMELAB, "/bench", "bench");
-        Self { runs, ears, acts, clock, bundle: Arc::new(bundle), _timers: timers }
+        let bundle = Bundle::of_text("homelab.rhai", text, "/bench", "bench");
+        Self { runs, ears, acts, clock, fires, bundle: Arc::new(bundle), _timers: timers }
     }
 
     /// Looks at the clock again: it was set.

@@ -12,6 +12,7 @@ mod machine;
 mod process;
 mod replay;
 mod sample;
+mod schedules;
 mod server;
 mod sleepers;
 mod webhook;
@@ -40,6 +41,8 @@ enum Program {
     Webhook(webhook::Options),
     /// A boot of 30 containers in 5 tiers, beside the engine alone.
     Boot(boot::Options),
+    /// Many schedules: due together, spread over a minute, and idle.
+    Schedules(schedules::Options),
     /// Replaying long runs.
     Replay(replay::Options),
     /// Checking and completing scripts.
@@ -63,6 +66,7 @@ fn main() {
         Program::Durable(options) => durable::measure(root.path(), options),
         Program::Webhook(options) => webhook::measure(root.path(), options),
         Program::Boot(options) => boot::measure(root.path(), options),
+        Program::Schedules(options) => schedules::measure(root.path(), options),
         Program::Replay(options) => replay::measure(root.path(), options),
         Program::Check(options) => check::measure(options),
         Program::Process(options) => process::measure(root.path(), options),

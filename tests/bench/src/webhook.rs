@@ -32,14 +32,14 @@ pub(crate) struct Options {
 }
 
 /// A `hob up` that serves; it is told to end when this is dropped.
-struct Up {
-    child: Child,
-    address: String,
-    ready: Duration,
+pub(crate) struct Up {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+    pub(crate) ready: Duration,
 }
 
 impl Up {
-    fn start(hob: &Path, homelab: &Path, state: &Path) -> Self {
+    pub(crate) fn start(hob: &Path, homelab: &Path, state: &Path) -> Self {
         let begun = Instant::now();
         let mut child = Command::new(hob)
             .arg("up")
@@ -64,7 +64,7 @@ impl Up {
         Self { child, address: address.expect("the address is told before ready"), ready }
     }
 
-    fn resident(&self) -> u64 {
+    pub(crate) fn resident(&self) -> u64 {
         status_kib(&self.child.id().to_string(), "VmRSS")
     }
 }

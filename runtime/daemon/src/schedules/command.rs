@@ -2,7 +2,7 @@
 
 use hob_journal::Commit;
 use hob_model::{Code, Diagnostic, RunId, Timestamp, duration};
-use hob_runs::{Begin, RunError};
+use hob_runs::{Begin, Firing, RunError};
 use hob_scheduler::overlap::QUEUED_SLOTS_MAX;
 use hob_scheduler::{Decision, LiveState};
 use serde_json::{Value as Json, json};
@@ -171,7 +171,9 @@ impl Scheduling {
         }
         if !range.dry && !Self::is_paused(timed, look) {
             // What is due by itself is decided first: a claim settles all older slots.
-            self.look_at(timed, look, now).map_err(|error| from_journal(&error))?;
+            let mut firings = Vec::new();
+            self.look_at(timed, look, now, &mut firings).map_err(|error| from_journal(&error))?;
+            self.launch.runs.start_slots(firings).map_err(|error| from_journal(&error))?;
         }
         let (mut runs, mut known) = (Vec::new(), 0_usize);
         for slot in slots {
@@ -183,7 +185,8 @@ impl Scheduling {
             let new = self.run_of(timed, nominal, format!("{BACKFILL}{nominal}"));
             let run = new.id;
             let begin = Begin { queue: Some(backfill_queue_of(&schedule.name)), beside: vec![] };
-            let claimed = self.launch.runs.start_slot_as(&schedule.name, nominal, new, begin);
+            let firing = Firing { schedule: schedule.name.clone(), nominal, new, begin };
+            let claimed = self.launch.runs.start_slot(firing);
             if claimed.map_err(|error| from_journal(&error))? {
                 look.backfill.push_back(run);
                 runs.push(json!({ "nominal": nominal.to_string(), "run": run.to_string() }));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hob_journal::{Commit, RunFilter, RunRow, Slot, Write};
 use hob_model::{RunId, RunStatus, Timestamp, Value};
-use hob_runs::{Begin, NewRun, RunError};
+use hob_runs::{Begin, Firing, NewRun, RunError};
 use hob_scheduler::slots::ON_TIME_SECONDS_MAX;
 use hob_scheduler::{CatchUp, Decision, Due, LiveRun, LiveState, Progress};
 
@@ -60,12 +60,19 @@ impl Scheduling {
         timed.schedule.paused || look.memory.pause.is_some()
     }
 
-    pub(super) fn look_at(&self, timed: &Timed, look: &mut Look, now: Timestamp) -> Result<(), RunError> {
+    /// Looks at one schedule. What can be claimed together with the slots of others is left in `firings`.
+    pub(super) fn look_at(
+        &self,
+        timed: &Timed,
+        look: &mut Look,
+        now: Timestamp,
+        firings: &mut Vec<Firing>,
+    ) -> Result<(), RunError> {
         look.awaits_ends = false;
         let limit = self.end_overdue(timed, look, now)?;
         let paused = Self::is_paused(timed, look);
         let deadline = if paused { None } else { self.report_missed(timed, look, now)? };
-        let slot = if paused { None } else { self.fire_due(timed, look, now)? };
+        let slot = if paused { None } else { self.fire_due(timed, look, now, firings)? };
         look.wake = [limit, deadline, slot].into_iter().flatten().min();
         Ok(())
     }
@@ -76,13 +83,22 @@ impl Scheduling {
         timed: &Timed,
         look: &mut Look,
         now: Timestamp,
+        firings: &mut Vec<Firing>,
     ) -> Result<Option<Timestamp>, RunError> {
         self.begin_queued(timed, look)?;
         let due = self.due(timed, look, now)?;
+        // What bears on others that are due now, or on the next slot, is claimed before those are decided.
+        let alone = due.fire.len() == 1 && timed.schedule.conflicts.is_empty() && timed.has_own_target();
         for slot in due.fire {
             let lateness = now.duration_since(slot.due);
             let late = lateness.unsigned_abs() > Duration::from_secs(ON_TIME_SECONDS_MAX);
-            self.settle(timed, look, slot.nominal, late)?;
+            if let Some(firing) = self.settle(timed, look, slot.nominal, late)? {
+                if alone {
+                    firings.push(firing);
+                } else {
+                    self.launch.runs.start_slot(firing)?;
+                }
+            }
         }
         look.looked = Some(now);
         Ok(due.wake)
@@ -97,8 +113,14 @@ impl Scheduling {
         Ok(timed.schedule.due(progress, now))
     }
 
-    /// Decides one slot, durably.
-    fn settle(&self, timed: &Timed, look: &mut Look, nominal: Timestamp, late: bool) -> Result<(), RunError> {
+    /// Decides one slot, durably, but for one that may start at once: that is handed back.
+    fn settle(
+        &self,
+        timed: &Timed,
+        look: &mut Look,
+        nominal: Timestamp,
+        late: bool,
+    ) -> Result<Option<Firing>, RunError> {
         let schedule = &timed.schedule;
         let live = self.live_runs(timed)?;
         // `catch_up: "all"` promises each slot a run. And while a backfill waits, slots that come meanwhile are not its
@@ -109,39 +131,41 @@ impl Scheduling {
         } else {
             schedule.decide(&live, look.memory.skipped)
         };
-        let new = || self.run_of(timed, nominal, format!("schedule:{nominal}"));
-        let start = |look: &mut Look, queue: Option<String>| -> Result<(), RunError> {
-            let (new, waits) = (new(), queue.is_some());
-            let run = new.id;
-            let beside = if look.memory.skipped > 0 {
-                look.memory.skipped = 0;
-                vec![look.memory.write(&schedule.name)]
-            } else {
-                vec![]
-            };
-            let begin = Begin { queue, beside };
-            let claimed = self.launch.runs.start_slot_as(&schedule.name, nominal, new, begin)?;
-            if !claimed {
-                tracing::debug!(schedule = schedule.name, %nominal, "the slot was claimed before");
-            } else if waits {
-                look.queued.push_back(run);
-                look.awaits_ends = true;
-            }
-            Ok(())
-        };
+        let queue = Some(queue_of(&schedule.name));
         match decision {
-            Decision::Start => start(look, None),
-            Decision::Queue { .. } => start(look, Some(queue_of(&schedule.name))),
+            Decision::Start => return Ok(Some(self.firing(timed, look, nominal, None))),
+            Decision::Queue { .. } => self.enqueue(self.firing(timed, look, nominal, queue), look)?,
             Decision::CancelFirst { cancel, .. } => {
                 // Claimed first: a crash after the cancel must not lose the slot for which it was made.
-                start(look, Some(queue_of(&schedule.name)))?;
+                self.enqueue(self.firing(timed, look, nominal, queue), look)?;
                 self.cancel_others(&cancel, look);
-                Ok(())
             }
             Decision::Skip { because, missed } => {
-                self.skip(timed, look, nominal, because.first().copied(), missed)
+                self.skip(timed, look, nominal, because.first().copied(), missed)?;
             }
         }
+        Ok(None)
+    }
+
+    /// The slot with its run, which waits its turn where there is a `queue`. It ends a row of skipped slots.
+    fn firing(&self, timed: &Timed, look: &mut Look, nominal: Timestamp, queue: Option<String>) -> Firing {
+        let schedule = timed.schedule.name.clone();
+        let beside = match std::mem::take(&mut look.memory.skipped) {
+            0 => vec![],
+            _ => vec![look.memory.write(&schedule)],
+        };
+        let new = self.run_of(timed, nominal, format!("schedule:{nominal}"));
+        Firing { schedule, nominal, new, begin: Begin { queue, beside } }
+    }
+
+    /// Claims a slot whose run waits its turn.
+    fn enqueue(&self, firing: Firing, look: &mut Look) -> Result<(), RunError> {
+        let run = firing.new.id;
+        if self.launch.runs.start_slot(firing)? {
+            look.queued.push_back(run);
+            look.awaits_ends = true;
+        }
+        Ok(())
     }
 
     pub(super) fn cancel_others(&self, cancel: &[RunId], look: &mut Look) {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use hob_engine::Bundle;
 use hob_model::{OnDoubt, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Timestamp, Value};
 use hob_planner::declaration::RunPolicy;
-use hob_runs::{Listener, NewRun, RunError, Runs};
+use hob_runs::{Firing, Listener, NewRun, RunError, Runs};
 use hob_scheduler::Schedule;
 
 use crate::clock::Machine;
@@ -39,6 +39,8 @@ use watch::Watch;
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How often the journal is looked after.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
+/// Slots that are claimed with one wait for the disk.
+const FIRINGS_AT_ONCE: usize = 1_000;
 /// The pause before the thread goes on after a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,13 @@ pub struct Timed {
     pub target: (String, String),
     /// What its runs may do.
     pub policy: RunPolicy,
+}
+
+impl Timed {
+    /// Whether no other schedule starts runs of its target.
+    fn has_own_target(&self) -> bool {
+        self.target.0 == "schedule"
+    }
 }
 
 /// What declared runs are started with.
@@ -145,6 +154,14 @@ impl Listener for ScheduleBell {
     }
 }
 
+/// Slots that are due and not claimed yet.
+#[derive(Default)]
+struct Firings {
+    all: Vec<Firing>,
+    /// For each of `all`, at the same place, the number of its schedule.
+    of: Vec<usize>,
+}
+
 /// All that fires at times, and where each of it stands.
 pub struct Scheduling {
     launch: Launch,
@@ -198,6 +215,8 @@ impl Scheduling {
             let round = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.round()));
             let pause = round.unwrap_or_else(|_| {
                 tracing::error!("looking at schedules panicked; it is tried again");
+                // What was found and not claimed is found again.
+                self.looks().iter_mut().for_each(|look| look.wake = Some(now));
                 AFTER_PANIC
             });
             beside();
@@ -218,13 +237,18 @@ impl Scheduling {
         let ended = self.bell.ended.swap(false, Ordering::SeqCst);
         let (mut wake, mut awaits_ends) = (None, false);
         let mut looks = self.looks();
-        for (timed, look) in self.timed.iter().zip(looks.iter_mut()) {
-            if moved || look.is_due(now, ended) {
-                self.look_or_later(timed, look, now);
+        let mut firings = Firings::default();
+        for at in 0..looks.len() {
+            if moved || looks[at].is_due(now, ended) {
+                self.look_or_later(at, &mut looks[at], now, &mut firings);
             }
-            wake = [wake, look.wake].into_iter().flatten().min();
-            awaits_ends |= look.awaits_ends;
+            if firings.all.len() >= FIRINGS_AT_ONCE {
+                self.fire(&mut firings, &mut looks, now);
+            }
+            wake = [wake, looks[at].wake].into_iter().flatten().min();
+            awaits_ends |= looks[at].awaits_ends;
         }
+        self.fire(&mut firings, &mut looks, now);
         drop(looks);
         self.bell.awaits_ends.store(awaits_ends, Ordering::SeqCst);
         self.audit(now);
@@ -236,10 +260,26 @@ impl Scheduling {
     }
 
     /// Looks at one schedule; where that fails, once more soon.
-    fn look_or_later(&self, timed: &Timed, look: &mut Look, now: Timestamp) {
-        if let Err(error) = self.look_at(timed, look, now) {
+    fn look_or_later(&self, at: usize, look: &mut Look, now: Timestamp, firings: &mut Firings) {
+        let timed = &self.timed[at];
+        if let Err(error) = self.look_at(timed, look, now, &mut firings.all) {
             tracing::error!(schedule = timed.schedule.name, %error, "the schedule cannot be served now");
             look.wake = now.checked_add(LOOK_AGAIN).ok();
+        }
+        firings.of.resize(firings.all.len(), at);
+    }
+
+    /// Claims slots that were found, and starts their runs.
+    fn fire(&self, firings: &mut Firings, looks: &mut [Look], now: Timestamp) {
+        let Firings { all, of } = std::mem::take(firings);
+        if all.is_empty() {
+            return;
+        }
+        if let Err(error) = self.launch.runs.start_slots(all) {
+            tracing::error!(slots = of.len(), %error, "slots that are due cannot be claimed now");
+            for at in of {
+                looks[at].wake = now.checked_add(LOOK_AGAIN).ok();
+            }
         }
     }
 }

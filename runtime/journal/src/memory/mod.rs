@@ -170,14 +170,19 @@ impl Journal for MemoryJournal {
         self.lock().wait(ticket)
     }
 
-    fn claim(&self, slot: Slot, commit: Commit) -> Result<bool, JournalError> {
+    fn claim_all(&self, claims: Vec<(Slot, Commit)>) -> Result<Vec<bool>, JournalError> {
         let mut inner = self.lock();
-        let alive = inner.refused.is_none() && inner.stopped.is_none();
-        if alive && inner.state.claimed(&slot) {
-            return Ok(false);
-        }
-        let ticket = inner.submit(Some(slot), commit);
-        inner.wait(ticket).map(|()| true)
+        let mut last = Ticket::default();
+        let claimed = claims.into_iter().map(|(slot, commit)| {
+            let alive = inner.refused.is_none() && inner.stopped.is_none();
+            if alive && inner.state.claimed(&slot) {
+                return false;
+            }
+            last = inner.submit(Some(slot), commit);
+            true
+        });
+        let claimed = claimed.collect();
+        inner.wait(last).map(|()| claimed)
     }
 
     fn may_act(&self) -> Result<(), JournalError> {

@@ -205,8 +205,8 @@ impl Journal for SqliteJournal {
         self.shared.wait(ticket)
     }
 
-    fn claim(&self, slot: Slot, commit: Commit) -> Result<bool, JournalError> {
-        self.shared.claim(slot, commit)
+    fn claim_all(&self, claims: Vec<(Slot, Commit)>) -> Result<Vec<bool>, JournalError> {
+        self.shared.claim_all(claims)
     }
 
     fn may_act(&self) -> Result<(), JournalError> {

@@ -180,21 +180,25 @@ impl Shared {
         Err(self.failure().expect("what is neither durable nor failed was just written").of(ticket))
     }
 
-    pub(super) fn claim(&self, slot: Slot, commit: Commit) -> Result<bool, JournalError> {
-        let job = Job::new(commit, Some(slot));
+    pub(super) fn claim_all(&self, claims: Vec<(Slot, Commit)>) -> Result<Vec<bool>, JournalError> {
+        let jobs: Vec<Job> = claims.into_iter().map(|(slot, commit)| Job::new(commit, Some(slot))).collect();
         let Some(mut writer) = self.lock_writer() else {
             return Err(self.refusal());
         };
         if self.failure().is_some() {
             return Err(self.refusal());
         }
-        let ticket = lock(&self.queue).push(job);
+        let tickets: Vec<Ticket> = {
+            let mut queue = lock(&self.queue);
+            jobs.into_iter().map(|job| queue.push(job)).collect()
+        };
         // The queue was locked for a moment only: others may have submitted since, but no claim, which needs
         // the writer.
-        let claimed = self.commit_with(&mut writer, Level::Durable);
+        let taken = self.commit_with(&mut writer, Level::Durable);
+        let last = tickets.last().copied().unwrap_or_default();
         match self.failure() {
-            Some(failure) if ticket > self.durable() => Err(failure.of(ticket)),
-            _ => Ok(claimed),
+            Some(failure) if last > self.durable() => Err(failure.of(last)),
+            _ => Ok(tickets.iter().map(|ticket| taken.binary_search(ticket).is_err()).collect()),
         }
     }
 
@@ -221,11 +225,11 @@ impl Shared {
         }
     }
 
-    /// Writes what is queued, by the holder of the writer. Returns whether each slot in it was free. What
+    /// Writes what is queued, by the holder of the writer. Returns the claims in it whose slots were taken. What
     /// fails is found in `failure`.
-    fn commit_with(&self, writer: &mut Writer, level: Level) -> bool {
+    fn commit_with(&self, writer: &mut Writer, level: Level) -> Vec<Ticket> {
         if self.failure().is_some() {
-            return false;
+            return Vec::new();
         }
         let (jobs, given) = {
             let mut queue = lock(&self.queue);
@@ -234,7 +238,7 @@ impl Shared {
         let visible = self.visible.load(Ordering::Acquire);
         let unsynced = visible > self.durable().0;
         if jobs.is_empty() && (level == Level::Visible || !unsynced) {
-            return true;
+            return Vec::new();
         }
         match writer.write(&jobs, level, unsynced) {
             Ok(written) => {
@@ -246,11 +250,11 @@ impl Shared {
                 if let Some(error) = written.refused {
                     self.fail(writer, Failure { last: given, error });
                 }
-                written.claimed
+                written.taken
             }
             Err(fault) => {
                 self.fail(writer, Failure { last: given, error: fault.at(&self.path) });
-                false
+                Vec::new()
             }
         }
     }

@@ -8,7 +8,7 @@ use super::error::{Fault, Outcome};
 use super::projector::{self, Projector};
 use super::queue::Job;
 use super::{Synchronous, int};
-use crate::journal::{JournalError, Slot, Write};
+use crate::journal::{JournalError, Slot, Ticket, Write};
 use crate::project::{check_commit, to_micros};
 use crate::row::BundleRecord;
 
@@ -39,8 +39,8 @@ pub(super) struct Written {
     pub(super) jobs: usize,
     /// Why the one after them was refused.
     pub(super) refused: Option<JournalError>,
-    /// Whether each slot among them was free.
-    pub(super) claimed: bool,
+    /// The claims among them whose slots were taken, in order.
+    pub(super) taken: Vec<Ticket>,
 }
 
 impl Writer {
@@ -58,13 +58,15 @@ impl Writer {
                 // known.
                 it.conn.prepare_cached("UPDATE syncs SET count = count + 1")?.execute([])?;
             }
-            let mut written = Written { jobs: jobs.len(), refused: None, claimed: true };
+            let mut written = Written { jobs: jobs.len(), refused: None, taken: Vec::new() };
             for (at, job) in jobs.iter().enumerate() {
                 if let Err(refused) = it.check(job)? {
                     written = Written { jobs: at, refused: Some(refused), ..written };
                     break;
                 }
-                written.claimed &= it.apply(job)?;
+                if !it.apply(job)? {
+                    written.taken.push(job.ticket);
+                }
             }
             it.projector.store(&it.conn)?;
             Ok(written)

@@ -224,8 +224,8 @@ impl Journal for FaultJournal {
         if self.moment(Place::Sync) { Ok(()) } else { Err(Self::stopped()) }
     }
 
-    fn claim(&self, slot: Slot, commit: Commit) -> Result<bool, JournalError> {
-        self.inner().claim(slot, commit)
+    fn claim_all(&self, claims: Vec<(Slot, Commit)>) -> Result<Vec<bool>, JournalError> {
+        self.inner().claim_all(claims)
     }
 
     fn may_act(&self) -> Result<(), JournalError> {
