@@ -3,6 +3,7 @@
 //! Events are recorded in order, so the bus is a queue on disk, and what is remembered of it is how far it was served.
 //! Each event is looked at at least once, and starts each workflow at most once: the pair is claimed as a slot.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -12,7 +13,7 @@ use hob_model::{OpError, Timestamp, Value};
 use hob_planner::Homelab;
 use hob_planner::declaration::{RunPolicy, Trigger};
 use hob_primitive::{BusEvent, EventBus};
-use hob_runs::{Begin, Firing, RunError, Runs, WeakRuns, event_value};
+use hob_runs::{RunError, Runs, WeakRuns, event_value};
 
 use crate::schedules::Launch;
 
@@ -51,8 +52,9 @@ impl EventTriggers {
     /// Those of a homelab.
     #[must_use]
     pub fn new(homelab: &Homelab) -> Self {
+        let mut failures = failures(homelab);
         let waiting = homelab.workflows.iter().filter_map(|workflow| {
-            let events: Vec<(String, Value)> = workflow
+            let mut events: Vec<(String, Value)> = workflow
                 .triggers
                 .iter()
                 .filter_map(|trigger| match trigger {
@@ -60,6 +62,7 @@ impl EventTriggers {
                     _ => None,
                 })
                 .collect();
+            events.extend(failures.remove(&*workflow.name).unwrap_or_default());
             let (workflow, policy) = (workflow.name.clone(), workflow.policy.clone());
             (!events.is_empty()).then_some(Waiting { workflow, policy, events })
         });
@@ -138,7 +141,7 @@ impl EventTriggers {
                 break;
             }
             for event in &events {
-                if launch.runs.active() >= TRIGGERED_RUNS_MAX {
+                if launch.runs.active() >= TRIGGERED_RUNS_MAX || launch.admission.full().is_some() {
                     result = Ok(false);
                     break 'all;
                 }
@@ -187,6 +190,9 @@ impl EventTriggers {
         if active >= LIVE_RUNS_MAX {
             return Some(format!("{active} runs are under way"));
         }
+        if let Some(why) = launch.admission.full() {
+            return Some(why);
+        }
         if !self.behind.load(Ordering::SeqCst) {
             return None;
         }
@@ -194,6 +200,20 @@ impl EventTriggers {
         let waiting = last.saturating_sub(self.cursor(launch).unwrap_or(last));
         (waiting >= EVENTS_WAITING_MAX).then(|| format!("{waiting} events wait for workflows"))
     }
+}
+
+/// By the workflow that `on_error` names, the failures that it is started for.
+fn failures(homelab: &Homelab) -> HashMap<&str, Vec<(String, Value)>> {
+    let workflows = homelab.workflows.iter().map(|it| ("workflow", &it.name, &it.policy));
+    let schedules = homelab.schedules.iter().map(|it| ("schedule", &it.schedule.name, &it.policy));
+    let mut failures: HashMap<&str, Vec<(String, Value)>> = HashMap::new();
+    for (kind, name, policy) in workflows.chain(schedules) {
+        if let Some(handler) = &policy.on_error {
+            let filter = Value::map([("kind", Value::from(kind)), ("name", Value::from(name.as_str()))]);
+            failures.entry(handler).or_default().push(("run.failed".to_owned(), filter));
+        }
+    }
+    failures
 }
 
 /// The bus of a process's journal, for the operations of `events`.
@@ -240,7 +260,6 @@ fn start_for(launch: &Launch, waiting: &Waiting, event: &EventRow) -> Result<(),
     // The number of the event stands in for the time: the pair can be claimed once.
     let number =
         Timestamp::from_microsecond(i64::try_from(event.id).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX);
-    let schedule = format!("event/{name}");
-    launch.runs.start_slot(Firing { schedule, nominal: number, new, begin: Begin::default() })?;
+    launch.start_slot(format!("event/{name}"), number, new)?;
     Ok(())
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use hob_engine::Bundle;
 use hob_journal::{Commit, RunFilter, Ticket, Write};
-use hob_model::{Code, Diagnostic, RunId, RunStatus, Value};
+use hob_model::{Code, Diagnostic, RunId, RunStatus, Timestamp, Value};
 use hob_planner::Homelab;
 use hob_primitive::ServiceRequest;
 use hob_runs::{ADOPTED_BUNDLE, Listener, RunError, Runs};
 use serde_json::{Value as Json, json};
 
+use crate::admission::Admission;
 use crate::bus::EventTriggers;
 use crate::clock::ThisMachine;
 use crate::hub::{Hub, WebhookMatch};
@@ -64,6 +65,8 @@ pub struct CoreParts {
     pub state: PathBuf,
     /// Finds living processes by the key of the effect that started them.
     pub living: fn(&str) -> Vec<u32>,
+    /// How many runs of its workflows go on at one time, all together; as many as come when absent.
+    pub runs_max: Option<usize>,
     /// Looks after the journal: called when serving begins, and every hour from then on.
     pub maintain: Box<dyn Fn() + Send + Sync>,
 }
@@ -82,6 +85,7 @@ impl CoreEars {
 
 impl Listener for CoreEars {
     fn changed(&self, run: RunId, status: RunStatus, end: Option<&hob_model::RunEnd>) {
+        self.with(|core| core.launch.admission.changed(&core.launch.runs, run, status, end));
         if status.ended() {
             self.with(|core| {
                 core.keeper.run_ended(run, end);
@@ -108,13 +112,15 @@ impl Core {
         writes.push(Write::Fact { key: ADOPTED_BUNDLE.to_owned(), value: Some(Value::from(digest)) });
         runs.journal().submit(Commit { writes });
         runs.journal().flush().map_err(|error| hob_runs::journal_diagnostic(&error))?;
+        let (machine, bell) = (Arc::new(ThisMachine), Arc::new(ScheduleBell::default()));
         let launch = Launch {
+            admission: Arc::new(Admission::new(&parts.homelab, parts.runs_max)),
+            bell: Arc::clone(&bell),
             runs: runs.clone(),
             bundle: parts.bundle,
             directory: parts.directory.to_string_lossy().into_owned(),
         };
         let timed = triggers::timed(&parts.homelab);
-        let (machine, bell) = (Arc::new(ThisMachine), Arc::new(ScheduleBell::default()));
         let scheduling = Scheduling::new(launch.clone(), timed, machine, bell);
         let scheduling = Arc::new(scheduling.map_err(|error| error.diagnostic())?);
         let keeper = Keeper::new(runs, parts.homelab.clone(), &parts.state)?;
@@ -147,16 +153,12 @@ impl Core {
     pub fn begin(self: &Arc<Self>) -> Result<(), Diagnostic> {
         let recovered = self.node.recover(true).map_err(|error| error.diagnostic())?;
         tracing::info!(?recovered, "runs of the previous process");
+        self.launch.admission.recall(&self.node.runs).map_err(|error| error.diagnostic())?;
         self.keeper.begin()?;
         let core = Arc::clone(self);
         let thread = std::thread::Builder::new()
             .name("hob-schedules".into())
-            .spawn(move || {
-                core.scheduling.serve(&*core.maintain, &|| {
-                    core.rounds.fetch_add(1, Ordering::Relaxed);
-                    core.triggers.go_on(&core.launch);
-                });
-            })
+            .spawn(move || core.scheduling.serve(&*core.maintain, &|| core.after_round()))
             .map_err(|error| {
                 Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
             })?;
@@ -168,6 +170,18 @@ impl Core {
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
         self.ready.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// What is looked after beside the schedules; when to come again.
+    fn after_round(&self) -> Option<Timestamp> {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        self.triggers.go_on(&self.launch);
+        self.launch.admission.go_on(&self.launch.runs);
+        let looked = self.launch.admission.end_overdue(&self.launch.runs);
+        looked.unwrap_or_else(|error| {
+            tracing::error!(%error, "the timeouts of workflows cannot be looked at now");
+            None
+        })
     }
 
     /// Looks for files that start workflows, on a thread of its own, if any do.
@@ -240,9 +254,11 @@ impl Core {
         self.homelab
             .workflows
             .iter()
-            .map(
-                |workflow| json!({ "name": workflow.name, "on": on(workflow), "live": live(&workflow.name) }),
-            )
+            .map(|workflow| {
+                let queued = self.launch.admission.waiting(&workflow.name);
+                let (on, live) = (on(workflow), live(&workflow.name));
+                json!({ "name": workflow.name, "on": on, "live": live, "queued": queued })
+            })
             .collect()
     }
 

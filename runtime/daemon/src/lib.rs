@@ -1,5 +1,6 @@
 //! The only async core: it serves runs, timers, triggers, services and the HTTP API.
 
+pub mod admission;
 pub mod bus;
 pub mod client;
 pub mod clock;
@@ -9,6 +10,7 @@ pub mod http;
 pub mod hub;
 pub mod keeper;
 pub mod node;
+mod overdue;
 pub mod performer;
 pub mod playbook;
 pub mod schedules;

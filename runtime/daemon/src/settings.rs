@@ -16,12 +16,17 @@ use toml::de::{DeTable, DeValue};
 /// The most hosts that are listed.
 const HOSTS_MAX: usize = 100;
 
+/// The most runs that `limits.runs` may name.
+const RUNS_MAX: usize = 100_000;
+
 /// What `hob.toml` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     narrowings: Vec<Narrowing>,
     /// How long ended runs and events are kept.
     pub retain: Option<Duration>,
+    /// How many runs of workflows go on at one time, all together.
+    pub runs_max: Option<usize>,
     /// Where the HTTP API and the webhooks listen.
     pub listen: Option<SocketAddr>,
     /// Names beside loopback that a request's `Host` may have.
@@ -71,10 +76,11 @@ impl Settings {
             return Err(reader.in_order());
         }
         let mut settings = Self::default();
-        for (key, value) in reader.known(whole.get_ref(), &["journal", "permissions", "server"]) {
+        for (key, value) in reader.known(whole.get_ref(), &["journal", "limits", "permissions", "server"]) {
             match key {
                 "permissions" => settings.narrowings = reader.narrowings(value),
                 "journal" => settings.retain = reader.journal(value),
+                "limits" => settings.runs_max = reader.limits(value),
                 _ => (settings.listen, settings.hosts) = reader.server(value),
             }
         }
@@ -219,6 +225,18 @@ impl Reader<'_> {
         let (_, value) = self.known(table, &["retain"]).pop()?;
         let parsed = duration::parse(self.word(value, "`retain`")?);
         parsed.map_err(|error| self.wrong(value.span(), format!("`retain`: {error}"), None)).ok()
+    }
+
+    fn limits(&mut self, value: Item<'_, '_>) -> Option<usize> {
+        let table = self.table(value, "`limits`")?;
+        let (_, value) = self.known(table, &["runs"]).pop()?;
+        let runs =
+            value.get_ref().as_integer().and_then(|n| usize::from_str_radix(n.as_str(), n.radix()).ok());
+        let runs = runs.filter(|runs| (1..=RUNS_MAX).contains(runs));
+        if runs.is_none() {
+            self.expected(value, &format!("`runs` is a number from 1 to {RUNS_MAX}"));
+        }
+        runs
     }
 
     fn server(&mut self, value: Item<'_, '_>) -> (Option<SocketAddr>, Vec<String>) {

@@ -102,7 +102,7 @@ pub fn start(
     };
     let mut new = launch.new_run("workflow", name, &workflow.policy, input, trigger.to_owned());
     new.id = run;
-    launch.runs.start(new).map_err(|error| error.diagnostic())
+    launch.start(new, vec![]).map_err(|error| error.diagnostic())
 }
 
 #[cfg(test)]

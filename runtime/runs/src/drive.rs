@@ -157,7 +157,7 @@ impl Runs {
             RunEnd::Failed(error) => error.position.clone(),
             _ => None,
         };
-        beside.push(self.event(cx, &format!("run.{}", end.status())));
+        beside.push(self.end_event(cx, &end));
         let entry = EntryKind::Ended { end: end.clone(), failed_at, compensated };
         let ticket = cx.append_life(vec![entry], beside);
         self.journal().wait(ticket)?;
@@ -191,13 +191,27 @@ impl Runs {
         fact.as_str().and_then(hob_model::Digest::parse)
     }
 
+    /// The event of a run's end; that of a failure carries the error, as scripts see it.
+    fn end_event(&self, cx: &RunCx, end: &RunEnd) -> Write {
+        let error = match end {
+            RunEnd::Failed(error) => Some(("error", error.to_value())),
+            _ => None,
+        };
+        self.event_with(cx, &format!("run.{}", end.status()), error)
+    }
+
     /// An event about a run.
     pub(crate) fn event(&self, cx: &RunCx, name: &str) -> Write {
-        let payload = Value::map([
+        self.event_with(cx, name, None)
+    }
+
+    fn event_with(&self, cx: &RunCx, name: &str, more: Option<(&str, Value)>) -> Write {
+        let fields = [
             ("run", Value::from(cx.id.to_string())),
             ("name", Value::from(cx.started.name.as_str())),
             ("kind", Value::from(cx.started.entry.kind())),
-        ]);
+        ];
+        let payload = Value::map(fields.into_iter().chain(more));
         Write::Event { name: name.to_owned(), payload, origin: format!("run:{}", cx.id), at: self.now() }
     }
 

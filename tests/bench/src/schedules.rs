@@ -67,15 +67,20 @@ fn fire(state: &Path, count: usize, when: &str, since: fn(Timestamp, Timestamp) 
     let base = Base { directory: Path::new("/bench"), home: None };
     let read = read_homelab(lab.runs.host(), &lab.bundle, base, &Settings::default());
     let (homelab, _) = read.unwrap_or_else(|problems| panic!("{problems:?}"));
-    let launch =
-        Launch { runs: lab.runs.clone(), bundle: Arc::clone(&lab.bundle), directory: "/bench".to_owned() };
     let bell = Arc::clone(&lab.ears.schedules);
+    let launch = Launch {
+        runs: lab.runs.clone(),
+        bundle: Arc::clone(&lab.bundle),
+        directory: "/bench".to_owned(),
+        admission: Arc::default(),
+        bell: Arc::clone(&bell),
+    };
     let scheduling =
         Scheduling::new(launch, triggers::timed(&homelab), Arc::new(ThisMachine), Arc::clone(&bell)).unwrap();
     assert!(SystemClock.now() < due, "the homelab was not read in {LEAD_SECONDS} s");
     let (begun, fired, ended) = (lab.ears.begun(), lab.fires.all(), lab.ears.all());
     std::thread::scope(|scope| {
-        scope.spawn(|| scheduling.serve(&|| {}, &|| {}));
+        scope.spawn(|| scheduling.serve(&|| {}, &|| None));
         let used = cpu_time("self");
         let late = take(&fired, count);
         let claimed = take(&begun, count);

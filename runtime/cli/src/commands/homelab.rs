@@ -264,6 +264,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
         directory,
         state: context.state.clone(),
         living: assemble::living,
+        runs_max: loaded.settings.runs_max,
         maintain: Box::new(move || prune(&store, retain)),
     })?;
     let served =

@@ -94,7 +94,15 @@ impl Scheduling {
         };
         let queue = Some(queue_of(&schedule.name));
         let queued = match schedule.decide(&live, 0) {
-            Decision::Start => start(None).map(|_| false)?,
+            Decision::Start => {
+                let queue = self.ask(timed, run);
+                let waits = queue.is_some();
+                start(queue).inspect_err(|_| self.launch.admission.withdraw(run))?;
+                self.launch.admission.go_on(&self.launch.runs);
+                return Ok(
+                    json!({ "run": run.to_string(), "status": if waits { "queued" } else { "running" } }),
+                );
+            }
             Decision::Queue { .. } => start(queue).map(|_| true)?,
             Decision::CancelFirst { cancel, .. } => {
                 start(queue)?;

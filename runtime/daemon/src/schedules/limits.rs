@@ -1,18 +1,14 @@
 //! Timeouts and deadlines: each schedule is its own dead-man switch.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use hob_journal::{Commit, RunFilter, RunRow};
+use hob_journal::{Commit, RunFilter};
 use hob_model::{EntryKind, RunId, RunStatus, Timestamp, Value, duration};
 use hob_runs::RunError;
 use hob_scheduler::LiveState;
 
 use super::look::{Look, SLOTS_READ};
 use super::{Scheduling, Timed};
-
-/// How long a run may take to end by itself once its timeout has passed; then the effect under way is ended, too.
-const END_GRACE: Duration = Duration::from_secs(30);
 
 /// What stands before the nominal time in the trigger of a backfilled run.
 pub(super) const BACKFILL: &str = "backfill:";
@@ -26,48 +22,14 @@ impl Scheduling {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, RunError> {
         let Some(timeout) = timed.schedule.timeout else { return Ok(None) };
-        let mut next = None;
-        let mut again = |at: Timestamp| next = [next, Some(at)].into_iter().flatten().min();
         let rows = self.live_rows(timed)?;
-        look.overdue.retain(|run, _| rows.iter().any(|row| row.run == *run));
-        for row in rows.iter().filter(|row| self.state_of(row) == LiveState::Running) {
-            let Ok(limit) = self.began(row)?.checked_add(timeout) else { continue };
-            let asked = look.overdue.get(&row.run).copied();
-            let grace = |at: Timestamp| at.checked_add(END_GRACE).unwrap_or(Timestamp::MAX);
-            match asked {
-                None if limit > now => again(limit),
-                Some(at) if at <= now && grace(at) > now => again(grace(at)),
-                None => {
-                    let fields = [
-                        ("run", Value::from(row.run.to_string())),
-                        ("timeout", Value::from(duration::format(timeout))),
-                    ];
-                    let event = self.event(timed, "schedule.timeout", fields);
-                    self.launch.runs.journal().submit(Commit::one(event));
-                    self.end_run(row.run);
-                    look.overdue.insert(row.run, now);
-                    again(grace(now));
-                }
-                Some(_) => {
-                    self.end_run(row.run);
-                    look.overdue.insert(row.run, now);
-                    again(grace(now));
-                }
-            }
-        }
-        Ok(next)
-    }
-
-    fn end_run(&self, run: RunId) {
-        // It may have ended by itself in this moment.
-        let _ = self.launch.runs.cancel(run, "the schedule's timeout");
-    }
-
-    /// When a run began: where it waited its turn, that came to an end with its second entry.
-    fn began(&self, row: &RunRow) -> Result<Timestamp, RunError> {
-        let second = self.launch.runs.journal().entries(row.run, 1, 1)?;
-        let turn = second.first().filter(|entry| entry.kind == EntryKind::Resumed);
-        Ok(turn.map_or(row.created, |entry| entry.at))
+        let running = rows.iter().filter(|row| self.state_of(row) == LiveState::Running);
+        look.overdue.end(&self.launch.runs, running, timeout, now, |run| {
+            let fields =
+                [("run", Value::from(run.to_string())), ("timeout", Value::from(duration::format(timeout)))];
+            let event = self.event(timed, "schedule.timeout", fields);
+            self.launch.runs.journal().submit(Commit::one(event));
+        })
     }
 
     /// Raises `schedule.missed` for deadlines that passed without a success, also while nothing ran; when to look

@@ -1,6 +1,6 @@
 //! One look at one schedule.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use hob_journal::{Commit, RunFilter, RunRow, Slot, Write};
@@ -11,6 +11,7 @@ use hob_scheduler::{CatchUp, Decision, Due, LiveRun, LiveState, Progress};
 
 use super::memory::{Memory, queue_of};
 use super::{Scheduling, Timed};
+use crate::overdue::Overdue;
 
 /// Claimed slots that one look reads of each schedule.
 pub(super) const SLOTS_READ: usize = 64;
@@ -28,8 +29,8 @@ pub(super) struct Look {
     pub(super) queued: VecDeque<RunId>,
     /// Runs of its backfills that wait, behind those.
     pub(super) backfill: VecDeque<RunId>,
-    /// Runs whose timeout has passed, and since when they are asked to end.
-    pub(super) overdue: HashMap<RunId, Timestamp>,
+    /// Runs whose timeout has passed.
+    pub(super) overdue: Overdue,
     /// The audit found that it does not fire, and said so.
     pub(super) stuck: bool,
 }
@@ -44,7 +45,7 @@ impl Look {
             awaits_ends: false,
             queued: VecDeque::new(),
             backfill: VecDeque::new(),
-            overdue: HashMap::new(),
+            overdue: Overdue::default(),
             stuck: false,
         }
     }
@@ -96,7 +97,7 @@ impl Scheduling {
                 if alone {
                     firings.push(firing);
                 } else {
-                    self.launch.runs.start_slot(firing)?;
+                    self.start_slot(firing)?;
                 }
             }
         }
@@ -155,13 +156,31 @@ impl Scheduling {
             _ => vec![look.memory.write(&schedule)],
         };
         let new = self.run_of(timed, nominal, format!("schedule:{nominal}"));
+        let queue = queue.or_else(|| self.ask(timed, new.id));
         Firing { schedule, nominal, new, begin: Begin { queue, beside } }
+    }
+
+    /// The queue in which a run waits that may begin by the schedule, for room among the runs of its workflow.
+    pub(super) fn ask(&self, timed: &Timed, run: RunId) -> Option<String> {
+        match &*timed.target.0 {
+            "workflow" => self.launch.admission.ask(&timed.target.1, run),
+            _ => None,
+        }
+    }
+
+    fn start_slot(&self, firing: Firing) -> Result<bool, RunError> {
+        let run = firing.new.id;
+        let started = self.launch.runs.start_slot(firing);
+        if !matches!(started, Ok(true)) {
+            self.launch.admission.withdraw(run);
+        }
+        started
     }
 
     /// Claims a slot whose run waits its turn.
     fn enqueue(&self, firing: Firing, look: &mut Look) -> Result<(), RunError> {
         let run = firing.new.id;
-        if self.launch.runs.start_slot(firing)? {
+        if self.start_slot(firing)? {
             look.queued.push_back(run);
             look.awaits_ends = true;
         }

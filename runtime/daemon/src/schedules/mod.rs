@@ -18,11 +18,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hob_engine::Bundle;
+use hob_journal::{Ticket, Write};
 use hob_model::{OnDoubt, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Timestamp, Value};
 use hob_planner::declaration::RunPolicy;
-use hob_runs::{Firing, Listener, NewRun, RunError, Runs};
+use hob_runs::{Begin, Firing, Listener, NewRun, RunError, Runs};
 use hob_scheduler::Schedule;
 
+use crate::admission::Admission;
 use crate::clock::Machine;
 
 mod command;
@@ -70,9 +72,48 @@ pub struct Launch {
     pub bundle: Arc<Bundle>,
     /// Its directory.
     pub directory: String,
+    /// Which runs of its workflows may go on.
+    pub admission: Arc<Admission>,
+    /// Has timeouts looked at.
+    pub bell: Arc<ScheduleBell>,
 }
 
 impl Launch {
+    /// Starts a run of a workflow, now or when its turn comes, with what becomes durable beside its first entry.
+    ///
+    /// # Errors
+    /// When the journal cannot take it.
+    pub fn start(&self, new: NewRun, beside: Vec<Write>) -> Result<Ticket, RunError> {
+        let (run, name) = (new.id, new.started.name.clone());
+        let begin = Begin { queue: self.admission.ask(&name, run), beside };
+        let started = self.runs.start_as(new, begin);
+        self.started(&name, run, started.is_ok());
+        started
+    }
+
+    /// Starts a run of a workflow, now or when its turn comes, for a slot that can be claimed once: `false` when it was
+    /// claimed before.
+    ///
+    /// # Errors
+    /// When the journal cannot take it.
+    pub fn start_slot(&self, schedule: String, nominal: Timestamp, new: NewRun) -> Result<bool, RunError> {
+        let (run, name) = (new.id, new.started.name.clone());
+        let begin = Begin { queue: self.admission.ask(&name, run), beside: vec![] };
+        let started = self.runs.start_slot(Firing { schedule, nominal, new, begin });
+        self.started(&name, run, matches!(started, Ok(true)));
+        started
+    }
+
+    fn started(&self, workflow: &str, run: RunId, started: bool) {
+        if !started {
+            self.admission.withdraw(run);
+        }
+        self.admission.go_on(&self.runs);
+        if self.admission.has_timeout(workflow) {
+            self.bell.ring();
+        }
+    }
+
     /// A run of a declaration.
     #[must_use]
     pub fn new_run(
@@ -202,9 +243,9 @@ impl Scheduling {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fires schedules until the bell says stop; calls `maintain` now and then, and `beside` after each round. A panic is
-    /// a bug of hob, and must not be the end of all schedules: it goes on.
-    pub fn serve(&self, maintain: &dyn Fn(), beside: &dyn Fn()) {
+    /// Fires schedules until the bell says stop; calls `maintain` now and then, and `beside` after each round and when that
+    /// said that it is to be called again. A panic is a bug of hob, and must not be the end of all schedules: it goes on.
+    pub fn serve(&self, maintain: &dyn Fn(), beside: &dyn Fn() -> Option<Timestamp>) {
         let mut maintained: Option<Timestamp> = None;
         while !self.bell.stopping.load(Ordering::SeqCst) {
             let now = self.launch.runs.now();
@@ -219,8 +260,8 @@ impl Scheduling {
                 self.looks().iter_mut().for_each(|look| look.wake = Some(now));
                 AFTER_PANIC
             });
-            beside();
-            self.bell.sleep(pause);
+            let again = beside().map_or(pause, |at| self.until(at));
+            self.bell.sleep(pause.min(again));
         }
     }
 
@@ -253,10 +294,12 @@ impl Scheduling {
         self.bell.awaits_ends.store(awaits_ends, Ordering::SeqCst);
         self.audit(now);
         runs.events_changed();
-        let pause = wake.map_or(LOOK_AGAIN, |wake| {
-            Duration::try_from(wake.duration_since(runs.now())).unwrap_or_default()
-        });
-        pause.min(LOOK_AGAIN)
+        wake.map_or(LOOK_AGAIN, |wake| self.until(wake)).min(LOOK_AGAIN)
+    }
+
+    /// How long it is from now to `at`; nothing where that has passed.
+    fn until(&self, at: Timestamp) -> Duration {
+        Duration::try_from(at.duration_since(self.launch.runs.now())).unwrap_or_default()
     }
 
     /// Looks at one schedule; where that fails, once more soon.

@@ -14,7 +14,7 @@ use hob_journal::{Commit, Write};
 use hob_model::{Digest, Timestamp, Value};
 use hob_planner::Homelab;
 use hob_planner::declaration::{RunPolicy, Trigger};
-use hob_runs::{Begin, RunError};
+use hob_runs::RunError;
 
 use crate::clock::Machine;
 use crate::schedules::Launch;
@@ -277,7 +277,7 @@ impl Watches {
         let fact = Write::Fact { key: watched.key(seen), value: Some(Value::from(seen.signature.text())) };
         let trigger = format!("watch:{path}");
         let new = self.launch.new_run("workflow", &watched.workflow, &watched.policy, input, trigger);
-        runs.start_as(new, Begin { queue: None, beside: vec![fact, event] })?;
+        self.launch.start(new, vec![fact, event])?;
         runs.events_changed();
         Ok(())
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods)] // tests look at the real world
 
+mod admission;
 mod events;
 mod files;
 mod flows;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use hob_daemon::admission::Admission;
 use hob_daemon::bus::EventTriggers;
 use hob_daemon::clock::Machine;
 use hob_daemon::declared::read_homelab;
@@ -13,10 +14,10 @@ use hob_daemon::settings::Settings;
 use hob_daemon::triggers;
 use hob_engine::{Base, Bundle, InlinePerformer};
 use hob_journal::{EventRow, Journal, MemoryJournal, RunFilter};
-use hob_model::{Diagnostic, RunId, RunStatus, Timestamp};
+use hob_model::{Diagnostic, RunEnd, RunId, RunStatus, Timestamp};
 use hob_planner::Homelab;
 use hob_primitive::{Clock, Ports, Registry};
-use hob_runs::{InlineSpawner, Parts, Runs};
+use hob_runs::{InlineSpawner, Listener, Parts, Runs, WeakRuns};
 use hob_scheduler::Clocks;
 use serde_json::Value as Json;
 
@@ -74,6 +75,24 @@ impl Machine for Hands {
     }
 }
 
+/// Hears what happens to runs, as the daemon does.
+#[derive(Default)]
+struct Ears {
+    bell: Arc<ScheduleBell>,
+    admission: OnceLock<(WeakRuns, Arc<Admission>)>,
+}
+
+impl Listener for Ears {
+    fn changed(&self, run: RunId, status: RunStatus, end: Option<&RunEnd>) {
+        if let Some((runs, admission)) = self.admission.get()
+            && let Some(runs) = runs.upgrade()
+        {
+            admission.changed(&runs, run, status, end);
+        }
+        self.bell.changed(run, status, end);
+    }
+}
+
 type Read = Result<(Homelab, Vec<Diagnostic>), Vec<Diagnostic>>;
 
 fn read(runs: &Runs, text: &str) -> (Arc<Bundle>, Read) {
@@ -100,14 +119,29 @@ pub(crate) struct World {
 impl World {
     /// The first process, which serves the homelab `text`.
     pub(crate) fn new(text: &str) -> Self {
+        Self::begin(text, None)
+    }
+
+    /// The same, with at most so many runs of workflows at one time.
+    pub(crate) fn limited(text: &str, runs_max: usize) -> Self {
+        Self::begin(text, Some(runs_max))
+    }
+
+    fn begin(text: &str, runs_max: Option<usize>) -> Self {
         let (journal, hands) = (Arc::new(MemoryJournal::default()), Arc::new(Hands::new()));
-        let world = Self::over(journal, hands, Arc::default(), text);
+        let world = Self::over(journal, hands, Arc::default(), text, runs_max);
         world.go_on();
         world
     }
 
-    fn over(journal: Arc<MemoryJournal>, hands: Arc<Hands>, ids: Arc<AtomicU64>, text: &str) -> Self {
-        let (spawner, bell) = (InlineSpawner::default(), Arc::new(ScheduleBell::default()));
+    fn over(
+        journal: Arc<MemoryJournal>,
+        hands: Arc<Hands>,
+        ids: Arc<AtomicU64>,
+        text: &str,
+        runs_max: Option<usize>,
+    ) -> Self {
+        let (spawner, ears) = (InlineSpawner::default(), Arc::new(Ears::default()));
         let counter = Arc::clone(&ids);
         let runs = Runs::new(Parts {
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
@@ -116,7 +150,7 @@ impl World {
             clock: Arc::clone(&hands) as Arc<dyn Clock>,
             performer: Arc::new(InlinePerformer),
             spawner: Arc::new(spawner.clone()),
-            listener: Arc::clone(&bell) as Arc<_>,
+            listener: Arc::clone(&ears) as Arc<_>,
             turns: None,
             entropy: Box::new(move || {
                 let mut bytes = [0; 10];
@@ -128,10 +162,20 @@ impl World {
         runs.recover(true).unwrap();
         let (bundle, homelab) = read(&runs, text);
         let (homelab, _) = homelab.unwrap_or_else(|problems| panic!("{problems:#?}"));
-        let launch = Launch { runs: runs.clone(), bundle, directory: "/lab".into() };
+        let admission = Arc::new(Admission::new(&homelab, runs_max));
+        admission.recall(&runs).unwrap();
+        assert!(ears.admission.set((runs.downgrade(), Arc::clone(&admission))).is_ok());
+        let launch = Launch {
+            runs: runs.clone(),
+            bundle,
+            directory: "/lab".into(),
+            admission,
+            bell: Arc::clone(&ears.bell),
+        };
         let machine = Arc::clone(&hands) as Arc<dyn Machine>;
         let events = EventTriggers::new(&homelab);
-        let scheduling = Scheduling::new(launch.clone(), triggers::timed(&homelab), machine, bell).unwrap();
+        let scheduling =
+            Scheduling::new(launch.clone(), triggers::timed(&homelab), machine, ears.bell.clone()).unwrap();
         let world =
             Self { hands, runs, scheduling, launch, homelab, triggers: events, journal, spawner, ids };
         world.triggers.begin(&world.launch).unwrap();
@@ -149,6 +193,7 @@ impl World {
         for _ in 0..100 {
             let pause = self.scheduling.round();
             self.triggers.serve(&self.launch);
+            self.launch.admission.end_overdue(&self.runs).unwrap();
             let mut worked = self.runs.fire_due().unwrap() > 0;
             while self.spawner.run(0) {
                 worked = true;
@@ -182,7 +227,7 @@ impl World {
         self.spawner.clear();
         let journal = Arc::new(self.journal.crash(keep));
         self.hands.pass(micros(down));
-        let world = Self::over(journal, self.hands, self.ids, text);
+        let world = Self::over(journal, self.hands, self.ids, text, None);
         world.go_on();
         world
     }

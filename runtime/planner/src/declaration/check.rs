@@ -41,6 +41,7 @@ pub(super) fn references(declared: &[Raw], homelab: &Homelab, diagnostics: &mut 
         declared.iter().filter(|raw| raw.kind == kind).map(|raw| raw.name.as_str()).collect()
     };
     let (tiers, services, hosts) = (names("tier"), names("service"), names("host"));
+    let workflows = names("workflow");
     let mut check = |known: &BTreeSet<&str>, kind: &str, name: &str, from: String, source| {
         if known.contains(name) {
             return;
@@ -51,6 +52,15 @@ pub(super) fn references(declared: &[Raw], homelab: &Homelab, diagnostics: &mut 
             None => found.hint(format!("declare it: {kind}(\"{name}\", …)")),
         });
     };
+    let on_error = homelab.workflows.iter().map(|it| ("workflow", &it.name, &it.policy, &it.source));
+    let schedules = homelab.schedules.iter();
+    let on_error =
+        on_error.chain(schedules.map(|it| ("schedule", &it.schedule.name, &it.policy, &it.source)));
+    for (kind, name, policy, source) in on_error {
+        if let Some(handler) = &policy.on_error {
+            check(&workflows, "workflow", handler, format!("{kind} `{name}` hands errors to"), source);
+        }
+    }
     for tier in &homelab.tiers {
         for after in &tier.after {
             check(&tiers, "tier", after, format!("tier `{}` comes after", tier.name), &tier.source);
@@ -218,5 +228,20 @@ pub(super) fn gates(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
             label: format!("`{}` is declared here", other.name),
             ..Span::point(other.source.clone())
         }));
+    }
+}
+
+/// A workflow that takes the errors of others hands its own to nobody: two of them could go on for ever.
+pub(super) fn error_workflows(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
+    let policies = homelab.workflows.iter().map(|it| &it.policy);
+    let policies = policies.chain(homelab.schedules.iter().map(|it| &it.policy));
+    let handlers: BTreeSet<&str> = policies.filter_map(|policy| policy.on_error.as_deref()).collect();
+    for workflow in &homelab.workflows {
+        if let (true, Some(other)) = (handlers.contains(&*workflow.name), &workflow.policy.on_error) {
+            let name = &workflow.name;
+            let message = format!("workflow `{name}` takes errors of others and hands its own to `{other}`");
+            let hint = "handle them in it with try and catch";
+            diagnostics.push(bad(&workflow.source, message).hint(hint));
+        }
     }
 }

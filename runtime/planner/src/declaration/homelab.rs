@@ -40,6 +40,7 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
     }
     check::references(declared, &homelab, &mut diagnostics);
     check::ports(&homelab.services, &mut diagnostics);
+    check::error_workflows(&homelab, &mut diagnostics);
     check::webhooks(&homelab.workflows, &mut diagnostics);
     check::hosts(&homelab, &mut diagnostics);
     check::networks(&homelab, &mut diagnostics);

@@ -274,6 +274,19 @@ pub struct RunPolicy {
     pub allow: Option<Vec<String>>,
     /// The permissions it lacks.
     pub deny: Vec<String>,
+    /// The workflow that is started when a run of it fails.
+    pub on_error: Option<String>,
+}
+
+/// How many runs of a workflow go on at one time, which comes first, and how long each may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkLimits {
+    /// Runs of it at one time; further ones wait their turn. As many as come when absent.
+    pub concurrency: Option<usize>,
+    /// Of runs that wait, those of higher priority begin first.
+    pub priority: i64,
+    /// A run is ended after this.
+    pub timeout: Option<Duration>,
 }
 
 /// What runs at times.
@@ -365,6 +378,8 @@ pub struct Workflow {
     pub graph: Option<hob_flow::Graph>,
     /// What its runs may do.
     pub policy: RunPolicy,
+    /// How many of them go on, and for how long.
+    pub limits: WorkLimits,
     /// Where it was declared.
     pub source: Source,
 }

@@ -7,10 +7,19 @@ use hob_scheduler::Schedule;
 use jiff::tz::TimeZone;
 
 use super::options::{Options, texts};
-use super::{Raw, RunPolicy, ScheduleDeclaration, Setup, Surroundings, Workflow, trigger};
+use super::{Raw, RunPolicy, ScheduleDeclaration, Setup, Surroundings, WorkLimits, Workflow, trigger};
 
 /// The options of schedules beside those of the scheduler.
-const POLICY: [&str; 3] = ["on_doubt", "allow", "deny"];
+const POLICY: [&str; 4] = ["on_doubt", "allow", "deny", "on_error"];
+
+/// The options of workflows beside those and `on`.
+const LIMITS: [&str; 3] = ["concurrency", "priority", "timeout"];
+
+/// The most runs that `concurrency` may name; more are no limit in practice.
+const CONCURRENCY_MAX: i64 = 1_000;
+
+/// The highest `priority`; its negative is the lowest.
+const PRIORITY_MAX: i64 = 1_000;
 
 /// The option that holds the graph of a flow.
 const GRAPH: &str = "graph";
@@ -45,7 +54,7 @@ pub(super) fn workflow(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Workflow> {
     let is_graph = raw.options.get(GRAPH).is_some();
-    let known = [&POLICY[..], &["on"], if is_graph { &[GRAPH] } else { &[] }].concat();
+    let known = [&POLICY[..], &LIMITS[..], &["on"], if is_graph { &[GRAPH] } else { &[] }].concat();
     // The functions of its nodes are where they belong.
     let mut rest = raw.clone();
     rest.closures.retain(|path| !is_graph || path.split_once('.').is_none_or(|(of, _)| of != GRAPH));
@@ -55,6 +64,7 @@ pub(super) fn workflow(
         name: raw.name.clone(),
         triggers: trigger::read_all(&mut options, surroundings),
         policy: policy(&mut options),
+        limits: limits(&mut options),
         graph: graph.clone().flatten(),
         source: raw.source.clone(),
     };
@@ -111,5 +121,20 @@ fn policy(options: &mut Options<'_>) -> RunPolicy {
         on_doubt: options.choice("on_doubt", &doubts),
         allow: options.read("allow", "an array of permissions", permissions),
         deny: options.read("deny", "an array of permissions", permissions).unwrap_or_default(),
+        on_error: options.text("on_error"),
+    }
+}
+
+fn limits(options: &mut Options<'_>) -> WorkLimits {
+    let within = |from: i64, to: i64| move |value: &Value| value.as_int().filter(|n| (from..=to).contains(n));
+    let runs = format!("a number of runs from 1 to {CONCURRENCY_MAX}");
+    let concurrency = options.read("concurrency", &runs, within(1, CONCURRENCY_MAX));
+    let priorities = format!("a number from -{PRIORITY_MAX} to {PRIORITY_MAX}");
+    WorkLimits {
+        concurrency: concurrency.and_then(|runs| usize::try_from(runs).ok()),
+        priority: options
+            .read("priority", &priorities, within(-PRIORITY_MAX, PRIORITY_MAX))
+            .unwrap_or_default(),
+        timeout: options.duration("timeout").filter(|timeout| !timeout.is_zero()),
     }
 }
