@@ -47,3 +47,65 @@ fn a_flow_is_drawn_run_and_goes_on_after_a_kill() {
     assert_eq!((home.lines("lab/films"), home.lines("lab/other").len()), (vec!["a".to_owned()], 2));
     let _ = up.stop().exits(0);
 }
+
+/// Each construct of graphs, in one.
+const CONSTRUCTS: &str = r#"
+homelab(#{ name: "constructs", timezone: "UTC" });
+workflow("double", #{ on: manual() }, |n| n * 2);
+flow("constructs", #{ on: manual() })
+    .node("begin",    |input| input)
+    .node("count",    |n| n + 1)
+    .node("enough",   branch(|n| n >= 3))
+    .node("off",      |n| { throw "never called"; }, #{ disabled: true, note: "for later" })
+    .node("pinned",   |n| { throw "never called"; }, #{ pinned: [#{ id: 1, a: "x" }, #{ id: 2, a: "y" }] })
+    .node("maps",     all(|numbers| numbers.map(|n| #{ id: n - 2, b: n })))
+    .node("by-key",   merge("key", "id"))
+    .node("by-place", merge("position"))
+    .node("firsts",   merge("first"))
+    .node("both",     merge("all"))
+    .node("slow",     |n| { sleep("100ms"); n })
+    .node("risky",    |n| { files::append("tried", `${n}` + "\n"); if files::read("tried").split("\n").len() < 4 { throw "not yet"; } n })
+    .node("broken",   |n| { throw `${n} is broken`; })
+    .node("mended",   |failure| failure.error.message)
+    .node("asked",    |n| if approve(`Take ${n}?`) { invoke("double", n) } else { 0 })
+    .edge("begin", "count").edge("count", "enough").edge("enough.false", "count").edge("enough.true", "off")
+    .edge("off", "maps").edge("off", "pinned").edge("pinned", "by-key").edge("maps", "by-key")
+    .edge("pinned", "by-place").edge("maps", "by-place")
+    .edge("off", "slow").edge("slow", "risky").edge("off", "broken").edge("broken.error", "mended")
+    .edge("broken", "firsts").edge("risky", "firsts")
+    .edge("firsts", "asked").edge("asked", "both").edge("mended", "both")
+    .on_error("risky", #{ retry: #{ attempts: 5, backoff: "10ms" } })
+    .on_error("broken", #{ then: "continue" });
+"#;
+
+#[test]
+fn each_construct_of_a_graph() {
+    let home = home();
+    home.write("lab/homelab.rhai", CONSTRUCTS);
+    let mut up = home.up("lab", &[]);
+    let run = home.hob(&["run", "constructs", "--input", "1", "--detach"]).exits(0).out().trim().to_owned();
+    until("it asks", || {
+        let shown = home.json(&["runs", "show", &run]);
+        shown["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["wait"]["for"] == "approval")
+            .then_some(())
+    });
+    let _ = home.hob(&["runs", "approve", &run]).exits(0);
+    let shown = until("it ends", || {
+        let shown = home.json(&["runs", "show", &run]);
+        (shown["status"] == "succeeded").then_some(shown)
+    });
+    assert_eq!(
+        shown["output"],
+        serde_json::json!({
+            "both": [[[6], ["3 is broken"]]],
+            "by-key": [{ "id": 1, "a": "x", "b": 3 }, { "id": 2, "a": "y" }],
+            "by-place": [{ "id": 1, "a": "x", "b": 3 }, { "id": 2, "a": "y" }],
+        })
+    );
+    assert_eq!(home.lines("lab/tried").len(), 3, "the third attempt goes well");
+    let _ = up.stop().exits(0);
+}

@@ -33,6 +33,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The value of a header, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// The body as JSON.
     ///
     /// # Panics

@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Repl(ReplArgs),
     /// Check scripts without running them
     Check(CheckArgs),
+    /// Replay the recorded runs in a homelab's `tests` on its present scripts
+    Test(PathArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),
     /// Bring the homelab to its declared state
@@ -305,6 +307,18 @@ pub(crate) enum RunsCommand {
         /// Only runs of this name
         #[arg(long)]
         name: Option<String>,
+        /// Only runs of this kind: playbook, workflow, schedule, apply
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only runs that were started at this time or later: RFC 3339, or how long ago, as in 24h
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only runs that were started before this time
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Only runs with this text in their name, trigger, input, output, error, calls or log
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
         /// At most so many
         #[arg(long, default_value_t = 50, value_parser = RangedU64ValueParser::<usize>::new().range(1..=COUNT_MAX))]
         limit: usize,
@@ -313,6 +327,25 @@ pub(crate) enum RunsCommand {
     Show {
         /// The run's id, or its beginning
         run: String,
+        /// Show one position alone: its input, output, duration and log, and those of what it groups
+        position: Option<String>,
+    },
+    /// Show where two runs differ; ends with 1 when they do
+    Diff {
+        /// The id of the one, or its beginning
+        a: String,
+        /// The id of the other
+        b: String,
+    },
+    /// Print a run as a file, to keep it as a test of the homelab
+    Export {
+        /// The run's id, or its beginning
+        run: String,
+    },
+    /// Put an exported run that had ended into this journal
+    Import {
+        /// The file
+        file: PathBuf,
     },
     /// Go on with an interrupted, paused or restored run
     Resume {

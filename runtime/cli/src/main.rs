@@ -62,6 +62,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Eval(args) => commands::run::eval(context, &args),
         Command::Repl(args) => commands::repl::repl(context, &args),
         Command::Check(args) => commands::check::check(context, &args),
+        Command::Test(args) => commands::test::test(context, &args.path),
         Command::Runs(command) => commands::runs::dispatch(context, command),
         Command::Replay(args) => commands::replay::replay(context, &args),
         Command::Schedule(command) => commands::schedule::dispatch(context, command),

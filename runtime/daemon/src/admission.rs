@@ -48,7 +48,7 @@ impl State {
 
     /// Forgets a run; the workflow that it went on for.
     fn forget(&mut self, run: RunId) -> Option<String> {
-        self.waiting.values_mut().for_each(|waiting| drop(waiting.remove(&run)));
+        self.waiting.values_mut().for_each(|waiting| _ = waiting.remove(&run));
         self.waiting.retain(|_, waiting| !waiting.is_empty());
         let parked = self.parked.remove(&run);
         self.working.remove(&run).or(parked)

@@ -59,6 +59,7 @@ impl EventTriggers {
                 .iter()
                 .filter_map(|trigger| match trigger {
                     Trigger::Event { pattern, filter } => Some((pattern.clone(), filter.clone())),
+                    Trigger::Subscription(wanted) => Some(wanted.event()),
                     _ => None,
                 })
                 .collect();

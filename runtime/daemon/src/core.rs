@@ -290,6 +290,7 @@ fn describe(trigger: &hob_planner::declaration::Trigger) -> String {
         Trigger::Time(when) => when.to_string(),
         Trigger::Event { pattern, .. } => format!("event {pattern}"),
         Trigger::Webhook(hook) => format!("{} {}", hook.method, hook.path),
+        Trigger::Subscription(wanted) => format!("{} {}", wanted.kind, wanted.of),
         Trigger::Watch(watch) => format!("files {}", watch.pattern),
         Trigger::Manual => "manual".to_owned(),
     }

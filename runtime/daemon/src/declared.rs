@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hob_engine::{Base, Bundle, Declared, Host, Permissions};
-use hob_model::{Code, Diagnostic, Level};
+use hob_model::{Code, Diagnostic, Level, OpError};
 use hob_planner::declaration::RunPolicy;
 use hob_planner::{Homelab, Raw, Surroundings};
 use hob_primitive::Registry;
@@ -11,6 +11,7 @@ use hob_supervisor::ServiceKind;
 use jiff::tz::TimeZone;
 
 use crate::settings::Settings;
+use crate::sources::subscribed;
 
 /// What a homelab's bundle declares, checked as a whole. Permissions get absolute paths: relative ones start at
 /// `base.directory`, which is the homelab's; `settings` narrow them.
@@ -45,11 +46,22 @@ pub fn read_homelab(
         diagnostics.extend(found.into_iter().map(|problem| problem.at(source.clone())));
         narrow(policy, settings, &source.file);
     }
+    for refused in subscribed(&host.ports, &homelab, bundle).into_iter().filter_map(Result::err) {
+        diagnostics.push(bad_trigger(&homelab, &refused));
+    }
     if diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error) {
         Err(diagnostics)
     } else {
         Ok((homelab, diagnostics))
     }
+}
+
+/// What is wrong with a trigger of the workflow.
+fn bad_trigger(homelab: &Homelab, (workflow, error): &(String, OpError)) -> Diagnostic {
+    let source = homelab.workflows.iter().find(|it| it.name == *workflow).map(|it| it.source.clone());
+    let message = format!("workflow `{workflow}`: `on`: {}", error.message);
+    let problem = Diagnostic::error(Code::BadDeclaration, message).at(source.unwrap_or_default());
+    Diagnostic { hint: error.hint.clone(), ..problem }
 }
 
 /// Takes away what `hob.toml` does not leave to the file that declares it.

@@ -2,8 +2,10 @@
 
 pub mod admission;
 pub mod bus;
+pub mod case;
 pub mod client;
 pub mod clock;
+pub mod compare;
 pub mod core;
 pub mod declared;
 pub mod http;
@@ -14,6 +16,7 @@ mod overdue;
 pub mod performer;
 pub mod playbook;
 pub mod schedules;
+pub mod search;
 pub mod sent;
 pub mod settings;
 mod sources;

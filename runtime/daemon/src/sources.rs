@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hob_engine::Bundle;
+use hob_model::OpError;
 use hob_planner::Homelab;
-use hob_planner::declaration::Trigger;
-use hob_primitive::{EventSink, EventSource};
+use hob_planner::declaration::{Subscription, Trigger};
+use hob_primitive::{EventSink, EventSource, Ports, Subscribing, Wanted};
 use hob_runs::Runs;
 use tokio::task::JoinSet;
 
+use crate::core::directory_of;
 use crate::performer::AsyncCore;
 
 /// The pause before a source that was lost, or is not there yet, is listened to again: it doubles up to the second.
@@ -31,8 +33,44 @@ impl Listening {
                 tasks.spawn_on(listen(Arc::clone(source), runs.clone()), core.runtime().handle());
             }
         }
+        for source in subscribed(&runs.host().ports, homelab, bundle).into_iter().filter_map(Result::ok) {
+            tasks.spawn_on(listen(source, runs.clone()), core.runtime().handle());
+        }
         Self(tasks)
     }
+}
+
+/// The sources of what triggers subscribe to, each once; what is wrong with a trigger, with its workflow.
+pub(crate) fn subscribed(
+    ports: &Ports,
+    homelab: &Homelab,
+    bundle: &Bundle,
+) -> Vec<Result<Arc<dyn EventSource>, (String, OpError)>> {
+    let all = ports.all::<dyn Subscribing>();
+    // Another machine with the same homelab hears the same messages.
+    let owner = format!("{}/{}", bundle.record.host, homelab.name);
+    let mut sources = Vec::new();
+    let mut known: Vec<&Subscription> = Vec::new();
+    for workflow in &homelab.workflows {
+        for trigger in &workflow.triggers {
+            let Trigger::Subscription(wanted) = trigger else { continue };
+            if known.iter().any(|other| (&other.kind, other.event()) == (&wanted.kind, wanted.event())) {
+                continue;
+            }
+            known.push(wanted);
+            let asked = Wanted {
+                of: &wanted.of,
+                options: &wanted.options,
+                directory: directory_of(bundle),
+                owner: &owner,
+            };
+            let found = all.iter().find(|it| it.trigger() == wanted.kind);
+            let missing = || OpError::unavailable(format!("this hob has no adapter for `{}`", wanted.kind));
+            let source = found.ok_or_else(missing).and_then(|it| it.source(&asked));
+            sources.push(source.map_err(|error| (workflow.name.clone(), error)));
+        }
+    }
+    sources
 }
 
 /// Whether a trigger, a wait or a script asks for events of this family. A script may make the name of an event as it
@@ -90,8 +128,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use hob_journal::{Journal, MemoryJournal};
-    use hob_model::{OpError, Value};
-    use hob_primitive::{BoxFuture, Ports, Registry};
+    use hob_model::Value;
+    use hob_primitive::{BoxFuture, Registry};
 
     use super::*;
     use crate::node::{Node, NodeParts, Purpose};

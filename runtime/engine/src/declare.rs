@@ -244,12 +244,12 @@ fn install_gates(module: &mut Module) {
 }
 
 fn install_triggers(module: &mut Module) {
-    for kind in ["cron", "every", "at", "event", "webhook", "watch"] {
+    for kind in ["cron", "every", "at", "event", "webhook", "watch", "mqtt"] {
         FuncRegistration::new(kind).set_into_module(module, move |text: ImmutableString| {
             tagged("trigger", kind, &[("of", text.into())])
         });
     }
-    for kind in ["event", "webhook", "watch"] {
+    for kind in ["event", "webhook", "watch", "mqtt"] {
         FuncRegistration::new(kind).set_into_module(module, move |text: ImmutableString, options: Map| {
             tagged("trigger", kind, &[("of", text.into()), ("options", Dynamic::from_map(options))])
         });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hob_journal::JournalError;
-use hob_model::{Diagnostic, EntryKind, OpError, Position, RunEntry, RunStatus, Value};
+use hob_model::{Diagnostic, EntryKind, OpError, Position, RunEnd, RunEntry, RunStatus, Value};
 use hob_primitive::Registry;
 use rhai::{Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Scope, Shared};
 
@@ -55,8 +55,8 @@ pub enum Evaluated {
     Stopped(JournalError),
     /// The process is about to end: the run goes on when hob starts again.
     Left,
-    /// A verifying pass came to the end of the records without a difference.
-    Verified,
+    /// A verifying pass met no difference; with the end, where the script came to it before the end of the records.
+    Verified(Option<RunEnd>),
 }
 
 /// An engine that parses scripts, for collecting bundles and for checks.
@@ -266,7 +266,7 @@ fn conclude(
 ) -> Evaluated {
     if let Some(halt) = root.latch.get() {
         return match halt {
-            Halt::Cancelled if run.mode == Mode::Verify => Evaluated::Verified,
+            Halt::Cancelled if run.mode == Mode::Verify => Evaluated::Verified(None),
             Halt::Cancelled => compensate(run, engine, Evaluated::Cancelled { compensated: false }),
             other => halted(run, other),
         };
@@ -291,7 +291,15 @@ fn conclude(
         }
         Err(Ended::Refused(error)) => failed(error, hob_model::Code::ScriptFailed),
     };
-    if run.mode == Mode::Verify { Evaluated::Verified } else { compensate(run, engine, evaluated) }
+    match evaluated {
+        Evaluated::Succeeded(value) if run.mode == Mode::Verify => {
+            Evaluated::Verified(Some(RunEnd::Succeeded(value)))
+        }
+        Evaluated::Failed { error, .. } if run.mode == Mode::Verify => {
+            Evaluated::Verified(Some(RunEnd::Failed(error)))
+        }
+        evaluated => compensate(run, engine, evaluated),
+    }
 }
 
 /// What a run gives: it is recorded, and goes out as JSON.
@@ -327,7 +335,7 @@ fn halted(run: &RunCx, halt: &Halt) -> Evaluated {
         ),
         Halt::Carried { state, pin } => Evaluated::Carried { state: state.clone(), pin: *pin },
         Halt::Left => Evaluated::Left,
-        Halt::EndOfRecord => Evaluated::Verified,
+        Halt::EndOfRecord => Evaluated::Verified(None),
     }
 }
 

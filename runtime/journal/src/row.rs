@@ -44,6 +44,10 @@ pub struct RunFilter {
     pub kind: Option<String>,
     /// Only runs that this one goes on with.
     pub owner: Option<RunOwner>,
+    /// Only runs that were started at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only runs that were started before this time.
+    pub until: Option<Timestamp>,
     /// Only runs older than this one, for paging.
     pub before: Option<RunId>,
     /// At most so many; `None` for all.

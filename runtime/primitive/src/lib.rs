@@ -50,5 +50,5 @@ pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};
 pub use registry::{Registry, RegistryError};
 pub use services::{Patience, ServiceRequest, Services};
-pub use source::{EventSink, EventSource};
+pub use source::{EventSink, EventSource, Subscribing, Wanted};
 pub use text::{Place, TEXT_BYTES_MAX, Text, check_depth};

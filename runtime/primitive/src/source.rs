@@ -1,8 +1,10 @@
 //! Changes in the world that nobody asked for.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use hob_model::Value;
+use hob_model::{OpError, Value};
 
 use crate::BoxFuture;
 
@@ -17,6 +19,32 @@ pub trait EventSource: Send + Sync {
     /// What happened while nobody listened is not told; a source that can tell the state of things does so when it
     /// begins only if its events say that they describe a state.
     fn listen(self: Arc<Self>, sink: EventSink) -> BoxFuture<()>;
+}
+
+/// Something outside that tells only of what it is asked for: a message broker. A workflow asks with a trigger of its
+/// name: `on: mqtt("frigate/#", #{ … })`, and hears events `NAME.message` whose payload has `of` and `broker` as it asked.
+pub trait Subscribing: Send + Sync {
+    /// The name of the trigger.
+    fn trigger(&self) -> &'static str;
+
+    /// The source of what is wanted. Nothing is connected before it is listened to.
+    ///
+    /// # Errors
+    /// `invalid`, with what is wrong with the trigger.
+    fn source(&self, wanted: &Wanted<'_>) -> Result<Arc<dyn EventSource>, OpError>;
+}
+
+/// What a trigger asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// What is to be heard: a filter of topics.
+    pub of: &'a str,
+    /// The trigger's options.
+    pub options: &'a BTreeMap<String, Value>,
+    /// Where relative paths start.
+    pub directory: &'a Path,
+    /// Who asks: the same at each start, another one on another machine.
+    pub owner: &'a str,
 }
 
 type Take = dyn Fn(&str, Value) -> bool + Send + Sync;

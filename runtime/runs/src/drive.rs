@@ -128,7 +128,7 @@ impl Runs {
                 });
             }
             Evaluated::Stopped(error) => return Err(error.into()),
-            Evaluated::Left | Evaluated::Verified => return Ok(Next::Nothing),
+            Evaluated::Left | Evaluated::Verified(_) => return Ok(Next::Nothing),
             Evaluated::Succeeded(value) => (RunEnd::Succeeded(value), false, None),
             Evaluated::Failed { error, diagnostic, compensated } => {
                 (RunEnd::Failed(error), compensated, Some(diagnostic))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hob_engine::run_cx::Difference;
 use hob_engine::{Bundle, Evaluated, Mode, RunCx, evaluate};
 use hob_journal::RunFilter;
-use hob_model::{EntryKind, RunId, RunStatus};
+use hob_model::{EntryKind, RunEnd, RunId, RunStatus};
 
 use crate::error::RunError;
 use crate::manager::Runs;
@@ -19,7 +19,32 @@ pub enum Migration {
     Differs(Difference),
 }
 
+/// What a replay of an ended run came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Retold {
+    /// It came to its end.
+    Ended(RunEnd),
+    /// The first call that differs from the record.
+    Differs(Difference),
+    /// It goes on where the record ends.
+    GoesOn,
+}
+
 impl Runs {
+    /// Replays a run on `bundle` with its recorded outcomes in place of the world, whether it has ended or not.
+    ///
+    /// # Errors
+    /// When the run cannot be read.
+    pub fn retell(&self, run: RunId, bundle: Arc<Bundle>) -> Result<Retold, RunError> {
+        let cx = RunCx::new(Arc::clone(self.host()), run, Some(bundle), self.records(run)?, Mode::Verify);
+        Ok(match evaluate(&cx) {
+            Evaluated::Paused(difference) => Retold::Differs(difference),
+            Evaluated::Verified(Some(end)) => Retold::Ended(end),
+            Evaluated::Stopped(error) => return Err(error.into()),
+            _ => Retold::GoesOn,
+        })
+    }
+
     /// Replays a run, without acting, on `bundle` or on its own.
     ///
     /// # Errors

@@ -31,6 +31,9 @@ struct Begun {
     fresh: Option<(Records, Arc<Bundle>)>,
 }
 
+/// A run whose slot is claimed, to be begun.
+pub struct Claimed(Begun);
+
 /// A slot that fires: the run that it starts, once ever.
 pub struct Firing {
     /// Whose slot it is.
@@ -59,7 +62,8 @@ impl Runs {
             self.state().turns.insert(begun.run);
         }
         let ticket = self.journal().submit(Commit { writes });
-        self.begun(begun);
+        self.0.listener.changed(begun.run, RunStatus::Queued, None);
+        self.begin_claimed(Claimed(begun));
         Ok(ticket)
     }
 
@@ -76,6 +80,18 @@ impl Runs {
     /// # Errors
     /// As [`Runs::start`]. Then none of them begins before the journal is opened again.
     pub fn start_slots(&self, firings: Vec<Firing>) -> Result<Vec<bool>, RunError> {
+        let claimed = self.claim_slots(firings)?;
+        let began = claimed.into_iter().map(|claimed| claimed.map(|claimed| self.begin_claimed(claimed)));
+        Ok(began.map(|began| began.is_some()).collect())
+    }
+
+    /// Claims slots for their runs, durably and with one wait for the disk, and leaves it to [`Runs::begin_claimed`] to
+    /// have them evaluated; none for a slot that was claimed before. A run that is claimed and not begun begins when the
+    /// journal is opened again.
+    ///
+    /// # Errors
+    /// As [`Runs::start`].
+    pub fn claim_slots(&self, firings: Vec<Firing>) -> Result<Vec<Option<Claimed>>, RunError> {
         self.journal().may_act()?;
         let mut begins = Vec::with_capacity(firings.len());
         let claims = firings.into_iter().map(|Firing { schedule, nominal, new, begin }| {
@@ -88,14 +104,26 @@ impl Runs {
         let waiting = begins.iter().filter(|begun| begun.fresh.is_none()).map(|begun| begun.run);
         self.state().turns.extend(waiting);
         let claimed = self.journal().claim_all(claims);
+        let is_claimed = |at: usize| claimed.as_ref().is_ok_and(|claimed| claimed[at]);
+        let mut claims = Vec::with_capacity(begins.len());
         for (at, begun) in begins.into_iter().enumerate() {
-            if claimed.as_ref().is_ok_and(|claimed| claimed[at]) {
-                self.begun(begun);
+            if is_claimed(at) {
+                self.0.listener.changed(begun.run, RunStatus::Queued, None);
+                claims.push(Some(Claimed(begun)));
             } else {
                 self.state().turns.remove(&begun.run);
+                claims.push(None);
             }
         }
-        Ok(claimed?)
+        claimed?;
+        Ok(claims)
+    }
+
+    /// Has the run of a claimed slot evaluated, unless it waits its turn.
+    pub fn begin_claimed(&self, Claimed(Begun { run, fresh }): Claimed) {
+        if fresh.is_some() {
+            self.admit(run, fresh);
+        }
     }
 
     fn begin(&self, new: NewRun, begin: Begin) -> (Vec<Write>, Begun) {
@@ -110,13 +138,6 @@ impl Runs {
         };
         writes.extend(begin.beside);
         (writes, Begun { run, fresh })
-    }
-
-    fn begun(&self, Begun { run, fresh }: Begun) {
-        self.0.listener.changed(run, RunStatus::Queued, None);
-        if fresh.is_some() {
-            self.admit(run, fresh);
-        }
     }
 
     /// Whether the run waits its turn.

@@ -1,4 +1,4 @@
-//! Real servers for tests: a container engine with its registry, a systemd with its bus, and further ones, each in a
+//! Real servers for tests: a container engine with its registry, a systemd with its bus, an MQTT broker, each in a
 //! temporary directory of its own, started once per test binary and gone with it.
 //!
 //! A test that is killed cannot tidy up; whoever starts a server next removes what an earlier one left, and recognises
@@ -8,6 +8,7 @@
 
 pub mod engine;
 pub mod marker;
+pub mod mosquitto;
 pub mod systemd;
 
 /// Starts a server for a test, or says on standard error why the test is skipped. In CI (`CI=true`) nothing is skipped.

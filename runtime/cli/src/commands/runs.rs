@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use hob_daemon::node::Purpose;
-use hob_daemon::view;
+use hob_daemon::{search, view};
 use hob_journal::{Journal, JournalError, RunFilter};
 use hob_model::{Code, Diagnostic, Position, RunId, RunOwner, RunStatus};
 use hob_runs::{Fork, Migration, RunChoice, RunError, Runs};
 use hob_terminal::{Cell, Column, Role, Table, human};
 
+use super::history;
 use crate::args::{ResolveChoice, RunsCommand};
 use crate::context::{Context, Exit, Failure, Outcome};
 use crate::{input, loader};
@@ -19,8 +20,21 @@ const RUNS_NEWEST: usize = 20;
 /// `hob runs …`
 pub(crate) fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
     match command {
-        RunsCommand::List { status, name, limit } => list(context, &status, name, limit),
-        RunsCommand::Show { run } => show(context, &run),
+        RunsCommand::List { status, name, kind, since, until, search, limit } => {
+            let time = |text: Option<String>| text.map(|text| history::time(&text)).transpose();
+            let (since, until) = (time(since)?, time(until)?);
+            let status = statuses(&status)?;
+            let filter =
+                RunFilter { status, name, kind, since, until, limit: Some(limit), ..RunFilter::default() };
+            list(context, filter, search.as_deref())
+        }
+        RunsCommand::Show { run, position: None } => show(context, &run),
+        RunsCommand::Show { run, position: Some(position) } => {
+            history::show_position(context, &run, &parse_position(&position)?)
+        }
+        RunsCommand::Diff { a, b } => history::diff(context, &a, &b),
+        RunsCommand::Export { run } => history::export(context, &run),
+        RunsCommand::Import { file } => history::import(context, &file),
         RunsCommand::Check => check(context),
         RunsCommand::Migrate { run, to } => migrate(context, &run, &to),
         RunsCommand::Resume { run } => decide(context, &run, &Decision::Resume),
@@ -44,7 +58,7 @@ pub(crate) fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
 
 /// The newest runs.
 pub(crate) fn newest(context: &Context) -> Result<(), Failure> {
-    list(context, &[], None, RUNS_NEWEST).map(drop)
+    list(context, RunFilter { limit: Some(RUNS_NEWEST), ..RunFilter::default() }, None).map(drop)
 }
 
 /// What a person decides about a run.
@@ -131,16 +145,31 @@ fn role(status: RunStatus) -> Role {
     }
 }
 
-fn list(context: &Context, status: &[String], name: Option<String>, limit: usize) -> Outcome {
+fn statuses(texts: &[String]) -> Result<Vec<RunStatus>, Failure> {
     let parse = |text: &String| {
         RunStatus::parse(text).ok_or_else(|| {
             let known: Vec<&str> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
             Failure::usage(format!("--status `{text}` is none of {}", known.join(", ")))
         })
     };
-    let status = status.iter().map(parse).collect::<Result<_, _>>()?;
-    let rows =
-        context.read()?.runs(&RunFilter { status, name, limit: Some(limit), ..RunFilter::default() })?;
+    texts.iter().map(parse).collect()
+}
+
+fn list(context: &Context, filter: RunFilter, search: Option<&str>) -> Outcome {
+    let journal = context.read()?;
+    let rows = match search {
+        None => journal.runs(&filter)?,
+        Some(text) => {
+            let found = search::runs(&*journal, filter, text)?;
+            if let Some(last) = found.stopped_at {
+                let most = search::SEARCHED_RUNS_MAX;
+                context.say(&format!(
+                    "looked into {most} runs, down to {last}; narrow it with --since, --name or --kind"
+                ));
+            }
+            found.found
+        }
+    };
     if context.global.json {
         context.print_json(&rows.iter().map(view::run_view).collect());
         return Ok(Exit::Done);
@@ -175,10 +204,7 @@ fn list(context: &Context, status: &[String], name: Option<String>, limit: usize
 
 fn show(context: &Context, prefix: &str) -> Outcome {
     let journal = context.read()?;
-    let run = find(&*journal, prefix)?;
-    let row = journal.run(run)?.ok_or_else(|| Failure::from(RunError::NotFound(prefix.to_owned())))?;
-    let entries = journal.entries(run, 0, usize::MAX)?;
-    let mut detail = view::run_detail(&row, &entries, |digest| journal.blob(digest).ok().flatten());
+    let (row, mut detail) = history::detail(&*journal, prefix)?;
     view::name_living(&mut detail, crate::assemble::living);
     if context.global.json {
         context.print_json(&detail);
@@ -197,10 +223,7 @@ fn show(context: &Context, prefix: &str) -> Outcome {
         Table::new(["SEQ", "POSITION", "OPERATION", "CLASS", "STATUS", "SOURCE", "RESULT"].map(Column::new));
     for entry in detail["entries"].as_array().into_iter().flatten() {
         let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-        let operation = match text("primitive") {
-            primitive if primitive.is_empty() => text("operation"),
-            primitive => format!("{primitive}::{}", text("operation")),
-        };
+        let operation = history::operation(entry);
         let result = result_of(entry);
         table.row([
             entry["seq"].to_string(),
@@ -224,7 +247,7 @@ fn show(context: &Context, prefix: &str) -> Outcome {
 }
 
 /// What an entry came to, what it waits for, or what is known while its outcome is not.
-fn result_of(entry: &serde_json::Value) -> String {
+pub(super) fn result_of(entry: &serde_json::Value) -> String {
     let living = entry["living"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !living.is_empty() {
         let pids: Vec<String> = living.iter().map(ToString::to_string).collect();

@@ -183,6 +183,7 @@ impl Scheduling {
             self.look_at(timed, look, now, &mut firings).map_err(|error| from_journal(&error))?;
             self.launch.runs.start_slots(firings).map_err(|error| from_journal(&error))?;
         }
+        look.forget();
         let (mut runs, mut known) = (Vec::new(), 0_usize);
         for slot in slots {
             let nominal = slot.nominal;

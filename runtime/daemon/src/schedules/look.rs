@@ -21,6 +21,8 @@ pub(super) struct Look {
     pub(super) memory: Memory,
     /// When this process looked at its slots last.
     looked: Option<Timestamp>,
+    /// The latest claimed slots, ascending; this process alone claims any. None when they are to be read again.
+    claimed: Option<Vec<Timestamp>>,
     /// When it is to be looked at next; `None` where no further slot comes and nothing is to be watched.
     pub(super) wake: Option<Timestamp>,
     /// Something of it waits for the end of a run.
@@ -41,6 +43,7 @@ impl Look {
         Self {
             memory,
             looked: None,
+            claimed: None,
             wake: Some(now),
             awaits_ends: false,
             queued: VecDeque::new(),
@@ -48,6 +51,21 @@ impl Look {
             overdue: Overdue::default(),
             stuck: false,
         }
+    }
+
+    /// Reads again what is claimed.
+    pub(super) fn forget(&mut self) {
+        self.claimed = None;
+    }
+
+    /// A slot is decided.
+    fn claim(&mut self, nominal: Timestamp) {
+        let Some(claimed) = &mut self.claimed else { return };
+        if let Err(at) = claimed.binary_search(&nominal) {
+            claimed.insert(at, nominal);
+        }
+        let surplus = claimed.len().saturating_sub(SLOTS_READ);
+        claimed.drain(..surplus);
     }
 
     pub(super) fn is_due(&self, now: Timestamp, ended: bool) -> bool {
@@ -87,12 +105,16 @@ impl Scheduling {
         firings: &mut Vec<Firing>,
     ) -> Result<Option<Timestamp>, RunError> {
         self.begin_queued(timed, look)?;
+        if look.claimed.is_none() {
+            look.claimed = Some(self.claimed(timed)?);
+        }
         let due = self.due(timed, look, now)?;
         // What bears on others that are due now, or on the next slot, is claimed before those are decided.
         let alone = due.fire.len() == 1 && timed.schedule.conflicts.is_empty() && timed.has_own_target();
         for slot in due.fire {
             let lateness = now.duration_since(slot.due);
             let late = lateness.unsigned_abs() > Duration::from_secs(ON_TIME_SECONDS_MAX);
+            look.claim(slot.nominal);
             if let Some(firing) = self.settle(timed, look, slot.nominal, late)? {
                 if alone {
                     firings.push(firing);
@@ -107,11 +129,24 @@ impl Scheduling {
 
     /// Which slots are due, by what is claimed.
     pub(super) fn due(&self, timed: &Timed, look: &Look, now: Timestamp) -> Result<Due, RunError> {
+        let read;
+        let claimed = match &look.claimed {
+            Some(claimed) => claimed,
+            None => {
+                read = self.claimed(timed)?;
+                &read
+            }
+        };
+        let progress = Progress { since: look.memory.since, claimed, looked: look.looked };
+        Ok(timed.schedule.due(progress, now))
+    }
+
+    /// The latest claimed slots, ascending.
+    fn claimed(&self, timed: &Timed) -> Result<Vec<Timestamp>, RunError> {
         let slots = self.launch.runs.journal().slots(&timed.schedule.name, SLOTS_READ)?;
         let mut claimed: Vec<Timestamp> = slots.iter().map(|slot| slot.nominal).collect();
         claimed.sort_unstable();
-        let progress = Progress { since: look.memory.since, claimed: &claimed, looked: look.looked };
-        Ok(timed.schedule.due(progress, now))
+        Ok(claimed)
     }
 
     /// Decides one slot, durably, but for one that may start at once: that is handed back.

@@ -21,7 +21,7 @@ use hob_engine::Bundle;
 use hob_journal::{Ticket, Write};
 use hob_model::{OnDoubt, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Timestamp, Value};
 use hob_planner::declaration::RunPolicy;
-use hob_runs::{Begin, Firing, Listener, NewRun, RunError, Runs};
+use hob_runs::{Begin, Claimed, Firing, Listener, NewRun, RunError, Runs};
 use hob_scheduler::Schedule;
 
 use crate::admission::Admission;
@@ -43,6 +43,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
 /// Slots that are claimed with one wait for the disk.
 const FIRINGS_AT_ONCE: usize = 1_000;
+/// Claimed slots whose runs have not begun.
+const CLAIMED_MAX: usize = 10_000;
 /// The pause before the thread goes on after a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -195,12 +197,14 @@ impl Listener for ScheduleBell {
     }
 }
 
-/// Slots that are due and not claimed yet.
+/// Slots that are due, on their way to their runs.
 #[derive(Default)]
 struct Firings {
     all: Vec<Firing>,
     /// For each of `all`, at the same place, the number of its schedule.
     of: Vec<usize>,
+    /// Claimed, and not begun yet.
+    claimed: Vec<Claimed>,
 }
 
 /// All that fires at times, and where each of it stands.
@@ -257,7 +261,10 @@ impl Scheduling {
             let pause = round.unwrap_or_else(|_| {
                 tracing::error!("looking at schedules panicked; it is tried again");
                 // What was found and not claimed is found again.
-                self.looks().iter_mut().for_each(|look| look.wake = Some(now));
+                self.looks().iter_mut().for_each(|look| {
+                    look.forget();
+                    look.wake = Some(now);
+                });
                 AFTER_PANIC
             });
             let again = beside().map_or(pause, |at| self.until(at));
@@ -286,11 +293,15 @@ impl Scheduling {
             if firings.all.len() >= FIRINGS_AT_ONCE {
                 self.fire(&mut firings, &mut looks, now);
             }
+            if firings.claimed.len() >= CLAIMED_MAX {
+                self.begin(&mut firings);
+            }
             wake = [wake, looks[at].wake].into_iter().flatten().min();
             awaits_ends |= looks[at].awaits_ends;
         }
         self.fire(&mut firings, &mut looks, now);
         drop(looks);
+        self.begin(&mut firings);
         self.bell.awaits_ends.store(awaits_ends, Ordering::SeqCst);
         self.audit(now);
         runs.events_changed();
@@ -307,22 +318,33 @@ impl Scheduling {
         let timed = &self.timed[at];
         if let Err(error) = self.look_at(timed, look, now, &mut firings.all) {
             tracing::error!(schedule = timed.schedule.name, %error, "the schedule cannot be served now");
+            look.forget();
             look.wake = now.checked_add(LOOK_AGAIN).ok();
         }
         firings.of.resize(firings.all.len(), at);
     }
 
-    /// Claims slots that were found, and starts their runs.
+    /// Claims slots that were found.
     fn fire(&self, firings: &mut Firings, looks: &mut [Look], now: Timestamp) {
-        let Firings { all, of } = std::mem::take(firings);
+        let (all, of) = (std::mem::take(&mut firings.all), std::mem::take(&mut firings.of));
         if all.is_empty() {
             return;
         }
-        if let Err(error) = self.launch.runs.start_slots(all) {
-            tracing::error!(slots = of.len(), %error, "slots that are due cannot be claimed now");
-            for at in of {
-                looks[at].wake = now.checked_add(LOOK_AGAIN).ok();
+        match self.launch.runs.claim_slots(all) {
+            Ok(claimed) => firings.claimed.extend(claimed.into_iter().flatten()),
+            Err(error) => {
+                tracing::error!(slots = of.len(), %error, "slots that are due cannot be claimed now");
+                for at in of {
+                    looks[at].forget();
+                    looks[at].wake = now.checked_add(LOOK_AGAIN).ok();
+                }
             }
         }
+    }
+
+    /// Has the runs of claimed slots evaluated. They do not begin before all slots that are due now are claimed: they would
+    /// take the processors from it, and what is claimed cannot be lost.
+    fn begin(&self, firings: &mut Firings) {
+        firings.claimed.drain(..).for_each(|claimed| self.launch.runs.begin_claimed(claimed));
     }
 }

@@ -69,6 +69,7 @@ impl EffectView {
             "args": payload(&self.args),
             "begun": self.begun.to_string(),
             "updated": self.updated.to_string(),
+            "duration_ms": self.duration_ms(),
         });
         if !self.key.is_empty() {
             view["key"] = Json::String(self.key.clone());
@@ -82,6 +83,12 @@ impl EffectView {
             view["wait"] = json!({ "for": wait.kind(), "what": what, "due": due });
         }
         view
+    }
+
+    /// From its first entry to its last; none while its outcome is to come.
+    fn duration_ms(&self) -> Option<f64> {
+        let micros = self.updated.duration_since(self.begun).as_micros();
+        (self.status != EntryStatus::Pending).then_some(micros as f64 / 1e3)
     }
 
     fn settle(&mut self, status: EntryStatus) -> &mut Self {

@@ -1,5 +1,6 @@
 //! How many runs of workflows go on at one time, and which come next.
 
+use hob_daemon::admission::QUEUED_RUNS_MAX;
 use hob_journal::RunFilter;
 use hob_model::{RunStatus, Value};
 use serde_json::json;
@@ -126,4 +127,27 @@ fn mistakes_are_refused() {
         let problems = World::problems(&format!(r#"workflow("a", #{{ on: manual(), {options} }}, || ());"#));
         assert!(problems.contains(said), "{options}: {problems}");
     }
+}
+
+#[test]
+fn what_is_more_than_may_wait_stays_with_its_sender() {
+    let world = World::new(
+        r#"workflow("one", #{ on: event("n"), concurrency: 1 }, |e| { wait_signal("go"); e.payload });"#,
+    );
+    emit(&world, "n", json!(0));
+    // As if so many had come before: they are counted when they ask, and recorded after that.
+    let asked: Vec<_> = (0..QUEUED_RUNS_MAX).map(|_| world.runs.new_id()).collect();
+    assert!(asked.iter().all(|run| world.launch.admission.ask("one", *run).is_some()));
+    let why = world.triggers.full(&world.launch).unwrap();
+    assert!(why.contains("10000 runs wait their turn"), "{why}");
+    // Events wait on the bus meanwhile, and start it when there is room.
+    emit(&world, "n", json!(1));
+    assert_eq!(count(&world, "one", RunStatus::Queued), 0);
+    asked.iter().for_each(|run| world.launch.admission.withdraw(*run));
+    assert_eq!(world.triggers.full(&world.launch), None);
+    world.go_on();
+    assert_eq!(count(&world, "one", RunStatus::Queued), 1);
+    world.release("one");
+    world.release("one");
+    assert_eq!(outputs(&world, "one"), [0, 1]);
 }

@@ -161,6 +161,8 @@ impl State {
                 && filter.name.as_ref().is_none_or(|name| *name == row.name)
                 && filter.kind.as_ref().is_none_or(|kind| *kind == row.kind)
                 && filter.owner.is_none_or(|owner| owner == row.owner)
+                && filter.since.is_none_or(|since| row.created >= since)
+                && filter.until.is_none_or(|until| row.created < until)
                 && filter.before.is_none_or(|before| row.run < before)
         };
         let rows = self.runs.values().rev().filter_map(|it| it.row.as_ref());

@@ -101,6 +101,12 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Outcome<Vec<RunRow>
             values.push(SqlValue::Text(text.clone()));
         }
     }
+    for (sign, time) in [(">=", filter.since), ("<", filter.until)] {
+        if let Some(time) = time {
+            sql.push_str(&format!(" AND r.created {sign} ?"));
+            values.push(SqlValue::Integer(to_micros(time)));
+        }
+    }
     if let Some(before) = filter.before {
         sql.push_str(" AND r.run < ?");
         values.push(SqlValue::Blob(before.0.into_bytes().to_vec()));

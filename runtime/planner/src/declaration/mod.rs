@@ -328,6 +328,8 @@ pub enum Trigger {
     Webhook(Webhook),
     /// Files.
     Watch(Watch),
+    /// Messages of a broker.
+    Subscription(Subscription),
     /// A person.
     Manual,
 }
@@ -339,6 +341,27 @@ pub struct Watch {
     pub pattern: String,
     /// How long a file must not have changed.
     pub settle: Duration,
+}
+
+/// Messages that start a workflow, as the primitive that hears them understands it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    /// The name of the trigger: `mqtt`.
+    pub kind: String,
+    /// What is to be heard.
+    pub of: String,
+    /// Where, and how.
+    pub options: BTreeMap<String, Value>,
+}
+
+impl Subscription {
+    /// The event that a message is, and what its payload holds.
+    #[must_use]
+    pub fn event(&self) -> (String, Value) {
+        let broker = self.options.get("broker").cloned().unwrap_or_default();
+        let filter = Value::map([("of", Value::from(self.of.as_str())), ("broker", broker)]);
+        (format!("{}.message", self.kind), filter)
+    }
 }
 
 /// A request that starts a workflow.

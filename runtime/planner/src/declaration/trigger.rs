@@ -1,12 +1,13 @@
 //! What starts a workflow.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hob_model::{Code, Value};
 use hob_scheduler::When;
 
 use super::options::{ITEMS_MAX, Options, text};
-use super::{Rate, Raw, Respond, Surroundings, Trigger, Watch, Webhook};
+use super::{Rate, Raw, Respond, Subscription, Surroundings, Trigger, Watch, Webhook};
 
 /// The methods of requests that may start a workflow.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -35,7 +36,7 @@ fn read(options: &mut Options<'_>, value: &Value, surroundings: &Surroundings<'_
         return None;
     };
     let of = value.get("of").and_then(text).unwrap_or_default();
-    if !["webhook", "event", "watch"].contains(&kind)
+    if !["webhook", "event", "watch", "mqtt"].contains(&kind)
         && matches!(value.get("options"), Some(Value::Map(map)) if !map.is_empty())
     {
         let message = format!("`on`: options of {kind}(…) are not supported by this version of hob");
@@ -58,6 +59,13 @@ fn read(options: &mut Options<'_>, value: &Value, surroundings: &Surroundings<'_
         }
         "webhook" => webhook(options, &of, value).map(Trigger::Webhook),
         "watch" => watch(options, &of, value, surroundings).map(Trigger::Watch),
+        "mqtt" => {
+            let options = match value.get("options") {
+                Some(Value::Map(map)) => map.clone(),
+                _ => BTreeMap::new(),
+            };
+            Some(Trigger::Subscription(Subscription { kind: kind.to_owned(), of, options }))
+        }
         "manual" => Some(Trigger::Manual),
         other => {
             options.report(

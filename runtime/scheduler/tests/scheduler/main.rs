@@ -5,6 +5,7 @@
 mod clock_changes;
 mod crontab;
 mod jobs;
+mod ocps;
 mod oncalendar;
 mod oracle;
 mod parse;

@@ -68,6 +68,9 @@ pub(crate) static ROUTES: &[Route] = routes! {
             optional("status", Texts, "only these states, with commas between them"),
             optional("name", Text, "only runs of this name"),
             optional("kind", Text, "only runs of this kind: playbook, workflow, schedule, …"),
+            optional("since", Text, "only runs that were started at this time or later, RFC 3339"),
+            optional("until", Text, "only runs that were started before this time"),
+            optional("search", Text, "only runs with this text in their name, input, output, error, calls or log"),
             optional("limit", Count, "at most so many; 100 when not given"),
             optional("before", Text, "only runs older than this one, for paging"),
         ];

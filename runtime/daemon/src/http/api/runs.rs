@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use hob_journal::{Journal, RunFilter, RunRow};
-use hob_model::{Entry, RunId, RunStatus, names};
+use hob_model::{Entry, RunId, RunStatus, Timestamp, names};
 use hob_runs::Runs;
 use http::StatusCode;
 use serde_json::{Value as Json, json};
@@ -16,6 +16,7 @@ use crate::http::reply::{Refusal, json_reply};
 use crate::http::route::{Call, ok};
 use crate::http::stream::{self, Gone, Sink};
 use crate::http::waiters::News;
+use crate::search;
 use crate::view::{log_view, name_living, problem_json, run_detail, run_summary, run_view};
 
 type Reply = Result<Response, Refusal>;
@@ -36,15 +37,26 @@ pub(super) async fn list(call: Call) -> Reply {
         status,
         name: call.args.text("name").map(str::to_owned),
         kind: call.args.text("kind").map(str::to_owned),
-        owner: None,
-        before: None,
+        since: time_of(&call, "since")?,
+        until: time_of(&call, "until")?,
         limit: usize::try_from(limit).ok(),
+        ..RunFilter::default()
     };
+    let search = call.args.text("search").map(str::to_owned);
     let rows = call.app.blocking(move |hub| {
         filter.before = before.map(|prefix| hub.runs().find(&prefix)).transpose()?;
-        Ok(hub.runs().journal().runs(&filter)?)
+        let journal = hub.runs().journal();
+        Ok(match search {
+            Some(text) => search::runs(&**journal, filter, &text)?.found,
+            None => journal.runs(&filter)?,
+        })
     });
     Ok(ok(&rows.await?.iter().map(run_view).collect()))
+}
+
+fn time_of(call: &Call, name: &str) -> Result<Option<Timestamp>, Refusal> {
+    let wrong = |_| Refusal::usage(format!("`{name}` must be a time such as 2027-01-01T08:00:00+01:00"));
+    call.args.text(name).map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 fn status_of(text: &str) -> Result<RunStatus, Refusal> {
