@@ -12,7 +12,8 @@ use crate::engines::is_there;
 use crate::home;
 
 /// Podman asks for more than the machine of the lab may give, unless it is told.
-const LIMITS: &str = "#{ nofile: #{ soft: 1024, hard: 4096 }, nproc: #{ soft: 4096, hard: 4096 } }";
+pub(crate) const LIMITS: &str =
+    "#{ nofile: #{ soft: 1024, hard: 4096 }, nproc: #{ soft: 4096, hard: 4096 } }";
 
 /// Four containers: a database, what needs it, a tunnel, and what goes through it.
 const HOMELAB: &str = r#"

@@ -51,9 +51,23 @@ fn start_tracing(global: &args::Global) {
     };
     let filter = tracing_subscriber::EnvFilter::new(level);
     let format =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Filtered).with_target(false);
     // A second subscriber (in tests of this process) is no reason to fail.
     let _ = format.with_ansi(false).try_init();
+}
+
+/// Standard error, without secrets. Each event of the log is written in one piece.
+struct Filtered;
+
+impl std::io::Write for Filtered {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        let line = hob_primitive::filtered(String::from_utf8_lossy(text).into_owned());
+        std::io::stderr().write_all(line.as_bytes()).map(|()| text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }
 
 fn dispatch(context: &Context, command: Command) -> Outcome {

@@ -36,6 +36,10 @@ pub fn read_homelab(
         host: machine.nodename().to_str().ok(),
     };
     let (mut homelab, mut diagnostics) = Homelab::read(&raw, &surroundings);
+    if let Some(vault) = host.ports.get::<dyn hob_primitive::Vault>().filter(|_| !homelab.secrets.is_empty())
+    {
+        vault.declare(&homelab.directory, &homelab.secrets);
+    }
     let schedules = homelab.schedules.iter_mut().map(|it| (&mut it.policy, &it.source));
     let workflows = homelab.workflows.iter_mut().map(|it| (&mut it.policy, &it.source));
     let updates = homelab.services.iter_mut();

@@ -5,6 +5,7 @@ use hob_model::{OpError, Value};
 use rhai::{Array, Blob, Dynamic, EvalAltResult, FnPtr, Map, Position};
 
 use crate::handle::Handle;
+use crate::secret;
 
 /// The value that `dynamic` stands for.
 ///
@@ -28,7 +29,7 @@ fn value_at(dynamic: &Dynamic, depth: usize) -> Result<Value, OpError> {
         return Ok(Value::Bool(v));
     }
     if let Ok(v) = dynamic.as_immutable_string_ref() {
-        return Ok(Value::String(v.as_str().to_owned()));
+        return secret::read(v.as_str());
     }
     if let Ok(v) = dynamic.as_float() {
         return Ok(Value::Float(v));
@@ -40,7 +41,7 @@ fn value_at(dynamic: &Dynamic, depth: usize) -> Result<Value, OpError> {
         return v.iter().map(|item| value_at(item, depth + 1)).collect::<Result<_, _>>().map(Value::Array);
     }
     if let Some(v) = dynamic.read_lock::<Map>() {
-        let pairs = v.iter().map(|(key, item)| Ok((key.to_string(), value_at(item, depth + 1)?)));
+        let pairs = v.iter().map(|(key, item)| Ok((plain_key(key)?, value_at(item, depth + 1)?)));
         return pairs.collect::<Result<_, _>>().map(Value::Map);
     }
     if let Some(v) = dynamic.read_lock::<Blob>() {
@@ -49,9 +50,20 @@ fn value_at(dynamic: &Dynamic, depth: usize) -> Result<Value, OpError> {
     if let Some(v) = dynamic.read_lock::<Handle>() {
         return Ok(Value::String(v.name.clone()));
     }
+    if let Some(v) = dynamic.read_lock::<secret::Handle>() {
+        return Ok(Value::Secret(v.0.clone()));
+    }
     let what = if dynamic.is::<FnPtr>() { "a closure" } else { dynamic.type_name() };
     Err(OpError::invalid(format!("{what} cannot be written to the journal"))
         .hint("pass texts, numbers, arrays, maps or blobs; call the closure and pass its result"))
+}
+
+/// A key of a map, which holds no secret.
+fn plain_key(key: &str) -> Result<String, OpError> {
+    match secret::read(key)? {
+        Value::String(key) => Ok(key),
+        _ => Err(OpError::invalid("a secret cannot be a key of a map").hint("make it a value of the map")),
+    }
 }
 
 /// The Rhai value of `value`.
@@ -62,12 +74,13 @@ pub fn to_dynamic(value: Value) -> Dynamic {
         Value::Int(v) => v.into(),
         Value::Float(v) => v.into(),
         Value::Char(v) => v.into(),
-        Value::String(v) => v.into(),
+        Value::String(v) => secret::escaped(v).into(),
+        Value::Secret(v) => Dynamic::from(secret::Handle(v)),
         Value::Blob(v) => Dynamic::from_blob(v),
         Value::Array(v) => Dynamic::from_array(v.into_iter().map(to_dynamic).collect()),
-        Value::Map(v) => {
-            Dynamic::from_map(v.into_iter().map(|(key, item)| (key.into(), to_dynamic(item))).collect())
-        }
+        Value::Map(v) => Dynamic::from_map(
+            v.into_iter().map(|(key, item)| (secret::escaped(key).into(), to_dynamic(item))).collect(),
+        ),
     }
 }
 

@@ -257,6 +257,17 @@ fn install_triggers(module: &mut Module) {
     FuncRegistration::new("manual").set_into_module(module, || tagged("trigger", "manual", &[]));
 }
 
+/// A file with a secret, for the environment of services: `env: #{ PASSWORD_FILE: secret_file("postgres") }`.
+fn install_secrets(module: &mut Module) {
+    fn file(name: ImmutableString, mut options: Map) -> Dynamic {
+        options.insert("secret_file".into(), name.into());
+        Dynamic::from_map(options)
+    }
+    FuncRegistration::new("secret_file")
+        .set_into_module(module, |name: ImmutableString| file(name, Map::new()));
+    FuncRegistration::new("secret_file").set_into_module(module, file);
+}
+
 /// How services are reached: `network: via(service)`.
 fn install_networks(module: &mut Module) {
     FuncRegistration::new("via")
@@ -271,6 +282,7 @@ pub(crate) fn install(module: &mut Module) {
     install_kinds(module);
     install_gates(module);
     install_networks(module);
+    install_secrets(module);
     install_triggers(module);
     crate::flow::install(module);
 }

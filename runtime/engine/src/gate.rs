@@ -6,6 +6,7 @@
 //!                        └──none──▶ permitted? ─▶ intent durable ─▶ performed ─▶ outcome recorded
 //! ```
 
+mod seal;
 mod settle;
 
 use std::cell::Cell;
@@ -170,6 +171,7 @@ impl Passage<'_> {
         let run = Arc::clone(self.run());
         let operation = self.operation.name;
         let (id, observer) = (run.id, Arc::clone(&run.host.observer));
+        let vault = run.host.ports.get::<dyn hob_primitive::Vault>();
         let permissions = run.permissions.clone();
         Ctx::new(CtxParts {
             ports: Arc::clone(&run.host.ports),
@@ -182,7 +184,12 @@ impl Passage<'_> {
             timeout: request.timeout,
             noted,
             cancel,
-            progress: Arc::new(move |progress| observer.progress(id, operation, progress)),
+            progress: Arc::new(move |mut progress| {
+                if let Some(concealed) = vault.as_ref().and_then(|it| it.conceal(&progress.message)) {
+                    progress.message = concealed;
+                }
+                observer.progress(id, operation, progress);
+            }),
             permits: Arc::new(move |need| permissions.permits(need)),
         })
     }
@@ -258,7 +265,8 @@ impl Passage<'_> {
         if request.class.needs_intent() {
             if let Some(intent) = self.operation.keyed.and_then(|keyed| keyed.intent) {
                 let ctx = self.ctx(request, key.clone(), Value::Unit, Cancel::default());
-                noted = match run.host.performer.note(intent, &ctx, request.args()) {
+                let note = run.host.performer.note(intent, &ctx, request.args());
+                noted = match seal::outcome(&run.host, note) {
                     Ok(noted) => noted,
                     Err(error) => return Ok(Err(error.nothing_happened())),
                 };
@@ -329,7 +337,8 @@ impl Passage<'_> {
         let performer = &self.run().host.performer;
         let mut failures = 0;
         loop {
-            let error = match performer.perform(self.operation, ctx, request.args()) {
+            let performed = performer.perform(self.operation, ctx, request.args());
+            let error = match seal::outcome(&self.run().host, performed) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -350,7 +359,8 @@ impl Passage<'_> {
             }
             if request.class == EffectClass::Keyed && !error.nothing_happened {
                 let keyed = self.operation.keyed;
-                match keyed.map(|keyed| performer.probe(keyed.probe, ctx, request.args())) {
+                let probe = |keyed: hob_primitive::Keyed| performer.probe(keyed.probe, ctx, request.args());
+                match keyed.map(|keyed| seal::probe(&self.run().host, probe(keyed))) {
                     Some(Ok(Probe::Done(value))) => return Ok(value),
                     Some(Ok(Probe::Failed(error))) => return Err(error),
                     Some(Ok(Probe::NotDone)) => {}
@@ -364,7 +374,8 @@ impl Passage<'_> {
     fn pretend(&self, request: &Request) -> Result<Value, OpError> {
         let run = self.run();
         let modelled = self.operation.model.map(|model| {
-            model(&self.ctx(request, self.key(), Value::Unit, Cancel::default()), request.args())
+            let ctx = self.ctx(request, self.key(), Value::Unit, Cancel::default());
+            seal::outcome(&run.host, model(&ctx, request.args()))
         });
         run.host.observer.dry(run.id, &request.text(self.operation.name), modelled.is_some());
         let result = modelled.unwrap_or(Ok(Value::Unit)).map_err(|error| self.stamp(error));

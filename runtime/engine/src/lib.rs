@@ -20,6 +20,7 @@
 //! | [`run_cx`] | the context that the branches of a run share |
 //! | [`latch`] | what makes sure that nothing happens past an end |
 //! | [`inspect`](mod@inspect), [`explore`] | time travel: the variables of a run at a position, and expressions over them |
+//! | `secret` | secrets in scripts: handles, and their marks in texts |
 //! | [`host`] | what the engine needs from its process |
 //! | [`language`], [`diagnose`] | the dialect, and its errors for people |
 //!
@@ -48,6 +49,7 @@ pub mod progress;
 pub mod records;
 pub mod request;
 pub mod run_cx;
+mod secret;
 
 pub use bundle::{Bundle, Loader};
 pub use declare::Declared;

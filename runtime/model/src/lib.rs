@@ -14,6 +14,7 @@
 //! | [`diagnostic`], [`code`] | [`Diagnostic`]: a problem with its place, cause and cure |
 //! | [`duration`], [`size`] | the one parser for each of these texts |
 //! | [`approval`] | [`Approval`]: what a person answered |
+//! | [`secret`] | [`Secret`]: an expression over secrets, without their values |
 //! | [`names`] | "did you mean" |
 
 pub mod approval;
@@ -29,6 +30,7 @@ pub mod names;
 pub mod pattern;
 pub mod position;
 pub mod run;
+pub mod secret;
 pub mod size;
 pub mod value;
 
@@ -42,4 +44,5 @@ pub use error::{ErrorKind, OpError};
 pub use jiff::Timestamp;
 pub use position::Position;
 pub use run::{RunEnd, RunEntry, RunId, RunOwner, RunStarted, RunStatus};
+pub use secret::{Secret, SecretForm, SecretPart, SecretRef};
 pub use value::Value;

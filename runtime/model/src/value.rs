@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use minicbor::data::{Tag, Type};
 use minicbor::{Decoder, Encoder};
 
+use crate::secret::Secret;
+
 /// How deep a value may nest; deeper input is refused rather than risking the stack.
 pub const VALUE_DEPTH_MAX: usize = 128;
 
 /// The CBOR tag under which a single character is written (in the unassigned first-come range).
 const TAG_CHAR: u64 = 40_961;
+
+/// The CBOR tag under which the expression of a secret is written (in the same range).
+const TAG_SECRET: u64 = 40_962;
 
 /// What crosses the boundary: arguments of effects, their outcomes, inputs and outputs of runs.
 ///
@@ -37,6 +42,8 @@ pub enum Value {
     Array(Vec<Value>),
     /// A map with text keys, in key order.
     Map(BTreeMap<String, Value>),
+    /// An expression over secrets, without their values.
+    Secret(Secret),
 }
 
 /// Why bytes are no [`Value`], or a value is no JSON.
@@ -90,6 +97,10 @@ impl Value {
                     item.encode_into(e);
                 }
             }
+            Self::Secret(v) => {
+                e.tag(Tag::new(TAG_SECRET)).expect(NEVER);
+                v.encode_into(e);
+            }
         }
     }
 
@@ -131,15 +142,20 @@ impl Value {
                 let items = (0..len).map(|_| Ok((d.str()?.to_owned(), Self::decode_from(d, depth + 1)?)));
                 Self::Map(items.collect::<Result<_, ValueError>>()?)
             }
-            Type::Tag if d.tag()? == Tag::new(TAG_CHAR) => {
-                let code = d.u32()?;
-                Self::Char(char::from_u32(code).ok_or(ValueError::Unexpected(Type::U32))?)
-            }
+            Type::Tag => match d.tag()?.as_u64() {
+                TAG_CHAR => {
+                    let code = d.u32()?;
+                    Self::Char(char::from_u32(code).ok_or(ValueError::Unexpected(Type::U32))?)
+                }
+                TAG_SECRET => Self::Secret(Secret::decode_from(d)?),
+                _ => return Err(ValueError::Unexpected(Type::Tag)),
+            },
             other => return Err(ValueError::Unexpected(other)),
         })
     }
 
-    /// This value as JSON: `()` is null, a blob is base64 text, a character a text.
+    /// This value as JSON: `()` is null, a blob is base64 text, a character a text, a secret `{"secret": "NAME"}`.
+    /// That is for people: it is read back as a map.
     ///
     /// # Errors
     /// When it holds NaN or an infinity.
@@ -158,6 +174,10 @@ impl Value {
             Self::Map(v) => Json::Object(
                 v.iter().map(|(k, v)| Ok((k.clone(), v.to_json()?))).collect::<Result<_, ValueError>>()?,
             ),
+            Self::Secret(v) => {
+                let shown = v.single().map_or_else(|| v.to_string(), |reference| reference.name.clone());
+                Json::Object([("secret".to_owned(), Json::String(shown))].into_iter().collect())
+            }
         })
     }
 
@@ -206,6 +226,18 @@ impl Value {
             Self::Blob(_) => "blob",
             Self::Array(_) => "array",
             Self::Map(_) => "map",
+            Self::Secret(_) => "secret",
+        }
+    }
+
+    /// Whether there is a secret in it, at any depth.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        match self {
+            Self::Secret(_) => true,
+            Self::Array(items) => items.iter().any(Self::has_secret),
+            Self::Map(items) => items.values().any(Self::has_secret),
+            _ => false,
         }
     }
 
@@ -251,7 +283,7 @@ macro_rules! value_from {
 }
 value_from!(bool => Bool, i64 => Int, i32 => Int, u32 => Int, f64 => Float, char => Char,
             String => String, &str => String, Vec<u8> => Blob, Vec<Value> => Array,
-            BTreeMap<String, Value> => Map);
+            BTreeMap<String, Value> => Map, Secret => Secret);
 
 impl From<()> for Value {
     fn from((): ()) -> Self {
@@ -297,6 +329,7 @@ mod tests {
             ("c", Value::Char('ß')),
             ("d", Value::Blob(vec![0, 255])),
             ("e", Value::from("text")),
+            ("f", Value::from(Secret::named("postgres"))),
         ]);
         assert_eq!(Value::decode(&value.encode()).unwrap(), value);
     }

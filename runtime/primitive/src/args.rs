@@ -37,6 +37,27 @@ impl Mismatch {
     fn text(error: impl std::fmt::Display) -> Self {
         Self { message: error.to_string(), hint: None }
     }
+
+    /// There is a secret where its value would be recorded, shown or handed on.
+    fn secret(kind: &str) -> Self {
+        Self {
+            message: format!("expected {kind}, got a secret"),
+            hint: Some(
+                "a secret goes into headers and bodies of `http`, `env` and `stdin` of `process`, and files: \
+                 `secrets::write_file(path, secret)`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// Reads `value` as `T`, which says whether secrets may stand in it.
+fn read<T: FromValue>(value: Value) -> Result<T, Mismatch> {
+    if !T::TAKES_SECRETS && value.has_secret() {
+        Err(Mismatch::secret(T::KIND))
+    } else {
+        T::from_value(value)
+    }
 }
 
 /// A type that an argument or an option can be read as.
@@ -47,6 +68,8 @@ pub trait FromValue: Sized {
     const CHOICES: &'static [&'static str] = &[];
     /// Whether it is a path.
     const IS_PATH: bool = false;
+    /// Whether secrets may stand in it, which the operation opens with [`crate::Ctx::open`].
+    const TAKES_SECRETS: bool = false;
 
     /// Reads it.
     ///
@@ -111,6 +134,7 @@ impl<T: FromValue> FromValue for Option<T> {
     const KIND: &'static str = T::KIND;
     const CHOICES: &'static [&'static str] = T::CHOICES;
     const IS_PATH: bool = T::IS_PATH;
+    const TAKES_SECRETS: bool = T::TAKES_SECRETS;
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         if value == Value::Unit { Ok(None) } else { T::from_value(value).map(Some) }
     }
@@ -145,6 +169,7 @@ impl NotBytes for Vec<BTreeMap<String, Value>> {}
 
 impl<T: FromValue> FromValue for BTreeMap<String, T> {
     const KIND: &'static str = "map";
+    const TAKES_SECRETS: bool = T::TAKES_SECRETS;
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         let Value::Map(items) = value else {
             return Err(Mismatch::of::<Self>(&value));
@@ -342,7 +367,7 @@ impl OptionMap {
     /// When its value does not fit.
     pub fn take<T: FromValue>(&mut self, key: &str) -> Result<T, OpError> {
         let value = self.0.remove(key).unwrap_or_default();
-        T::from_value(value)
+        read::<T>(value)
             .map_err(|m| misfit(format!("option `{key}`: {}", m.message), m.hint).detail(OPTION_DETAIL, key))
     }
 
@@ -417,7 +442,7 @@ impl Args {
         self.count += 1;
         let value = self.positional.next().unwrap_or_default();
         let at = self.count;
-        T::from_value(value).map_err(|m| {
+        read::<T>(value).map_err(|m| {
             misfit(format!("argument {at} (`{name}`): {}", m.message), m.hint).detail(ARGUMENT_DETAIL, name)
         })
     }

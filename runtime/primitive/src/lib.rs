@@ -36,6 +36,7 @@ mod bus;
 mod context;
 mod operation;
 mod registry;
+mod secret;
 mod services;
 mod source;
 mod text;
@@ -49,6 +50,10 @@ pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress, resolve};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};
 pub use registry::{Registry, RegistryError};
+pub use secret::{
+    OpenValue, Opened, SECRETS_VARIABLE, SecretContent, SecretText, SecretTexts, SecretValue, Vault,
+    filter_sinks, filtered,
+};
 pub use services::{Patience, ServiceRequest, Services};
 pub use source::{EventSink, EventSource, Subscribing, Wanted};
 pub use text::{Place, TEXT_BYTES_MAX, Text, check_depth};

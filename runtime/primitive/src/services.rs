@@ -15,6 +15,9 @@ pub enum ServiceRequest {
     Stop,
     /// That it is stopped and started, with what needs it.
     Restart,
+    /// As [`ServiceRequest::Restart`], if a secret that it uses has another value than it was handed; nothing of one that is
+    /// not to run.
+    Renew,
     /// Nothing but to know when it is ready.
     WaitReady,
     /// That nobody but the run touches it.

@@ -9,6 +9,7 @@
 //! | [`port`] | [`Supervisor`]: the trait, and what crosses it |
 //! | [`kinds`] | [`ServiceKind`]: what a primitive offers; [`Supervisors`]: all of them |
 //! | [`life`], [`probe()`] | what supervisors share: waiting for an end, looking at an address |
+//! | [`secrets`] | [`secrets::Delivery`]: how services get secrets |
 //! | [`ready`] | [`await_ready`]: waiting for a gate |
 //! | [`live`] | [`live::Live`]: processes of this machine |
 //! | [`fake`] | [`fake::Fake`]: processes that tests script |
@@ -20,6 +21,7 @@ pub mod live;
 pub mod port;
 mod probe;
 pub mod ready;
+pub mod secrets;
 
 pub use kinds::{ServiceKind, Supervisors};
 pub use life::{Life, Lives};

@@ -201,7 +201,7 @@ impl Supervisor for Live {
         let dir = self.dir(&spec.name);
         let output = logs::begin(&dir)?;
         let marks = spawn::Marks { state: &self.state, key };
-        let start = || spawn::spawn(&spec.name, process, &marks, &self.base, output, lock_file);
+        let start = || spawn::spawn(spec, process, &marks, &self.base, output, lock_file);
         let leader = self.watches.spawn(start)?;
         *lock(&service.leader) = Some(leader.clone());
         Ok(Started { running: leader.into(), adopted: false })

@@ -8,6 +8,8 @@ use hob_planner::declaration::{Body, Gate};
 use hob_planner::plan::FieldChange;
 use hob_planner::{Exit, Service};
 
+use crate::secrets::Delivered;
+
 /// The variable that names the service to its processes.
 pub const SERVICE_VARIABLE: &str = "HOB_SERVICE";
 
@@ -30,11 +32,21 @@ pub struct Spec {
     pub body: Body,
     /// The id of the image that it is made from, where that is not the one that its name stands for now.
     pub image: Option<String>,
+    /// The secrets that it is handed.
+    pub delivered: Delivered,
+}
+
+impl Spec {
+    /// A service that is handed no secrets.
+    #[must_use]
+    pub fn new(name: impl Into<String>, body: Body) -> Self {
+        Self { name: name.into(), body, image: None, delivered: Delivered::default() }
+    }
 }
 
 impl From<&Service> for Spec {
     fn from(service: &Service) -> Self {
-        Self { name: service.name.clone(), body: service.body.clone(), image: None }
+        Self::new(&service.name, service.body.clone())
     }
 }
 
@@ -157,6 +169,11 @@ pub trait Supervisor: Send + Sync {
     /// Tells what a service is, which may run: for those that find it by no mark of its own.
     fn introduce(&self, spec: &Spec) {
         let _ = spec;
+    }
+
+    /// Where a service of this kind sees the files with its secrets; where they are when absent.
+    fn secrets_inside(&self) -> Option<&'static str> {
+        None
     }
 
     /// Fetches what a service needs before it can start: its image. Whether that changed anything.

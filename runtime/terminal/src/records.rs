@@ -139,6 +139,7 @@ fn compact(value: &Value) -> String {
         Value::Char(v) => v.to_string(),
         Value::String(v) => v.clone(),
         Value::Blob(v) => format!("<blob of {}>", size::format(v.len() as u64)),
+        Value::Secret(v) => v.to_string(),
         Value::Array(items) => format!("[{}]", items.iter().map(quoted).collect::<Vec<_>>().join(", ")),
         Value::Map(map) if map.is_empty() => "#{}".to_owned(),
         Value::Map(map) => {

@@ -11,7 +11,9 @@ mod operations {
     use std::path::Path;
 
     use hob_model::{OpError, Timestamp, Value};
-    use hob_primitive::{Args, Content, Ctx, Mode, NameOrId, Options, PathText, Probe};
+    use hob_primitive::{Args, Ctx, Mode, NameOrId, Options, PathText, Probe, SecretContent, SecretValue};
+
+    use zeroize::Zeroizing;
 
     use crate::atomic::{self, Attributes, FILE_MODE};
     use crate::port::FilesPort;
@@ -39,7 +41,7 @@ mod operations {
     /// The content goes into a temporary file beside it, which then takes its place; both are on the disk when the call
     /// returns. A link stays a link: the file it points to is written. Other hard links keep the old content. The
     /// result has `path`, `changed` (false when content, mode and owner were as asked already; nothing is written
-    /// then) and `bytes`.
+    /// then) and `bytes`. The content may be a secret, or a text with secrets in it: give it a `mode`.
     ///
     /// Class `ensure`: writing the same again changes nothing.
     ///
@@ -53,13 +55,18 @@ mod operations {
     ///     && !files::write("etc/app.conf", "port = 80\n").changed
     /// ```
     #[operation(ensure, permission = "files.write:{path}", returns = "map", model = model_write)]
-    fn write(cx: &Ctx, path: PathText, content: Content, options: WriteOptions) -> Result<Value, OpError> {
-        write_content(cx, &path, &content.0, &options)
+    fn write(
+        cx: &Ctx,
+        path: PathText,
+        content: SecretContent,
+        options: WriteOptions,
+    ) -> Result<Value, OpError> {
+        write_content(cx, &path, &cx.open(&content.0)?, &options)
     }
 
     /// Writes the text that a template makes of variables, as `files::write` does.
     ///
-    /// See `files::render` for templates.
+    /// See `files::render` for templates. Variables may be secrets: they are open while the template is filled.
     ///
     /// Class `ensure`: the same template and variables make the same file.
     ///
@@ -75,11 +82,12 @@ mod operations {
         cx: &Ctx,
         template: PathText,
         path: PathText,
-        variables: Value,
+        variables: SecretValue,
         options: WriteOptions,
     ) -> Result<Value, OpError> {
         let port = cx.port::<dyn FilesPort>()?;
-        let text = crate::render::file(&port, &cx.resolve(&template.0), &variables)?;
+        let variables = cx.open_value(&variables.0)?;
+        let text = Zeroizing::new(crate::render::file(&port, &cx.resolve(&template.0), &variables)?);
         write_content(cx, &path, text.as_bytes(), &options)
     }
 
@@ -113,20 +121,21 @@ mod operations {
     }
 
     fn model_write(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
-        let (path, content): (PathText, Content) = (args.next("path")?, args.next("content")?);
-        pretend(cx, &path, Some(&content.0), &args.options()?)
+        let (path, content): (PathText, SecretContent) = (args.next("path")?, args.next("content")?);
+        pretend(cx, &path, Some(&cx.open(&content.0)?), &args.options()?)
     }
 
     fn model_template(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
         let (template, path): (PathText, PathText) = (args.next("template")?, args.next("path")?);
-        let variables: Value = args.next("variables")?;
+        let variables: SecretValue = args.next("variables")?;
+        let variables = cx.open_value(&variables.0)?;
         let port = cx.port::<dyn FilesPort>()?;
         let template = cx.resolve(&template.0);
         let text = match seen(&*port, &template, true)? {
-            Some(_) => Some(crate::render::file(&port, &template, &variables)?),
+            Some(_) => Some(Zeroizing::new(crate::render::file(&port, &template, &variables)?)),
             None => None,
         };
-        pretend(cx, &path, text.as_deref().map(str::as_bytes), &args.options()?)
+        pretend(cx, &path, text.as_ref().map(|text| text.as_bytes()), &args.options()?)
     }
 
     /// What `write_content` would give; `None` for content that is not known.
@@ -188,14 +197,20 @@ mod operations {
     /// files::read("log") == "one\ntwo\n"
     /// ```
     #[operation(keyed, permission = "files.write:{path}", returns = "int", model = model_append, intent = note_end, probe = probe_append)]
-    fn append(cx: &Ctx, path: PathText, content: Content, options: AppendOptions) -> Result<u64, OpError> {
+    fn append(
+        cx: &Ctx,
+        path: PathText,
+        content: SecretContent,
+        options: AppendOptions,
+    ) -> Result<u64, OpError> {
+        let content = cx.open(&content.0)?;
         let port = cx.port::<dyn FilesPort>()?;
         let path = atomic::through_links(&*port, &cx.resolve(&path.0))?;
         atomic::make_parent(&*port, &path, options.mkdir)?;
         let is_new = atomic::existing_file(&*port, &path)?.is_none();
-        let rest = match torn(cx, &*port, &path, &content.0)? {
-            Some(there) => &content.0[there..],
-            None => &content.0[..],
+        let rest = match torn(cx, &*port, &path, &content)? {
+            Some(there) => &content[there..],
+            None => &content[..],
         };
         let mode = options.mode.map_or(FILE_MODE, |Mode(bits)| bits);
         port.append(&path, rest, mode).map_err(|error| fault_making(&error, &path))?;
@@ -208,12 +223,13 @@ mod operations {
     }
 
     fn model_append(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
-        let (path, content): (PathText, Content) = (args.next("path")?, args.next("content")?);
+        let (path, content): (PathText, SecretContent) = (args.next("path")?, args.next("content")?);
+        let content = cx.open(&content.0)?;
         let _: AppendOptions = args.options()?;
         let port = cx.port::<dyn FilesPort>()?;
         let path = atomic::through_links(&*port, &cx.resolve(&path.0))?;
         let size = atomic::existing_file(&*port, &path)?.map_or(0, |meta| meta.size);
-        Ok(Value::from(size + content.0.len() as u64))
+        Ok(Value::from(size + content.len() as u64))
     }
 
     /// How much of the content a crash left at the end of the file.
@@ -247,7 +263,8 @@ mod operations {
     }
 
     fn probe_append(cx: &Ctx, mut args: Args) -> Result<Probe, OpError> {
-        let (path, content): (PathText, Content) = (args.next("path")?, args.next("content")?);
+        let (path, content): (PathText, SecretContent) = (args.next("path")?, args.next("content")?);
+        let content = cx.open(&content.0)?;
         let port = cx.port::<dyn FilesPort>()?;
         let path = atomic::through_links(&*port, &cx.resolve(&path.0))?;
         let Some((offset, _)) = noted(cx) else {
@@ -262,7 +279,7 @@ mod operations {
             return Ok(Probe::Unknown(said));
         }
         let tail = read_from(&*port, &path, offset, PROBE_BYTES_MAX)?;
-        let content = &content.0[..];
+        let content = &content[..];
         let stands =
             tail.starts_with(content) || tail.windows(content.len().max(1)).any(|window| window == content);
         Ok(match stands {

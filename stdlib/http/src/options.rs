@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hob_model::{OpError, Value};
 use hob_primitive::{
-    Choice, Content, Ctx, FromOptions, FromValue, Mismatch, Mode, OptionMap, Options, Size, check_depth,
+    Choice, Content, Ctx, FromOptions, FromValue, Mismatch, Mode, OptionMap, Options, SecretContent,
+    SecretText, SecretValue, Size, check_depth,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method};
@@ -20,12 +21,17 @@ use crate::{
     DOWNLOAD_BYTES_MAX, HEADERS_MAX, REDIRECTS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, URL_BYTES_MAX,
 };
 
+/// Values by name, some of which may be secrets.
+type SecretValues = BTreeMap<String, SecretValue>;
+
 /// A map with known keys inside a map of options.
 #[derive(Clone, Debug)]
 pub(crate) struct Nested<T>(pub(crate) T);
 
 impl<T: FromOptions> FromValue for Nested<T> {
     const KIND: &'static str = "map";
+    // Its options say for themselves whether they do.
+    const TAKES_SECRETS: bool = true;
 
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         match value {
@@ -44,8 +50,7 @@ pub(crate) struct Basic {
     /// The name.
     user: String,
     /// The password.
-    #[option(default = "String::new()")]
-    password: String,
+    password: Option<SecretText>,
 }
 
 /// How the connection is trusted.
@@ -98,19 +103,19 @@ pub(crate) enum Decode {
 #[derive(Clone, Debug, Options)]
 pub(crate) struct RequestOptions {
     /// Headers by name.
-    headers: Option<BTreeMap<String, Value>>,
+    headers: Option<SecretValues>,
     /// Parameters of the address, added to those it has; an array repeats one.
     query: Option<BTreeMap<String, Value>>,
-    /// The body, a text or a blob.
-    body: Option<Content>,
+    /// The body: a text, a blob or a secret.
+    body: Option<SecretContent>,
     /// The body as a value that is sent as JSON.
-    json: Option<Value>,
+    json: Option<SecretValue>,
     /// The body as fields of a form, URL-encoded.
-    form: Option<BTreeMap<String, Value>>,
+    form: Option<SecretValues>,
     /// The body as parts: a text, a blob, or `#{ content, filename, type }` for each.
     multipart: Option<BTreeMap<String, Value>>,
     /// A token for `Authorization: Bearer`.
-    bearer: Option<String>,
+    bearer: Option<SecretText>,
     /// `#{ user, password }` for `Authorization: Basic`.
     basic: Option<Nested<Basic>>,
     /// `true` to send hob's key of this call as `Idempotency-Key`, the same on each attempt; or a key of your own.
@@ -150,11 +155,11 @@ pub(crate) struct DownloadOptions {
     #[option(default = "Size(DOWNLOAD_BYTES_MAX)")]
     pub(crate) limit: Size,
     /// Headers by name.
-    headers: Option<BTreeMap<String, Value>>,
+    headers: Option<SecretValues>,
     /// Parameters of the address, added to those it has; an array repeats one.
     query: Option<BTreeMap<String, Value>>,
     /// A token for `Authorization: Bearer`.
-    bearer: Option<String>,
+    bearer: Option<SecretText>,
     /// `#{ user, password }` for `Authorization: Basic`.
     basic: Option<Nested<Basic>>,
     /// How many redirects to follow.
@@ -171,9 +176,9 @@ pub(crate) struct DownloadOptions {
 impl DownloadOptions {
     /// The request of a download.
     pub(crate) fn request(&self, cx: &Ctx, url: &str) -> Result<Request, OpError> {
-        let mut headers = headers(self.headers.as_ref())?;
+        let mut headers = headers(cx, self.headers.as_ref())?;
         let mut url = address(url, self.query.as_ref())?;
-        authorize(&mut headers, &mut url, self.bearer.as_deref(), self.basic.as_ref())?;
+        authorize(cx, &mut headers, &mut url, self.bearer.as_ref(), self.basic.as_ref())?;
         let route = route(cx, self.tls.as_ref(), self.proxy.as_deref(), self.unix_socket.as_deref())?;
         Ok(Request { method: Method::GET, url, headers, body: Bytes::new(), route })
     }
@@ -182,15 +187,15 @@ impl DownloadOptions {
 impl RequestOptions {
     /// The request that these options make.
     pub(crate) fn request(&self, cx: &Ctx, method: Method, url: &str) -> Result<Request, OpError> {
-        let mut headers = headers(self.headers.as_ref())?;
+        let mut headers = headers(cx, self.headers.as_ref())?;
         let mut url = address(url, self.query.as_ref())?;
-        authorize(&mut headers, &mut url, self.bearer.as_deref(), self.basic.as_ref())?;
+        authorize(cx, &mut headers, &mut url, self.bearer.as_ref(), self.basic.as_ref())?;
         match &self.idempotency_key {
             IdempotencyKey::None => {}
             IdempotencyKey::Own => set(&mut headers, "idempotency-key", cx.key())?,
             IdempotencyKey::Text(key) => set(&mut headers, "idempotency-key", key)?,
         }
-        let (body, kind) = self.body()?;
+        let (body, kind) = self.body(cx)?;
         if let Some(kind) = kind.filter(|_| !headers.contains_key(CONTENT_TYPE)) {
             set(&mut headers, "content-type", &kind)?;
         }
@@ -205,7 +210,7 @@ impl RequestOptions {
     }
 
     /// The body and its content type.
-    fn body(&self) -> Result<(Vec<u8>, Option<String>), OpError> {
+    fn body(&self, cx: &Ctx) -> Result<(Vec<u8>, Option<String>), OpError> {
         let given = [self.body.is_some(), self.json.is_some(), self.form.is_some(), self.multipart.is_some()];
         if given.into_iter().filter(|given| *given).count() > 1 {
             return Err(OpError::invalid(
@@ -213,13 +218,14 @@ impl RequestOptions {
             ));
         }
         if let Some(json) = &self.json {
-            check_depth(json)?;
+            check_depth(&json.0)?;
+            let json = cx.open_value(&json.0)?;
             let json = json.to_json().map_err(|error| OpError::invalid(format!("option `json`: {error}")))?;
             return Ok((json.to_string().into_bytes(), Some("application/json".to_owned())));
         }
         if let Some(form) = &self.form {
             let mut out = url::form_urlencoded::Serializer::new(String::new());
-            for (key, value) in pairs("form", form)? {
+            for (key, value) in open_pairs(cx, "form", form)? {
                 out.append_pair(&key, &value);
             }
             return Ok((out.finish().into_bytes(), Some("application/x-www-form-urlencoded".to_owned())));
@@ -227,9 +233,10 @@ impl RequestOptions {
         match (&self.multipart, &self.body) {
             (Some(parts), _) => multipart(parts),
             (None, Some(body)) => {
-                let text = std::str::from_utf8(&body.0).is_ok();
+                let body = cx.open(&body.0)?;
+                let text = std::str::from_utf8(&body).is_ok();
                 let kind = if text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
-                Ok((body.0.clone(), Some(kind.to_owned())))
+                Ok((body.to_vec(), Some(kind.to_owned())))
             }
             (None, None) => Ok((Vec::new(), None)),
         }
@@ -269,7 +276,10 @@ fn address(text: &str, query: Option<&BTreeMap<String, Value>>) -> Result<Url, O
 }
 
 /// Keys with their texts, one for each item of an array.
-fn pairs(option: &str, map: &BTreeMap<String, Value>) -> Result<Vec<(String, String)>, OpError> {
+fn pairs<'v>(
+    option: &str,
+    map: impl IntoIterator<Item = (&'v String, &'v Value)>,
+) -> Result<Vec<(String, String)>, OpError> {
     let mut out = Vec::new();
     for (key, value) in map {
         let items = match value {
@@ -290,6 +300,14 @@ fn pairs(option: &str, map: &BTreeMap<String, Value>) -> Result<Vec<(String, Str
     Ok(out)
 }
 
+/// As [`pairs`], with the secrets among them open.
+fn open_pairs(cx: &Ctx, option: &str, map: &SecretValues) -> Result<Vec<(String, String)>, OpError> {
+    let open = map.iter().map(|(key, value)| Ok((key, cx.open_value(&value.0)?)));
+    let open: Vec<_> = open.collect::<Result<_, OpError>>()?;
+    let values = open.iter().map(|(key, value)| (*key, &**value));
+    pairs(option, values)
+}
+
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::Bool(v) => Some(v.to_string()),
@@ -301,10 +319,10 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-fn headers(given: Option<&BTreeMap<String, Value>>) -> Result<HeaderMap, OpError> {
+fn headers(cx: &Ctx, given: Option<&SecretValues>) -> Result<HeaderMap, OpError> {
     let mut headers = HeaderMap::new();
     let Some(given) = given else { return Ok(headers) };
-    for (name, value) in pairs("headers", given)? {
+    for (name, value) in open_pairs(cx, "headers", given)? {
         let parsed: HeaderName = name.parse().map_err(|_| {
             OpError::invalid(format!("option `headers`: `{}` is no name of a header", name.escape_debug()))
         })?;
@@ -323,16 +341,20 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), O
 
 /// The text as a header; it is not shown, since it may be a secret.
 fn header_value(name: &str, text: &str) -> Result<HeaderValue, OpError> {
-    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
         OpError::invalid(format!("the header `{name}` has a line break or another control character"))
-    })
+    })?;
+    // Nobody prints it.
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Credentials from options or from the address, where they do not stay: addresses are shown.
 fn authorize(
+    cx: &Ctx,
     headers: &mut HeaderMap,
     url: &mut Url,
-    bearer: Option<&str>,
+    bearer: Option<&SecretText>,
     basic: Option<&Nested<Basic>>,
 ) -> Result<(), OpError> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -341,7 +363,11 @@ fn authorize(
     // Neither fails for http and https, which have a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    let given = basic.map(|basic| (basic.0.user.clone(), basic.0.password.clone()));
+    let given = basic.map(|Nested(basic)| {
+        let password = basic.password.as_ref().map(|password| cx.open_text(&password.0)).transpose()?;
+        Ok((basic.user.clone(), password.map_or_else(String::new, |it| it.to_string())))
+    });
+    let given = given.transpose()?;
     let count = usize::from(bearer.is_some()) + usize::from(given.is_some());
     if count > 1 || (count == 1 && headers.contains_key(AUTHORIZATION)) {
         return Err(OpError::invalid(
@@ -349,7 +375,8 @@ fn authorize(
         ));
     }
     if let Some(token) = bearer {
-        return set(headers, "authorization", &format!("Bearer {token}"));
+        let token = cx.open_text(&token.0)?;
+        return set(headers, "authorization", &format!("Bearer {}", &*token));
     }
     match given.or(inline.filter(|_| !headers.contains_key(AUTHORIZATION))) {
         None => Ok(()),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hob_model::{OpError, Value};
 use hob_primitive::{
-    Cancel, Choice, Content, Ctx, FromValue, Mismatch, Mode, NameOrId, Options, PathText, Size,
+    Cancel, Choice, Ctx, FromValue, Mismatch, Mode, NameOrId, Options, PathText, SecretContent, SecretValue,
+    Size,
 };
 
 use crate::port::EFFECT_VARIABLE;
@@ -161,12 +162,13 @@ fn scalar_text(value: &Value) -> Option<String> {
 /// Options of `process::run` and `process::shell`.
 #[derive(Clone, Debug, Options)]
 pub struct RunOptions {
-    /// Variables for the program, beside `PATH`, `HOME`, `USER`, `LANG`, `TZ` and what was handed to the run; `()` removes one.
-    pub env: Option<BTreeMap<String, Value>>,
+    /// Variables for the program, beside `PATH`, `HOME`, `USER`, `LANG`, `TZ` and what was handed to the run; `()` removes one. A secret in
+    /// it can be read by whoever may look into the process: `stdin` or a file keep it closer.
+    pub env: Option<BTreeMap<String, SecretValue>>,
     /// The working directory; without it that of the run.
     pub cwd: Option<PathText>,
-    /// What the program reads from its standard input; without it nothing.
-    pub stdin: Option<Content>,
+    /// What the program reads from its standard input, a secret too; without it nothing.
+    pub stdin: Option<SecretContent>,
     /// The user to run as, by name or number; only root may switch.
     pub user: Option<NameOrId>,
     /// The group to run as, by name or number; without it the groups of `user`.
@@ -222,6 +224,8 @@ pub fn command(cx: &Ctx, line: CommandLine, options: &RunOptions) -> Result<Comm
         None => cx.cwd().to_path_buf(),
     };
     let env = environment(cx, options.env.as_ref())?;
+    let stdin = options.stdin.as_ref().map(|content| cx.open(&content.0)).transpose()?;
+    let stdin = stdin.map(|content| content.to_vec());
     let bytes: usize = line.args.iter().map(String::len).sum::<usize>()
         + env.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, String::len)).sum::<usize>();
     if bytes > ARGUMENTS_BYTES_MAX {
@@ -235,7 +239,7 @@ pub fn command(cx: &Ctx, line: CommandLine, options: &RunOptions) -> Result<Comm
         args: line.args,
         env,
         cwd,
-        stdin: options.stdin.as_ref().map(|content| content.0.clone()),
+        stdin,
         user: options.user.clone(),
         group: options.group.clone(),
         umask: options.umask,
@@ -253,7 +257,7 @@ pub fn command(cx: &Ctx, line: CommandLine, options: &RunOptions) -> Result<Comm
 /// What was handed to the run, then what the call says, then the mark of the effect, which nothing overrides.
 fn environment(
     cx: &Ctx,
-    given: Option<&BTreeMap<String, Value>>,
+    given: Option<&BTreeMap<String, SecretValue>>,
 ) -> Result<BTreeMap<String, Option<String>>, OpError> {
     let handed = cx.env_all().iter().map(|(k, v)| (k.clone(), Some(v.clone())));
     let mut env: BTreeMap<String, Option<String>> = handed.collect();
@@ -261,6 +265,7 @@ fn environment(
         if name.is_empty() || name.contains(['=', '\0']) {
             return Err(OpError::invalid(format!("option `env`: `{name}` cannot be the name of a variable")));
         }
+        let value = &*cx.open_value(&value.0)?;
         let text = match value {
             Value::Unit => None,
             other => Some(scalar_text(other).filter(|text| !text.contains('\0')).ok_or_else(|| {

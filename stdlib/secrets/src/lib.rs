@@ -6,13 +6,43 @@
 
 pub mod age;
 pub mod agenix;
+mod api;
+pub mod deliver;
 mod error;
 pub mod live;
+mod lookalike;
+pub mod rotate;
 pub mod sops;
+pub mod vault;
 
+use std::sync::{Arc, LazyLock};
+
+use hob_primitive::{Ports, Vault};
+use hob_supervisor::secrets::Delivery;
 use zeroize::Zeroizing;
 
+pub use api::primitive;
+pub use deliver::LiveDelivery;
 pub use error::{Error, Kind, Result};
+pub use lookalike::lookalikes;
+pub use vault::LiveVault;
+
+/// The vault of this process: what one part of it has opened, every other finds in what it tells.
+#[must_use]
+pub fn shared() -> Arc<LiveVault> {
+    static SHARED: LazyLock<Arc<LiveVault>> = LazyLock::new(Arc::default);
+    Arc::clone(&SHARED)
+}
+
+/// Plugs in the vault of this machine. Nothing is read before a secret is asked for.
+pub fn install(ports: &mut Ports) {
+    let vault = shared();
+    hob_primitive::filter_sinks(Arc::clone(&vault) as Arc<dyn Vault>);
+    ports.insert::<dyn Vault>(Arc::clone(&vault) as Arc<dyn Vault>);
+    let delivery = LiveDelivery::new(Arc::clone(&vault) as Arc<dyn Vault>);
+    ports.insert::<dyn Delivery>(Arc::new(delivery));
+    ports.insert::<LiveVault>(vault);
+}
 
 /// The largest encrypted file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;

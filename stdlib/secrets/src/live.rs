@@ -25,6 +25,8 @@ const OTHERS_BITS: u32 = 0o077;
 const DESK_PREFIX: &str = "hob-edit-";
 /// The kinds of file systems that live in memory (`statfs(2)`): tmpfs and ramfs.
 const MEMORY_FILE_SYSTEMS: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+/// The most files of one directory.
+const ENTRIES_MAX: usize = 100_000;
 /// The most leftovers that are looked at.
 const LEFTOVERS_MAX: usize = 10_000;
 
@@ -173,6 +175,14 @@ fn read_at_most(file: &Path, bytes_max: usize) -> Result<Plain> {
 /// # Errors
 /// When the file system refuses; then the file is as it was.
 pub fn write(file: &Path, content: &[u8], private: bool) -> Result<()> {
+    write_with_mode(file, content, private.then_some(PRIVATE_MODE))
+}
+
+/// As [`write()`], with this mode, if one is given.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_with_mode(file: &Path, content: &[u8], mode: Option<u32>) -> Result<()> {
     // A link stays, and what it leads to changes.
     let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
     let failed = |error: io::Error| {
@@ -180,9 +190,10 @@ pub fn write(file: &Path, content: &[u8], private: bool) -> Result<()> {
     };
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let kept = fs::metadata(file).ok().filter(|meta| meta.is_file());
-    let mode = match &kept {
-        Some(meta) if !private => meta.mode() & PERMISSION_BITS,
-        _ => PRIVATE_MODE,
+    let mode = match (&kept, mode) {
+        (_, Some(mode)) => mode,
+        (Some(meta), None) => meta.mode() & PERMISSION_BITS,
+        (None, None) => PRIVATE_MODE,
     };
     let mut new = tempfile::Builder::new().prefix(".hob-").tempfile_in(directory).map_err(failed)?;
     new.write_all(content).map_err(failed)?;
@@ -264,7 +275,9 @@ impl Drop for Desk {
     }
 }
 
-fn lies_in_memory(directory: &Path) -> bool {
+/// Whether a directory lies in memory: on a tmpfs or a ramfs.
+#[must_use]
+pub fn lies_in_memory(directory: &Path) -> bool {
     rustix::fs::statfs(directory).is_ok_and(|stat| {
         u64::try_from(stat.f_type).is_ok_and(|kind| MEMORY_FILE_SYSTEMS.contains(&(kind & 0xffff_ffff)))
     })
@@ -299,6 +312,100 @@ pub fn memory_directories(runtime: Option<PathBuf>) -> Vec<PathBuf> {
     places.push(PathBuf::from("/run/user").join(rustix::process::geteuid().as_raw().to_string()));
     places.push(PathBuf::from("/dev/shm"));
     places
+}
+
+/// The scripts and configurations of a homelab that are texts of at most [`FILE_BYTES_MAX`] bytes: files directly in it.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn texts(directory: &Path) -> Result<Vec<PathBuf>> {
+    const ENDINGS: [&str; 8] = ["rhai", "toml", "yaml", "yml", "json", "env", "ini", "conf"];
+    let all = entries(directory)?.into_iter().filter(|(_, is_directory)| !is_directory);
+    let is_text = |file: &PathBuf| {
+        file.extension().and_then(|it| it.to_str()).is_some_and(|ending| ENDINGS.contains(&ending))
+    };
+    Ok(all.map(|(file, _)| file).filter(is_text).collect())
+}
+
+/// What tells whether a file has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What a file looks like now.
+///
+/// # Errors
+/// When it is not there, or cannot be looked at.
+pub fn stamp(file: &Path) -> Result<Stamp> {
+    let meta = fs::metadata(file).map_err(|error| {
+        Error::new(Kind::Io, format!("{} cannot be read: {}", file.display(), plain(&error)))
+    })?;
+    Ok(Stamp {
+        device: meta.dev(),
+        inode: meta.ino(),
+        size: meta.size(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+    })
+}
+
+/// Whether there is a file.
+#[must_use]
+pub fn is_file(file: &Path) -> bool {
+    file.is_file()
+}
+
+/// What a directory holds, and whether that is a directory; in order of names.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn entries(directory: &Path) -> Result<Vec<(PathBuf, bool)>> {
+    let failed = |error: io::Error| {
+        Error::new(Kind::Io, format!("{} cannot be read: {}", directory.display(), plain(&error)))
+    };
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let is_directory = path.is_dir();
+        all.push((path, is_directory));
+        if all.len() > ENTRIES_MAX {
+            let message = format!("{} holds more than {ENTRIES_MAX} files", directory.display());
+            return Err(Error::new(Kind::TooLarge, message));
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Where the version of a file is kept that was current before the last rotation.
+#[must_use]
+pub fn previous(file: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(file.file_stem().unwrap_or_default());
+    name.push(".previous");
+    if let Some(ending) = file.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    file.with_file_name(name)
+}
+
+/// Removes a file, for good when this returns.
+///
+/// # Errors
+/// When it is there and the file system refuses.
+pub fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::new(Kind::Io, format!("{} cannot be removed: {}", file.display(), plain(&error))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The nearest file of this name in the directory of `file` or above.

@@ -7,11 +7,13 @@
 mod common;
 
 use common::{fixture, keyring};
-use hob_std_secrets::age::Keyring;
+use hob_std_secrets::age::{self, Keyring};
 use hob_std_secrets::sops::{self, Format};
 
 /// How many mutations of each file are tried, unless all are wanted.
 const TRIED: usize = 500;
+/// How many mutations of each format the long tests make at least.
+const MUTATIONS_LONG: usize = 5_000;
 /// How many kinds of another character are put in the place of each.
 const REPLACEMENTS: [char; 7] = ['A', 'b', '7', '=', '+', 'é', ' '];
 
@@ -57,6 +59,7 @@ fn each_changed_character_of_an_encrypted_value_is_noticed() {
         let all = places.len() * REPLACEMENTS.len();
         // A step that shares no factor with the count meets all of them, in an order that looks random.
         let step = if long() { 1 } else { 7_919 };
+        let mut tried = 0;
         for number in 0..if long() { all } else { TRIED.min(all) } {
             let mutation = number * step % all;
             let (at, by) =
@@ -68,7 +71,42 @@ fn each_changed_character_of_an_encrypted_value_is_noticed() {
             refused(&changed, format, &keys, &format!("{name}: `{by}` at {at}"), &plain);
             let cut = format!("{}{}", &text[..at], &text[at + 1..]);
             refused(&cut, format, &keys, &format!("{name}: without the character at {at}"), &plain);
+            tried += 2;
         }
+        assert!(!long() || tried >= MUTATIONS_LONG, "{name}: {tried} mutations");
+    }
+}
+
+/// Opens a changed age file: it is refused, or it is the same file in another spelling.
+fn age_refused(changed: &[u8], plain: &[u8], keys: &Keyring, what: &str) {
+    if let Ok(opened) = age::open(changed, keys) {
+        assert!(*opened == *plain, "{what} was read as something else");
+        let text = String::from_utf8_lossy(changed);
+        assert!(text.starts_with("-----BEGIN"), "{what} was not refused");
+    }
+}
+
+#[test]
+fn each_changed_byte_of_an_age_file_is_noticed() {
+    let keys = keyring(&["keys.txt"]);
+    for name in ["binary.age", "armored.age"] {
+        let file = fixture(&format!("age/{name}"));
+        let plain = age::open(&file, &keys).unwrap();
+        let all = file.len() * 255;
+        let (count, step) = if long() { (all.min(MUTATIONS_LONG * 4), 7_919) } else { (TRIED, 7_919) };
+        for number in 0..count {
+            let mutation = number * step % all;
+            let (at, by) = (mutation / 255, u8::try_from(mutation % 255).unwrap() + 1);
+            let mut changed = file.clone();
+            changed[at] ^= by;
+            age_refused(&changed, &plain, &keys, &format!("{name}: byte {at} changed by {by:#x}"));
+        }
+        for at in (0..file.len()).step_by(if long() { 1 } else { 11 }) {
+            let without = [&file[..at], &file[at + 1..]].concat();
+            age_refused(&without, &plain, &keys, &format!("{name}: without byte {at}"));
+            age_refused(&file[..at], &plain, &keys, &format!("{name}: cut off after {at} bytes"));
+        }
+        assert!(!long() || count >= MUTATIONS_LONG);
     }
 }
 

@@ -112,7 +112,10 @@ impl Services for FakeServices {
         }
         let mut all = self.known();
         let foreign = all[name].holder.as_ref().is_some_and(|holder| holder != run);
-        let acts = matches!(request, ServiceRequest::Start | ServiceRequest::Stop | ServiceRequest::Restart);
+        let acts = matches!(
+            request,
+            ServiceRequest::Start | ServiceRequest::Stop | ServiceRequest::Restart | ServiceRequest::Renew
+        );
         if foreign && acts {
             return Err(OpError::conflict(format!("`{name}` is held")));
         }
@@ -124,7 +127,7 @@ impl Services for FakeServices {
                 }
                 return Ok(Value::Array(with.into_iter().map(Value::from).collect()));
             }
-            ServiceRequest::Restart => {
+            ServiceRequest::Restart | ServiceRequest::Renew => {
                 for name in &with {
                     all.entry(name.clone()).and_modify(|service| service.runs = false);
                 }

@@ -28,6 +28,7 @@ pub(crate) fn to_toml(value: Value, path: &mut Vec<String>) -> Result<toml::Valu
         Value::Float(v) => toml::Value::Float(v),
         Value::Char(v) => toml::Value::String(v.to_string()),
         Value::String(v) => toml::Value::String(v),
+        Value::Secret(_) => return Err(OpError::invalid(format!("`{}` is a secret", path.join(".")))),
         Value::Blob(v) => toml::Value::String(base64::engine::general_purpose::STANDARD.encode(v)),
         Value::Array(items) => {
             let items = items.into_iter().enumerate();

@@ -15,6 +15,7 @@ use hob_model::{OpError, Timestamp, Value};
 use hob_planner::Exit;
 use hob_planner::declaration::{Asked, Body, Gate, Kind};
 use hob_primitive::{Ctx, Ports};
+use hob_supervisor::secrets::Delivered;
 use hob_supervisor::{
     Instance, LOCALHOST, Life, Lives, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, ServiceKind,
     Spec, Started, Stopped, Supervisor, probe,
@@ -24,10 +25,13 @@ use tokio::runtime::{Handle, Runtime};
 use crate::job::Target;
 use crate::journal::{ENTRIES_MAX, JournalQuery};
 use crate::name::UnitName;
-use crate::port::{Facts, Scope, UnitsPort, Verb};
+use crate::port::{Facts, Scope, UnitFile, UnitsPort, Verb};
 
 /// What services that are units are called.
 const KIND: &str = "unit";
+
+/// The drop-in that names the credentials of a unit.
+const CREDENTIALS_DROP_IN: &str = "50-hob-credentials";
 
 /// The pause before systemd is asked for its changes again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -74,7 +78,7 @@ impl Kind for UnitKind {
     }
 
     fn options(&self) -> BTreeSet<&'static str> {
-        BTreeSet::from(["unit", "scope"])
+        BTreeSet::from(["unit", "scope", "credentials"])
     }
 
     fn has_gate(&self, gate: &Gate) -> bool {
@@ -217,6 +221,7 @@ impl UnitSupervisor {
         if is_up(&before) && !before.has_job {
             return Ok(Started { running: running(spec, &unit, &before, key), adopted: true });
         }
+        self.hand_over(&target, &unit, &spec.delivered).await?;
         let cx = Ctx::outside(Ports::default(), key);
         let after = target.job(&cx, Verb::Start, &unit.name).await?;
         if !after.conditions_held && !is_up(&after) {
@@ -227,6 +232,30 @@ impl UnitSupervisor {
             .hint(format!("`systemctl status {}` names the condition", unit.name)));
         }
         Ok(Started { running: running(spec, &unit, &after, key), adopted: false })
+    }
+
+    /// Has the unit load its secrets as credentials (systemd.exec(5)): a file of hob's own beside its file, until the
+    /// machine is started anew, names those of them.
+    async fn hand_over(&self, target: &Target, unit: &Unit, delivered: &Delivered) -> Result<(), OpError> {
+        let file = UnitFile {
+            unit: unit.name.to_string(),
+            drop_in: Some(CREDENTIALS_DROP_IN.to_owned()),
+            runtime: true,
+        };
+        let failed = |fault| target.plain(fault);
+        let there = self.port.unit_file(unit.scope, &file).await.map_err(failed)?;
+        let mut text = "[Service]\n".to_owned();
+        for variable in &delivered.env {
+            let path = String::from_utf8_lossy(&variable.value);
+            text.push_str(&format!("LoadCredential={}:{path}\n", variable.name));
+        }
+        match (delivered.env.is_empty(), there) {
+            (true, None) => return Ok(()),
+            (true, Some(_)) => drop(self.port.remove(unit.scope, &file).await.map_err(failed)?),
+            (false, Some(there)) if there.text == text => return Ok(()),
+            (false, _) => drop(self.port.write(unit.scope, &file, &text).await.map_err(failed)?),
+        }
+        self.port.daemon_reload(unit.scope).await.map_err(failed)
     }
 
     async fn stop_now(&self, name: &str) -> Result<Stopped, OpError> {

@@ -97,7 +97,7 @@ impl IntoResponse for Refusal {
 
 /// An answer in JSON, with a line end for those who read it in a terminal.
 pub(crate) fn json_reply(status: StatusCode, json: &Json) -> Response {
-    let mut text = json.to_string();
+    let mut text = hob_primitive::filtered(json.to_string());
     text.push('\n');
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;

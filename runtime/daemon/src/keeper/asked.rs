@@ -9,7 +9,7 @@ use hob_primitive::{Patience, ServiceRequest, Services};
 use serde_json::{Value as Json, json};
 
 use super::hold::{self, Holder};
-use super::{Inner, stop};
+use super::{Inner, secrets, stop};
 
 /// How long one who waits for a service sleeps at most before it looks whether it is to go on waiting.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -45,7 +45,9 @@ pub(super) fn carry_out(
                 return Ok(json!(ran.iter().rev().collect::<Vec<_>>()));
             }
         }
-        ServiceRequest::Restart => {
+        // What has its secrets as they are now has nothing to do.
+        ServiceRequest::Renew if !has_old_secrets(inner, service) => {}
+        ServiceRequest::Restart | ServiceRequest::Renew => {
             let with = stop::order_with_dependents(inner, name);
             free_for(inner, by, &with)?;
             let ran = stop::in_order(inner, &with, &format!("restarted by {by}"));
@@ -58,6 +60,17 @@ pub(super) fn carry_out(
         ServiceRequest::Release => hold::clear(inner, name, by)?,
     }
     Ok(inner.table().view(service))
+}
+
+/// Whether a service that should run does so with secrets that have another value by now, or does not run as it should.
+fn has_old_secrets(inner: &Inner, service: &Service) -> bool {
+    let (wanted, ready) = {
+        let table = inner.table();
+        let entry = table.services.get(&service.name);
+        entry.map_or((false, false), |entry| (entry.wanted, entry.state.is_ready()))
+    };
+    let stale = || !secrets::stale(&inner.supervisors, &inner.homelab, service).is_empty();
+    wanted && (!ready || stale())
 }
 
 pub(super) fn find<'i>(inner: &'i Inner, name: &str) -> Result<&'i Service, OpError> {

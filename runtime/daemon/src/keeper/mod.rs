@@ -14,6 +14,7 @@ mod image;
 mod native;
 mod observe;
 mod prepare;
+mod secrets;
 mod setup;
 mod start;
 mod stop;

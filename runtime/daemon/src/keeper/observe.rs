@@ -10,6 +10,7 @@ use hob_planner::declaration::{Body, PROCESS};
 use hob_planner::{Homelab, Observed, Outdated, Service, ServiceState};
 use hob_primitive::Ports;
 use hob_supervisor::live::Live;
+use hob_supervisor::secrets::Delivery;
 use hob_supervisor::{Instance, LogFrom, LogPosition, Running, ServiceKind, Spec, Supervisor, Supervisors};
 
 use super::image;
@@ -34,10 +35,10 @@ pub fn open_supervisors(
     for (name, fact) in &facts {
         let body = fact.get("fields").and_then(Body::recorded);
         if let (Some(body), Ok(supervisor)) = (body, all.of(kind_of(fact))) {
-            supervisor.introduce(&Spec { name: name.clone(), body, image: None });
+            supervisor.introduce(&Spec::new(name, body));
         }
     }
-    Ok(all)
+    Ok(all.delivering(ports.get::<dyn Delivery>(), state))
 }
 
 /// Has those who run the services of a homelab know which these are.
@@ -124,7 +125,7 @@ pub(super) fn with(
     for (kind, running) in &running {
         let fact = facts.iter().find(|(name, _)| *name == running.name).map(|(_, fact)| fact);
         let declared = homelab.service(&running.name).filter(|it| it.body.kind() == *kind);
-        let drift = match declared {
+        let mut drift = match declared {
             Some(service) if running.digest == Some(service.digest()) => supervisors
                 .of(kind)
                 .and_then(|supervisor| supervisor.drift(&Spec::from(service), running))
@@ -134,6 +135,9 @@ pub(super) fn with(
                 }),
             _ => Vec::new(),
         };
+        if let Some(service) = declared {
+            drift.extend(super::secrets::drift(supervisors, homelab, service));
+        }
         observed.push(Observed {
             name: running.name.clone(),
             kind: (*kind).to_owned(),
@@ -205,7 +209,7 @@ impl Logs {
         let mut lines = Vec::new();
         loop {
             let chunk = self.supervisor.read_log(&self.name, from).map_err(|error| problem(&error))?;
-            lines.extend(chunk.lines);
+            lines.extend(chunk.lines.into_iter().map(hob_primitive::filtered));
             self.at = chunk.next;
             if !chunk.more {
                 return Ok(lines);

@@ -12,7 +12,7 @@ use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
-use super::{Inner, borrow, event, image};
+use super::{Inner, borrow, event, image, secrets};
 
 /// How long to wait for an answer of a port that nobody should serve.
 const PORT_LOOK: Duration = Duration::from_millis(200);
@@ -118,9 +118,12 @@ fn start(inner: &Arc<Inner>, service: &Service) {
         .and_then(|run| {
             let args = Value::Array(vec![Value::from(service.name.as_str())]);
             let result = run.effect(&position, "services::start", &args, |key| {
-                let (supervisor, spec) = (supervisor_of(inner, service)?, image::spec(inner, service));
+                let supervisor = supervisor_of(inner, service)?;
+                let mut spec = image::spec(inner, service);
                 check_port(&**supervisor, service, &spec)?;
+                spec.delivered = secrets::handed(&inner.supervisors, &inner.homelab, service)?;
                 let started = supervisor.start(&spec, key)?;
+                secrets::settled(&inner.supervisors, service);
                 let told = Value::map([
                     ("instance", Value::from(started.running.instance.to_string())),
                     ("adopted", Value::from(started.adopted)),

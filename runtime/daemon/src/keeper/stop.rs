@@ -169,6 +169,7 @@ pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> R
     let result = run.effect(&position, "services::stop", &args, |_| {
         let supervisor = supervisor_of(inner, name)?;
         let stopped = supervisor.stop(name, timeout)?;
+        super::secrets::removed(&inner.supervisors, name);
         let mut writes = vec![event(inner, name, "stopped", "")];
         if after == After::Forget {
             supervisor.remove(name)?;

@@ -330,7 +330,7 @@ fn services_are_shown_and_told_what_to_do() {
     assert_eq!(api.get("/api/v1/services/gitea").unwrap()["state"], "ready");
     let (status, problem) = refused(api.get("/api/v1/services/gitae"));
     assert_eq!((status, problem.hint.as_deref()), (StatusCode::NOT_FOUND, Some("did you mean `gitea`?")));
-    for verb in ["start", "stop", "restart", "release"] {
+    for verb in ["start", "stop", "restart", "renew", "release"] {
         let done = api.post(&format!("/api/v1/services/gitea/{verb}"), &json!({})).unwrap();
         assert_eq!(done["name"], "gitea");
     }
@@ -339,8 +339,14 @@ fn services_are_shown_and_told_what_to_do() {
     let commands: Vec<ServiceRequest> =
         world.hub.commands.lock().unwrap().iter().map(|(_, command)| command.clone()).collect();
     let hold = ServiceRequest::Hold { duration: Some(two_hours), reason: "disk swap".into() };
-    let all =
-        [ServiceRequest::Start, ServiceRequest::Stop, ServiceRequest::Restart, ServiceRequest::Release, hold];
+    let all = [
+        ServiceRequest::Start,
+        ServiceRequest::Stop,
+        ServiceRequest::Restart,
+        ServiceRequest::Renew,
+        ServiceRequest::Release,
+        hold,
+    ];
     assert_eq!(commands, all);
     assert_eq!(refused(api.post("/api/v1/services/x/start", &json!({}))).0, StatusCode::NOT_FOUND);
     let never = json!({ "for": "soon" });

@@ -6,7 +6,7 @@ use rhai::{Dynamic, FuncRegistration, ImmutableString, Module, NativeCallContext
 use crate::convert::{RhaiResult, to_dynamic, to_rhai_error};
 
 fn fail(ctx: NativeCallContext<'_>, message: ImmutableString) -> RhaiResult {
-    Err(to_rhai_error(&OpError::failed(message.as_str()), ctx.call_position()))
+    Err(to_rhai_error(&OpError::failed(crate::secret::shown(&message)), ctx.call_position()))
 }
 
 /// Anything caught, as an error map: maps of operations stay as they are, a text becomes the message, and the map that

@@ -1,7 +1,7 @@
 //! `log::…` and `print`: lines with a counter of their own, recorded once and silent on replay.
 
 use crate::convert::RhaiResult;
-use hob_model::{EntryKind, Source};
+use hob_model::{EntryKind, Source, Value};
 use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext};
 
 use crate::branch::{BranchCx, branch_of, current, source_of};
@@ -22,6 +22,7 @@ fn write(
     let text = match message.as_immutable_string_ref() {
         Ok(text) => text.to_string(),
         Err(_) => match crate::convert::to_value(message) {
+            Ok(Value::Secret(secret)) => secret.to_string(),
             Ok(value) => call_text("", &[value]).trim_start_matches('(').trim_end_matches(')').to_owned(),
             Err(_) => message.type_name().to_owned(),
         },
@@ -42,6 +43,9 @@ fn line(branch: &BranchCx, level: &str, mut text: String, source: Source) {
     let Some(number) = branch.next_log() else { return };
     if branch.run.mode == Mode::Verify {
         return;
+    }
+    if let std::borrow::Cow::Owned(shown) = crate::secret::shown(&text) {
+        text = shown;
     }
     if text.len() > LOG_LINE_BYTES_MAX {
         text.truncate(text.floor_char_boundary(LOG_LINE_BYTES_MAX));

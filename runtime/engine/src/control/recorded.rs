@@ -39,6 +39,11 @@ impl Control {
     ) -> Result<Self, Thrown> {
         let branch = branch_of(ctx, name)?;
         branch.check()?;
+        if let Value::Array(args) = &args
+            && let Some(first) = args.first()
+        {
+            crate::secret::refuse_in(first, "a name").map_err(|error| misuse(ctx, name, error))?;
+        }
         let source = branch.source_of(ctx);
         let (n, position) = branch.next_effect();
         branch.check_aim(&position, &source)?;

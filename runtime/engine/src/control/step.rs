@@ -33,6 +33,8 @@ fn step(ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr) -> RhaiR
     if name.is_empty() {
         return Err(misuse(&ctx, "step", OpError::invalid("a step needs a name")));
     }
+    crate::secret::refuse_in(&Value::from(name.as_str()), "the name of a step")
+        .map_err(|error| misuse(&ctx, "step", error))?;
     let outer = branch_of(&ctx, "step")?;
     outer.check()?;
     let position = outer.next_step(&name);

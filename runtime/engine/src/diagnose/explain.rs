@@ -258,6 +258,7 @@ pub(super) fn thrown_value(thrown: &Dynamic) -> OpError {
     match &value {
         Value::Unit => OpError::failed("the script threw an error without a message"),
         Value::String(text) => OpError::failed(text.clone()),
+        Value::Secret(secret) => OpError::failed(secret.to_string()),
         Value::Map(map) => match (map.get("message"), map.get("error")) {
             // Rhai makes this map of its own errors.
             (Some(Value::String(text)), Some(Value::String(name))) if name.starts_with("Error") => {

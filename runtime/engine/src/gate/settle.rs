@@ -94,7 +94,8 @@ impl Passage<'_> {
             None => (self.key(), Value::Unit),
         };
         let ctx = self.ctx(request, key, noted, Cancel::default());
-        self.run().host.performer.probe(keyed.probe, &ctx, request.args())
+        let found = self.run().host.performer.probe(keyed.probe, &ctx, request.args());
+        super::seal::probe(&self.run().host, found)
     }
 }
 

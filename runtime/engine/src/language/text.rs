@@ -62,6 +62,12 @@ pub(super) mod functions {
         refuse()
     }
 
+    /// The text that a blob holds; what is no UTF-8 is replaced.
+    #[rhai_fn(name = "as_string")]
+    pub(crate) fn as_string(blob: rhai::Blob) -> ImmutableString {
+        crate::secret::escaped(String::from_utf8_lossy(&blob).into_owned()).into()
+    }
+
     /// The map as JSON text; refused when it holds a function.
     #[rhai_fn(name = "to_json", pure, return_raw)]
     pub(crate) fn to_json(
@@ -72,7 +78,11 @@ pub(super) mod functions {
             return refuse();
         }
         let value = crate::convert::to_value(&Dynamic::from_map(map.clone()))
-            .and_then(|value| value.to_json().map_err(|error| hob_model::OpError::invalid(error.to_string())))
+            .and_then(|value| match value.has_secret() {
+                true => Err(hob_model::OpError::invalid("a secret has no JSON text")
+                    .hint("pass the map itself: `http::post(url, #{ json: map })` opens secrets in it")),
+                false => value.to_json().map_err(|error| hob_model::OpError::invalid(error.to_string())),
+            })
             .map_err(|error| crate::convert::to_rhai_error(&error, context.call_position()))?;
         Ok(value.to_string().into())
     }

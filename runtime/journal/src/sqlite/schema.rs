@@ -90,6 +90,10 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Outcome<Conn
         create(&conn)?;
     }
     check_format(&conn, path)?;
+    if pragma_u32(&conn, "user_version")? < FORMAT {
+        // Each format reads those before it; only an older hob must not take what is written from now on for its own.
+        conn.execute_batch(&format!("PRAGMA user_version = {FORMAT}"))?;
+    }
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         let cause = format!("the file system allows no write-ahead log (mode `{mode}`); use a local one");

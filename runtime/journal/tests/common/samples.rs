@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use hob_model::{
     BranchEnd, Digest, EffectClass, Entry, EntryKind, ErrorKind, OnDoubt, OpError, Payload, Position,
-    Resolution, RunEnd, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Source, Timestamp, Value, Wait,
+    Resolution, RunEnd, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Secret, SecretForm, SecretPart,
+    SecretRef, Source, Timestamp, Value, Wait,
 };
 use proptest::prelude::*;
 
@@ -122,6 +123,19 @@ pub fn one_of_each() -> Vec<EntryKind> {
     ]
 }
 
+/// A text with a secret in it, once in base64.
+pub fn a_secret() -> Secret {
+    let reference = SecretRef {
+        name: "postgres".into(),
+        version: Some("0123456789abcdef".into()),
+        form: SecretForm::Base64 { before: 1, url: false },
+    };
+    let mut secret = Secret::named("media/sabnzbd");
+    secret.push(SecretPart::Text(" and ".into()));
+    secret.push(SecretPart::Bytes(vec![0, 255]));
+    secret.then(Secret::reference(reference))
+}
+
 pub fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Unit),
@@ -131,6 +145,11 @@ pub fn any_value() -> impl Strategy<Value = Value> {
         any::<char>().prop_map(Value::from),
         any::<String>().prop_map(Value::from),
         any::<Vec<u8>>().prop_map(Value::from),
+        any::<String>().prop_map(|text| {
+            let mut secret = a_secret();
+            secret.push(SecretPart::Text(text));
+            Value::from(secret)
+        }),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hob_model::{Digest, OpError, Value};
 
 use super::Gate;
+use super::secret::{self, SecretUse};
 
 /// The kind of a service that is a process.
 pub const PROCESS: &str = "process";
@@ -31,6 +32,8 @@ pub struct Process {
     pub user: Option<String>,
     /// Its working directory, absolute.
     pub workdir: PathBuf,
+    /// The variables that are secrets.
+    pub secrets: Vec<SecretUse>,
 }
 
 /// Something that a primitive keeps, in the primitive's own words.
@@ -40,6 +43,8 @@ pub struct Kept {
     pub kind: String,
     /// What makes it what it is, as [`Kind::read`] gave it.
     pub fields: BTreeMap<String, Value>,
+    /// The variables that are secrets.
+    pub secrets: Vec<SecretUse>,
 }
 
 impl Body {
@@ -73,9 +78,20 @@ impl Body {
     /// What makes it what it is, as plans show it.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Value> {
-        match self {
+        let mut fields = match self {
             Self::Process(process) => process.fields(),
             Self::Kept(kept) => kept.fields.clone(),
+        };
+        fields.extend(secret::fields(self.secrets()));
+        fields
+    }
+
+    /// The secrets that it uses.
+    #[must_use]
+    pub fn secrets(&self) -> &[SecretUse] {
+        match self {
+            Self::Process(process) => &process.secrets,
+            Self::Kept(kept) => &kept.secrets,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use hob_model::{Digest, Value, duration};
 
-use super::{Body, Gate, Kept, PROCESS, Service, Update};
+use super::{Body, Gate, Kept, PROCESS, SECRETS_FIELD, Service, Update};
 
 /// The fields that every service has. A change of one of them is only noted; a change of any other takes a new instance.
 const COMMON: [&str; 20] = [
@@ -40,9 +40,9 @@ impl Body {
         let (Value::Map(all), Some(kind)) = (fields, fields.get("kind").and_then(Value::as_str)) else {
             return None;
         };
-        let own = all.iter().filter(|(field, _)| !is_common(field));
+        let own = all.iter().filter(|(field, _)| !is_common(field) && *field != SECRETS_FIELD);
         let fields = own.map(|(field, value)| (field.clone(), value.clone())).collect();
-        (kind != PROCESS).then(|| Self::Kept(Kept { kind: kind.to_owned(), fields }))
+        (kind != PROCESS).then(|| Self::Kept(Kept { kind: kind.to_owned(), fields, secrets: Vec::new() }))
     }
 }
 

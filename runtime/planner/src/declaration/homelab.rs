@@ -18,6 +18,8 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
         name: NAME.to_owned(),
         domain: None,
         timezone: surroundings.zone.clone(),
+        directory: surroundings.directory.to_path_buf(),
+        secrets: Vec::new(),
         hosts: Vec::new(),
         tiers: Vec::new(),
         services: Vec::new(),
@@ -60,11 +62,17 @@ fn read_homelab(
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let mut options = Options::open(raw, &["name", "domain", "timezone"], diagnostics);
+    let mut options = Options::open(raw, &["name", "domain", "timezone", "secrets"], diagnostics);
     if let Some(name) = options.text("name").filter(|name| !name.is_empty()) {
         homelab.name = name;
     }
     homelab.domain = options.text("domain");
+    let sources = options.read("secrets", "a path or an array of paths", |value| match value {
+        Value::String(one) => Some(vec![one.clone()]),
+        several => super::options::texts(several),
+    });
+    let absolute = |path: &String| surroundings.directory.join(path);
+    homelab.secrets = sources.iter().flatten().map(absolute).collect();
     if let Some(name) = options.text("timezone") {
         match surroundings.zones.get(&name) {
             Ok(zone) => homelab.timezone = zone,

@@ -8,6 +8,7 @@ mod health;
 mod homelab;
 mod host;
 mod options;
+mod secret;
 mod service;
 mod trigger;
 mod update;
@@ -15,6 +16,7 @@ mod work;
 
 pub use body::{Asked, Body, Kept, Kind, PROCESS, Process};
 pub(crate) use fields::is_common;
+pub use secret::{SECRETS_FIELD, SecretUse, SecretValue};
 pub use update::{UPDATE_SETTLE, Update};
 
 use std::collections::BTreeMap;
@@ -78,6 +80,10 @@ pub struct Homelab {
     pub domain: Option<String>,
     /// The time zone of its schedules.
     pub timezone: TimeZone,
+    /// Its directory, absolute.
+    pub directory: PathBuf,
+    /// Where its secrets are, absolute; where they usually are when nothing is said.
+    pub secrets: Vec<PathBuf>,
     /// Its machines.
     pub hosts: Vec<Host>,
     /// Its boot stages, as they were declared.

@@ -10,7 +10,7 @@ use super::health::read_health;
 use super::options::{Options, text, texts};
 use super::{
     Asked, Body, Exposure, Gate, Homelab, Kept, Kind, Process, READY_TIMEOUT, Raw, Readiness, STOP_TIMEOUT,
-    Service, Surroundings, bad, host, update,
+    SecretUse, Service, Surroundings, bad, host, update,
 };
 use crate::restart::{Policy, Restart};
 
@@ -85,6 +85,7 @@ fn read_merged(
     let hooks = update::take_hooks(&mut raw);
     let kind = kind_of(&raw, surroundings.kinds, diagnostics)?;
     let own: BTreeSet<&str> = kind.map_or_else(|| PROCESS.into(), Kind::options);
+    let secrets = super::secret::take(&mut raw, own.contains("credentials"), diagnostics);
     refuse_other_kinds(&mut raw, kind, &own, surroundings.kinds, diagnostics);
     let known: Vec<&str> = COMMON.into_iter().chain(own.iter().copied()).collect();
     let mut options = Options::open(&raw, &known, diagnostics);
@@ -92,7 +93,7 @@ fn read_merged(
     let stop_timeout = options.duration("stop_timeout").unwrap_or(STOP_TIMEOUT);
     let port = options.port("port");
     let (body, workdir) = match kind {
-        None => process(&mut options, surroundings.directory),
+        None => process(&mut options, surroundings.directory, secrets),
         Some(kind) => {
             let asked = Asked {
                 homelab: &homelab.name,
@@ -102,7 +103,7 @@ fn read_merged(
                 stop_timeout,
                 directory: surroundings.directory,
             };
-            (kept(kind, &asked, &mut options), surroundings.directory.to_path_buf())
+            (kept(kind, &asked, secrets, &mut options), surroundings.directory.to_path_buf())
         }
     };
     let ready = options
@@ -255,11 +256,16 @@ fn read_via(options: &mut Options<'_>, kind: Option<&dyn Kind>) -> Option<String
     }
 }
 
-fn kept(kind: &dyn Kind, asked: &Asked<'_>, options: &mut Options<'_>) -> Option<Body> {
+fn kept(
+    kind: &dyn Kind,
+    asked: &Asked<'_>,
+    secrets: Vec<SecretUse>,
+    options: &mut Options<'_>,
+) -> Option<Body> {
     match kind.read(asked) {
         Ok(fields) => {
             kind.warnings(&fields).into_iter().for_each(|warning| options.warn(warning));
-            Some(Body::Kept(Kept { kind: kind.name().to_owned(), fields }))
+            Some(Body::Kept(Kept { kind: kind.name().to_owned(), fields, secrets }))
         }
         Err(mistakes) => {
             for mistake in mistakes {
@@ -274,7 +280,7 @@ fn kept(kind: &dyn Kind, asked: &Asked<'_>, options: &mut Options<'_>) -> Option
 }
 
 /// A process, and its working directory.
-fn process(options: &mut Options<'_>, directory: &Path) -> (Option<Body>, PathBuf) {
+fn process(options: &mut Options<'_>, directory: &Path, secrets: Vec<SecretUse>) -> (Option<Body>, PathBuf) {
     let workdir = directory.join(options.text("workdir").unwrap_or_default());
     let command = read_command(options);
     let process = Process {
@@ -282,6 +288,7 @@ fn process(options: &mut Options<'_>, directory: &Path) -> (Option<Body>, PathBu
         env: read_env(options),
         user: options.read("user", "a name or a number of the user database", user),
         workdir: workdir.clone(),
+        secrets,
     };
     (command.map(|_| Body::Process(process)), workdir)
 }

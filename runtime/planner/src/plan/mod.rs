@@ -330,7 +330,10 @@ fn bring_up(service: &Service, observed: Option<&Observed>) -> Option<Change> {
         return Some(of(Action::Recreate, cause, diff));
     }
     if !observed.drift.is_empty() {
-        let cause = format!("{} changed by hand", quoted(observed.drift.iter().map(top).collect()));
+        let cause = match observed.drift.iter().find(|it| top(it) == "secret") {
+            Some(secret) => format!("the {} has another value now", secret.field.replacen('.', " ", 1)),
+            None => format!("{} changed by hand", quoted(observed.drift.iter().map(top).collect())),
+        };
         return Some(of(Action::Recreate, cause, observed.drift.clone()));
     }
     let is_done = match observed.state {

@@ -101,7 +101,7 @@ fn all_mistakes_are_reported_at_once() {
     ]));
     expect![[r#"
         error[HOB-0105]: homelab: there is no option `nmae` (homelab.rhai:1:1)
-          note: allowed are domain, name, timezone
+          note: allowed are domain, name, secrets, timezone
           help: did you mean `name`?
         error[HOB-0501]: homelab: there is no time zone `Europe/Berlni` (homelab.rhai:1:1)
           help: did you mean `Europe/Berlin`?

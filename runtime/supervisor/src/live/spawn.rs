@@ -1,8 +1,10 @@
 //! Starting the program of a service.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +16,7 @@ use rustix::io::Errno;
 
 use super::identity::Leader;
 use super::{account, raw, scan};
-use crate::port::{EFFECT_VARIABLE, SERVICE_VARIABLE, SPEC_VARIABLE, STATE_VARIABLE};
+use crate::port::{EFFECT_VARIABLE, SERVICE_VARIABLE, SPEC_VARIABLE, STATE_VARIABLE, Spec};
 
 /// The file that the processes of a service hold locked as long as one of them lives.
 const LOCK_FILE: &str = "lock";
@@ -49,7 +51,7 @@ pub(super) fn try_lock(dir: &Path) -> Result<Option<File>, OpError> {
 
 /// Starts the program; it inherits `lock`, and writes to `output`.
 pub(super) fn spawn(
-    name: &str,
+    spec: &Spec,
     process: &Process,
     marks: &Marks<'_>,
     base: &BTreeMap<String, String>,
@@ -58,6 +60,10 @@ pub(super) fn spawn(
 ) -> Result<(Child, Leader), OpError> {
     let digest = Body::Process(process.clone()).digest();
     let mut command = command(process, &process.command, base, Some(lock))?;
+    let name = spec.name.as_str();
+    for variable in &spec.delivered.env {
+        command.env(&variable.name, OsStr::from_bytes(&variable.value));
+    }
     let second = output.try_clone().map_err(|error| OpError::io(&error, "the log").nothing_happened())?;
     command
         .env(STATE_VARIABLE, marks.state)

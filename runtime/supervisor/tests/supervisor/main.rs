@@ -62,7 +62,7 @@ fn shell(name: &str, script: &str) -> Spec {
 fn command(name: &str, words: &[&str]) -> Spec {
     let command = words.iter().map(|word| (*word).to_owned()).collect();
     let process = Process { command, workdir: "/".into(), ..Process::default() };
-    Spec { name: name.to_owned(), body: Body::Process(process), image: None }
+    Spec::new(name, Body::Process(process))
 }
 
 /// The process that a service is.

@@ -9,6 +9,7 @@
 //! | `place` | where they are reached |
 //! | `output` | what they write |
 
+mod handed;
 mod images;
 mod kind;
 mod lives;

@@ -17,12 +17,14 @@ use hob_planner::Exit;
 use hob_planner::declaration::{Body, Gate};
 use hob_planner::plan::FieldChange;
 use hob_primitive::Ctx;
+use hob_supervisor::secrets::SECRETS_INSIDE;
 use hob_supervisor::{
     Images, Instance, LOCALHOST, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec,
     Started, Stopped, Supervisor, probe,
 };
 use tokio::runtime::Runtime;
 
+use super::handed::hand_over;
 use super::kind::KIND;
 use super::lives::{Watched, exit_of, instance};
 use super::place::{Place, place};
@@ -143,7 +145,13 @@ impl ContainerSupervisor {
         if let Some(found) = left {
             // The same one goes on, with what it wrote; the network of another one may be a new one since.
             let is_same = label(&found, LABEL_SPEC) == Some(&digest.to_string());
-            if is_same && images::fits(&found, spec) && compare::differences(&body, &found).is_empty() {
+            // A variable of a container cannot be changed.
+            let keeps = !spec.delivered.has_secret_variable();
+            if is_same
+                && keeps
+                && images::fits(&found, spec)
+                && compare::differences(&body, &found).is_empty()
+            {
                 self.mark_output(engine, name, &id(&found)).await?;
                 told(engine, name, engine.start(&id(&found)).await)?;
                 let found = life::existing(engine, name).await?;
@@ -152,6 +160,7 @@ impl ContainerSupervisor {
             told(engine, name, engine.remove(&id(&found), true, false).await)?;
         }
         lock(&self.begun).remove(name);
+        hand_over(&mut body, &spec.delivered);
         let made = life::make(engine, name, &declared, body).await?;
         life::started_or_removed(engine, name, &made).await?;
         let found = life::existing(engine, &made).await?;
@@ -393,6 +402,10 @@ fn network_of(pid: u32) -> Option<PathBuf> {
 }
 
 impl Supervisor for ContainerSupervisor {
+    fn secrets_inside(&self) -> Option<&'static str> {
+        Some(SECRETS_INSIDE)
+    }
+
     fn prepare(&self, spec: &ServiceSpec) -> Result<bool, OpError> {
         let declared = declared(&spec.body)?;
         self.block(async {

@@ -78,6 +78,11 @@ impl Opened {
         &self.plain
     }
 
+    /// Its format.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     /// The recipients, without those out of scope.
     pub fn recipients(&self) -> impl Iterator<Item = &str> {
         self.metadata.recipients()
@@ -269,7 +274,7 @@ fn decrypt(
 }
 
 /// How a decrypted value is written, and instead of what.
-fn in_plain(
+pub(super) fn in_plain(
     text: &str,
     format: Format,
     visit: &Visit<'_>,

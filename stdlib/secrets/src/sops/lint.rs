@@ -7,20 +7,7 @@ use super::value::Type;
 use super::{Format, text_of};
 use crate::age::check_recipient;
 use crate::error::Result;
-
-/// Names of keys whose values are secrets, in lower case; a key that holds one of them is taken for a secret.
-const SECRET_NAMES: [&str; 10] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "private_key",
-    "privatekey",
-    "credential",
-];
+use crate::lookalike::says_secret;
 
 /// Something that deserves a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,10 +98,7 @@ impl Counts {
         }
         self.plain += 1;
         let name = visit.path.last().map(|key| key.to_lowercase()).unwrap_or_default();
-        if value.kind == Type::Text
-            && !value.is_empty()
-            && SECRET_NAMES.iter().any(|secret| name.contains(secret))
-        {
+        if value.kind == Type::Text && !value.is_empty() && says_secret(&name) {
             findings
                 .push(Finding::mistake(format!("{} looks like a secret and is not encrypted", visit.name())));
         }

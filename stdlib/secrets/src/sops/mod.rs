@@ -19,6 +19,7 @@ mod lint;
 mod mac;
 mod metadata;
 mod rules;
+mod set;
 mod shamir;
 mod time;
 mod value;
@@ -134,6 +135,37 @@ pub struct Policy {
     pub selection: Selection,
     /// Whether the MAC covers encrypted values alone.
     pub mac_only_encrypted: bool,
+}
+
+/// The recipients that a file says it is encrypted for, without opening it.
+///
+/// # Errors
+/// When it is malformed, or not encrypted.
+pub(crate) fn recipients_of(file: &std::path::Path, bytes: &[u8]) -> Result<Vec<String>> {
+    let format = Format::of_name(&file.to_string_lossy());
+    let document = format.parse(text_of(bytes)?.1)?;
+    let map = document.metadata.as_ref().ok_or_else(|| Error::rules("the file is not encrypted"))?;
+    Ok(metadata::Metadata::read(map)?.recipients().map(str::to_owned).collect())
+}
+
+/// Whether a value of a file is an encrypted one.
+pub(crate) fn is_encrypted(text: &str) -> bool {
+    cipher::is_encrypted(text)
+}
+
+/// The tree of an encrypted file as it stands there, without its metadata: keys in plain, values encrypted. Nothing for a
+/// file that is not encrypted.
+///
+/// # Errors
+/// When it is malformed.
+pub(crate) fn tree(bytes: &[u8], format: Format) -> Result<Option<Json>> {
+    let document = format.parse(text_of(bytes)?.1)?;
+    if document.metadata.is_none() {
+        return Ok(None);
+    }
+    let mut roots: Vec<Json> =
+        document.roots.iter().map(|root| Json::Object(document::to_json(root))).collect();
+    Ok(Some(if roots.len() == 1 { roots.remove(0) } else { Json::Array(roots) }))
 }
 
 /// Whether this is a SOPS file: it has the metadata of one.

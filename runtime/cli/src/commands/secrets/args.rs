@@ -85,9 +85,11 @@ pub(crate) enum SecretsCommand {
     },
     /// Find what is questionable: values in plain, recipients that differ from the rules, files that cannot be opened here
     Lint {
-        /// Age or SOPS files, or a secrets.nix for all that it names
-        #[arg(required = true)]
+        /// Age or SOPS files, or a secrets.nix for all that it names [default: the secrets of the homelab, and its scripts]
         file: Vec<PathBuf>,
+        /// Which homelab.
+        #[command(flatten)]
+        homelab: HomelabArgs,
         /// What the files are.
         #[command(flatten)]
         kind: KindArgs,
@@ -95,6 +97,16 @@ pub(crate) enum SecretsCommand {
         #[command(flatten)]
         keys: KeyArgs,
     },
+    /// List the secrets of a homelab: names, versions, files and the services that use them, never values
+    List {
+        /// Which homelab.
+        #[command(flatten)]
+        homelab: HomelabArgs,
+    },
+    /// Give a secret a new value, and have the services that use it take it, each ready before the next
+    ///
+    /// The old value is kept until all have switched. What was interrupted goes on when the command is given again.
+    Rotate(RotateArgs),
     /// Make a new private key; its recipient is said beside it
     Keygen {
         /// Write it to this file, which its owner alone may read; it must not be there yet [default: standard output]
@@ -112,6 +124,39 @@ pub(crate) enum SecretsCommand {
         #[command(flatten)]
         passphrases: PassphraseArgs,
     },
+}
+
+/// Which homelab's secrets.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HomelabArgs {
+    /// The homelab whose secrets are meant: its directory or file; a directory without one works too
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub homelab: PathBuf,
+}
+
+/// `hob secrets rotate`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// The name of the secret
+    pub name: String,
+    /// How many letters and digits the new value has
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub length: usize,
+    /// Take the new value from this file, `/dev/stdin` for standard input, instead of making one
+    #[arg(long, value_name = "FILE")]
+    pub value_file: Option<PathBuf>,
+    /// Go back to the old value of a rotation that is under way
+    #[arg(long)]
+    pub undo: bool,
+    /// Which homelab.
+    #[command(flatten)]
+    pub homelab: HomelabArgs,
+    /// For whom an age file is, where no rules say so.
+    #[command(flatten)]
+    pub recipients: RecipientArgs,
+    /// With which keys.
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// How a decrypted file is printed.

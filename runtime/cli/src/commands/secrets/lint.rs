@@ -1,5 +1,6 @@
 //! `hob secrets lint`: what is questionable.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hob_std_secrets::age::{self, Keyring};
@@ -7,7 +8,8 @@ use hob_std_secrets::sops::{self, Finding};
 use hob_std_secrets::{Kind as Mistake, live};
 use hob_terminal::Role;
 
-use super::args::{KeyArgs, KindArgs};
+use super::args::{HomelabArgs, KeyArgs, KindArgs};
+use super::homelab::Place;
 use super::{failure, keys, target};
 use crate::context::{Context, Exit, Failure, Outcome};
 
@@ -35,6 +37,43 @@ pub(super) fn lint(context: &Context, files: &[PathBuf], kind: &KindArgs, keys: 
         }
         let found = one(file, kind, &keyring)?;
         all.extend(found.into_iter().map(|finding| (file.clone(), finding)));
+    }
+    report(context, &all);
+    let serious = all.iter().any(|(_, finding)| finding.serious);
+    Ok(if serious { Exit::Failed } else { Exit::Done })
+}
+
+/// `hob secrets lint`: the secrets of a homelab, what uses them, and what else in its directory looks like one.
+pub(super) fn homelab(context: &Context, args: &HomelabArgs, kind: &KindArgs, keys: &KeyArgs) -> Outcome {
+    let keyring = keys::keyring(keys)?;
+    let place = Place::open(context, args)?;
+    let listed = place.list()?;
+    let mut all: Vec<(PathBuf, Finding)> = Vec::new();
+    let files: BTreeSet<&Path> = listed.iter().map(|one| one.place.file.as_path()).collect();
+    for file in files {
+        let found = one(file, kind, &keyring)?;
+        all.extend(found.into_iter().map(|finding| (file.to_path_buf(), finding)));
+        if live::is_file(&live::previous(file)) {
+            let message =
+                "a rotation is under way: `hob secrets rotate` finishes it, or takes it back with --undo";
+            all.push((file.to_path_buf(), Finding::note(message)));
+        }
+    }
+    for (name, users) in place.consumers() {
+        if !listed.iter().any(|one| one.name == name) {
+            let message = format!("`{}` uses the secret `{name}`, which is not there", users.join("`, `"));
+            all.push((place.directory().to_path_buf(), Finding::mistake(message)));
+        }
+    }
+    for file in live::texts(place.directory()).map_err(|error| failure(error, None))? {
+        let content = super::read(&file)?;
+        for (line, what) in hob_std_secrets::lookalikes(&String::from_utf8_lossy(&content)) {
+            let message = format!("line {line}: {what} looks like a secret and is not encrypted");
+            all.push((file.clone(), Finding::mistake(message)));
+        }
+    }
+    for file in hob_std_secrets::deliver::open_to_others() {
+        all.push((file, Finding::mistake("others may read this secret, which was laid out for a service")));
     }
     report(context, &all);
     let serious = all.iter().any(|(_, finding)| finding.serious);

@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod edit;
+mod homelab;
 mod keys;
 mod lint;
 mod target;
@@ -52,7 +53,12 @@ pub(crate) fn dispatch(context: &Context, command: SecretsCommand) -> Outcome {
             }
             Ok(Exit::Done)
         }
-        SecretsCommand::Lint { file, kind, keys } => lint::lint(context, &file, &kind, &keys),
+        SecretsCommand::Lint { file, homelab, kind, keys } if file.is_empty() => {
+            lint::homelab(context, &homelab, &kind, &keys)
+        }
+        SecretsCommand::Lint { file, kind, keys, .. } => lint::lint(context, &file, &kind, &keys),
+        SecretsCommand::List { homelab } => homelab::list(context, &homelab),
+        SecretsCommand::Rotate(args) => homelab::rotate(context, &args),
         SecretsCommand::Keygen { output } => keys::generate(context, output.as_deref()),
         SecretsCommand::Recipient { file, passphrases } => keys::recipients(context, &file, &passphrases),
     }

@@ -163,6 +163,8 @@ pub(crate) static ROUTES: &[Route] = routes! {
         => Answer::Json("Service"), services::stop;
     POST "/services/{service}/restart" "restartService" "Stops and starts a service"
         => Answer::Json("Service"), services::restart;
+    POST "/services/{service}/renew" "renewService" "Restarts a service if a secret that it uses has another value now"
+        => Answer::Json("Service"), services::renew;
     POST "/services/{service}/hold" "holdService" "Leaves a service alone from now on"
         => Answer::Json("Service"), services::hold,
         body: &[

@@ -61,6 +61,10 @@ pub(super) async fn restart(call: Call) -> Reply {
     ask(call, ServiceRequest::Restart).await
 }
 
+pub(super) async fn renew(call: Call) -> Reply {
+    ask(call, ServiceRequest::Renew).await
+}
+
 pub(super) async fn hold(call: Call) -> Reply {
     let reason = call.args.text("reason").unwrap_or_default().to_owned();
     let duration = call.args.duration("for");

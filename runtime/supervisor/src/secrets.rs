@@ -1,0 +1,84 @@
+//! Secrets on their way to services: the port that delivers them, and what a supervisor is handed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use hob_model::OpError;
+use hob_planner::declaration::SecretUse;
+use hob_primitive::Opened;
+
+/// Where a container finds the files with its secrets.
+pub const SECRETS_INSIDE: &str = "/run/hob-secrets";
+
+/// What a service is handed beside its declaration. Its values are in no digest, label or difference.
+#[derive(Clone, Default, PartialEq)]
+pub struct Delivered {
+    /// Variables for its environment.
+    pub env: Vec<Variable>,
+    /// The directory, in memory, with the files; nothing where there are none.
+    pub directory: Option<PathBuf>,
+}
+
+/// A variable for a service.
+#[derive(Clone, PartialEq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Opened,
+    /// Whether the value is a secret itself, and not the path of a file.
+    pub is_secret: bool,
+}
+
+impl Delivered {
+    /// Whether a secret itself is in the environment.
+    #[must_use]
+    pub fn has_secret_variable(&self) -> bool {
+        self.env.iter().any(|variable| variable.is_secret)
+    }
+}
+
+impl fmt::Debug for Delivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Delivered({} variables)", self.env.len())
+    }
+}
+
+/// Who gets secrets, and which.
+#[derive(Clone, Copy, Debug)]
+pub struct Consumer<'a> {
+    /// The directory of the homelab.
+    pub place: &'a Path,
+    /// Where the homelab says that its secrets are; nothing where it does not.
+    pub sources: &'a [PathBuf],
+    /// The state directory.
+    pub state: &'a Path,
+    /// The name of the service.
+    pub service: &'a str,
+    /// Whom the service runs as; hob's own user when absent.
+    pub user: Option<&'a str>,
+    /// Where it sees the files; where they are when absent.
+    pub inside: Option<&'a str>,
+    /// What it uses.
+    pub uses: &'a [SecretUse],
+}
+
+/// Those who deliver secrets: into files in memory, one generation after the other.
+pub trait Delivery: Send + Sync {
+    /// Lays the current values out as a new generation, and makes it the one that a start finds. The generation before
+    /// stays until [`Delivery::settle`].
+    ///
+    /// # Errors
+    /// When a secret cannot be opened, or there is no directory in memory; then the generation before stays current.
+    fn deliver(&self, consumer: &Consumer<'_>) -> Result<Delivered, OpError>;
+
+    /// Removes all generations but the current one: the service runs with it.
+    fn settle(&self, state: &Path, service: &str);
+
+    /// Removes all that a service was handed.
+    fn remove(&self, state: &Path, service: &str);
+
+    /// The secrets whose current value is another one than was delivered; none where nothing was, or where they cannot be
+    /// opened.
+    fn stale(&self, consumer: &Consumer<'_>) -> Vec<String>;
+}

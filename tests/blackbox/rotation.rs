@@ -1,0 +1,178 @@
+//! A secret gets a new value while six services use it: each has the old or the new one, whatever ends when.
+
+use std::path::Path;
+
+use hob_tests::home::{Home, Up};
+use hob_tests::process::Background;
+use hob_tests::{long, until};
+
+use crate::home;
+
+const KEY: &str = "../../stdlib/secrets/tests/fixtures/keys.txt";
+const SERVICES: [&str; 6] = ["api", "cache", "db", "proxy", "web", "worker"];
+const OLD: &str = "the-old-value-5c1f";
+
+/// Six services that write down what they were handed; `web` needs `db`.
+const HOMELAB: &str = r#"
+let take = |name, how| ["sh", "-c", `BREAKS${how} > seen/${name}.new && mv seen/${name}.new seen/${name}; echo taken; exec sleep 1000`];
+for name in ["api", "cache", "db", "proxy", "worker"] {
+    service(name, #{
+        command: take.call(name, "cat \"$TOKEN_FILE\""), env: #{ TOKEN_FILE: secret_file("token") }, stop_timeout: "1s",
+        ready: log("taken"), ready_timeout: "10s", restart: "never",
+    });
+}
+service("web", #{
+    command: take.call("web", "printf %s \"$TOKEN\""), env: #{ TOKEN: secret("token") }, needs: ["db"], stop_timeout: "1s",
+    ready: log("taken"), ready_timeout: "10s", restart: "never",
+});
+"#;
+
+struct Lab {
+    home: Home,
+    /// Where secrets lie in memory.
+    runtime: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let runtime = tempfile::Builder::new().prefix("hob-test-").tempdir_in("/dev/shm").unwrap();
+        let home = home();
+        let key = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(KEY)).unwrap();
+        let public = key.split_once("public key: ").unwrap().1.lines().next().unwrap().to_owned();
+        let file = home.write("key.txt", &key);
+        let home = home.with_env("SOPS_AGE_KEY_FILE", file).with_env("HOB_RUNTIME", runtime.path());
+        home.write("lab/homelab.rhai", HOMELAB.replace("BREAKS", ""));
+        home.write("lab/seen/.keep", "");
+        let rules = format!("{{ \"token.age\".publicKeys = [ \"{public}\" ]; }}\n");
+        home.write("lab/secrets/secrets.nix", rules);
+        let token = home.path("lab/secrets/token.age");
+        let sealed = home.hob_with(&["secrets", "encrypt", "/dev/stdin", "-o", token.to_str().unwrap()], OLD);
+        let _done = sealed.exits(0);
+        Self { home, runtime }
+    }
+
+    fn up(&self) -> Up {
+        self.home.up("lab", &["--on-exit", "keep"])
+    }
+
+    fn seen(&self) -> Vec<String> {
+        SERVICES.iter().map(|name| self.home.read(&format!("lab/seen/{name}"))).collect()
+    }
+
+    /// What is current now.
+    fn current(&self) -> String {
+        let ran = self.home.hob(&["secrets", "decrypt", "lab/secrets/token.age"]).exits(0);
+        ran.stdout.trim_end().to_owned()
+    }
+
+    fn rotate(&self) -> Background {
+        self.home.start(&["secrets", "rotate", "token", "--homelab", "lab"])
+    }
+
+    /// Whatever has happened, there is a working set: the current value can be had, and who has another one has the one
+    /// that is kept.
+    #[track_caller]
+    fn works(&self) {
+        let current = self.current();
+        let kept = self.home.path("lab/secrets/.token.previous.age");
+        let old = kept.exists().then(|| {
+            let ran = self.home.hob(&["secrets", "decrypt", kept.to_str().unwrap()]).exits(0);
+            ran.stdout.trim_end().to_owned()
+        });
+        for (name, seen) in SERVICES.iter().zip(self.seen()) {
+            assert!(
+                seen == current || Some(&seen) == old.as_ref(),
+                "{name} has {seen}, current is {current}, kept {old:?}"
+            );
+        }
+    }
+
+    /// The rotation is finished: all have the new value, and the old one is nowhere.
+    #[track_caller]
+    fn finished(&self, before: &str) -> String {
+        let current = self.current();
+        assert_ne!(current, before);
+        assert_eq!(self.seen(), vec![current.clone(); SERVICES.len()]);
+        assert!(!self.home.path("lab/secrets/.token.previous.age").exists());
+        let mut left = vec![self.runtime.path().to_path_buf()];
+        while let Some(path) = left.pop() {
+            if path.is_dir() {
+                left.extend(std::fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path()));
+            } else {
+                let content = std::fs::read_to_string(&path).unwrap();
+                assert_eq!(content, current, "{}: an old generation is left", path.display());
+            }
+        }
+        current
+    }
+}
+
+#[test]
+fn a_rotation_that_is_killed_at_any_step_goes_on() {
+    let lab = Lab::new();
+    let mut up = lab.up();
+    assert_eq!(lab.seen(), vec![OLD.to_owned(); SERVICES.len()]);
+    let listed = lab.home.json(&["secrets", "list", "--homelab", "lab"]);
+    assert_eq!(listed[0]["consumers"].as_array().map(Vec::len), Some(SERVICES.len()), "{listed}");
+    let mut before = OLD.to_owned();
+    // Steps: the old value is kept; the new one is stored; each of six services has it; the old one is dropped.
+    let steps = SERVICES.len() + 2;
+    for step in (0..steps).step_by(if long() { 1 } else { 2 }) {
+        let mut rotation = lab.rotate();
+        until(&format!("the rotation comes to step {step}"), || {
+            let reached = match step {
+                0 => lab.home.path("lab/secrets/.token.previous.age").exists(),
+                1 => lab.current() != before,
+                more => lab.seen().iter().filter(|seen| **seen != before).count() >= more - 1,
+            };
+            (reached || rotation.has_ended()).then_some(())
+        });
+        rotation.kill();
+        lab.works();
+        let _again = lab.rotate().end().exits(0);
+        before = lab.finished(&before);
+    }
+    let plan = lab.home.hob(&["plan", "lab"]);
+    assert_eq!(plan.code, Some(0), "nothing is left to do: {}", plan.stdout);
+    let _said = up.stop();
+    let _down = lab.home.hob(&["down", "lab"]);
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_a_rotation_brings_the_rest_to_the_new_value() {
+    let lab = Lab::new();
+    let up = lab.up();
+    let rotation = lab.rotate();
+    until("two services have switched", || {
+        (lab.seen().iter().filter(|seen| **seen != OLD).count() >= 2).then_some(())
+    });
+    let mut process = up.process;
+    process.kill();
+    let mut rotation = rotation;
+    let _failed = rotation.end();
+    lab.works();
+    let mut up = lab.up();
+    let _again = lab.rotate().end().exits(0);
+    lab.finished(OLD);
+    let _said = up.stop();
+    let _down = lab.home.hob(&["down", "lab"]);
+}
+
+#[test]
+fn a_value_that_breaks_a_service_stops_the_rotation_and_can_be_taken_back() {
+    let lab = Lab::new();
+    let breaks = r#"grep -qs broken "$TOKEN_FILE" && exit 1; "#;
+    lab.home.write("lab/homelab.rhai", HOMELAB.replace("BREAKS", breaks));
+    let mut up = lab.up();
+    lab.home.write("value", "a-broken-value");
+    let args = ["secrets", "rotate", "token", "--homelab", "lab", "--value-file", "value"];
+    let ran = lab.home.hob(&args).exits(1).saying("the old value is kept");
+    assert!(!ran.stderr.contains("a-broken-value"));
+    let old = lab.seen().iter().filter(|seen| **seen == OLD).count();
+    assert!(old >= SERVICES.len() - 2, "only the first was touched: {:?}", lab.seen());
+    let _back = lab.home.hob(&["secrets", "rotate", "token", "--homelab", "lab", "--undo"]).exits(0);
+    assert_eq!(lab.current(), OLD);
+    assert_eq!(lab.seen(), vec![OLD.to_owned(); SERVICES.len()]);
+    let _said = up.stop();
+    let _down = lab.home.hob(&["down", "lab"]);
+}
