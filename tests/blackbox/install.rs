@@ -25,7 +25,7 @@ fn inside(home: Home, systemd: &Systemd) -> Home {
 
 /// A directory that a systemd of the lab sees, too.
 fn home() -> Home {
-    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp"));
+    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary();
     home.write("lab/homelab.rhai", HOMELAB);
     home.write("lab/hob.toml", "[server]\nlisten = \"127.0.0.1:0\"\n");
     home

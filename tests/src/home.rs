@@ -46,6 +46,18 @@ impl Home {
         Self { dir, hob: hob.into(), state, through: Vec::new(), env: Vec::new() }
     }
 
+    /// The same with a copy of the binary in its own directory: where labs do not see that of the build.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    #[must_use]
+    pub fn with_own_binary(mut self) -> Self {
+        let copy = self.dir.path().join("hob");
+        std::fs::copy(&self.hob, &copy).expect("the binary can be copied");
+        self.hob = copy.into();
+        self
+    }
+
     /// The same with its state elsewhere.
     #[must_use]
     pub fn with_state(mut self, state: &Path) -> Self {

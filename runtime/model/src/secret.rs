@@ -42,7 +42,7 @@ pub enum SecretForm {
 }
 
 impl SecretForm {
-    /// The form that [`Self::to_string`] writes.
+    /// The form that its `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
