@@ -54,7 +54,7 @@ impl Home {
     pub fn with_own_binary(mut self) -> Self {
         let copy = self.dir.path().join("hob");
         std::fs::copy(&self.hob, &copy).expect("the binary can be copied");
-        self.hob = copy.into();
+        self.hob = copy;
         self
     }
 

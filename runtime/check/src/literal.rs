@@ -66,7 +66,7 @@ impl Literal<'_> {
             return Ok(());
         }
         let mut problem = format!("expected {kind}, got {}", self.type_name());
-        for kind in kind.split(" or ") {
+        for kind in kind.split(" or ").flat_map(|kinds| kinds.split(", ")) {
             match (kind, self) {
                 ("duration", Self::Text(text)) => match duration::parse(text) {
                     Ok(_) => return Ok(()),
@@ -84,7 +84,7 @@ impl Literal<'_> {
                         return Ok(());
                     }
                 }
-                ("duration" | "size" | "mode" | "signal" | "time" | "blob", _) => {}
+                ("duration" | "size" | "mode" | "signal" | "time" | "blob" | "secret", _) => {}
                 // A kind that a primitive made up.
                 _ => return Ok(()),
             }

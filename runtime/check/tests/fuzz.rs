@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 /// Pieces of scripts.
 fn pieces() -> Vec<String> {
-    let golden = include_str!("golden.md");
+    let golden = include_str!("cases/golden.md");
     let scripts = golden.split("```rhai\n").skip(1).filter_map(|part| part.split("```").next());
     let words = [
         "{", "}", "(", ")", "|", "||", "#{", "`", "${", "\"", ";", ",", "::", ".", "=>", "fn", "ä", "😀",

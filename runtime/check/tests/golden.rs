@@ -14,7 +14,7 @@ const CASES_MIN: usize = 60;
 
 #[test]
 fn each_wrong_script_gets_its_findings() {
-    let page = include_str!("golden.md");
+    let page = include_str!("cases/golden.md");
     let mut out = String::new();
     let mut cases = 0;
     let mut lines = page.lines();
@@ -42,7 +42,7 @@ fn each_wrong_script_gets_its_findings() {
             }
         }
     }
-    expect_file!["golden.md"].assert_eq(out.trim_end_matches('\n').to_owned().as_str());
+    expect_file!["cases/golden.md"].assert_eq(out.trim_end_matches('\n').to_owned().as_str());
     assert!(cases >= CASES_MIN, "{cases} cases");
 }
 

@@ -73,8 +73,10 @@ impl Runs {
                 _ => None,
             })
             .collect();
+        // A value that an earlier fork gave stands behind what that fork shared, wherever its call stood: it goes along.
         let first = |place: &Position| {
-            entries.iter().find(|e| e.kind.position().is_some_and(|at| at.is_within(place))).map(|e| e.seq)
+            let entry = entries.iter().find(|e| e.kind.position().is_some_and(|at| at.is_within(place)))?;
+            Some(if matches!(entry.kind, EntryKind::Overridden { .. }) { 0 } else { entry.seq })
         };
         // A wait is shared with its end, which does not say what was waited for; without one it is the old run's.
         let waited: HashSet<&Position> = entries

@@ -130,7 +130,13 @@ impl ContainerSupervisor {
                 .hint("stop it first")
                 .nothing_happened());
             }
-            return Ok(Started { running: self.running(engine, &found).await, adopted: true });
+            if label(&found, LABEL_EFFECT) == Some(key) {
+                return Ok(Started { running: self.running(engine, &found).await, adopted: true });
+            }
+            // Somebody else began this life, past the gates; and where its output begins nobody knows: engines stamp
+            // lines by the second.
+            told(engine, name, engine.stop(&id(&found), None).await)?;
+            left = self.ours(engine, name).await?;
         }
         self.networks(engine, &declared).await?;
         let cx = self.cx(key);
