@@ -55,7 +55,7 @@ fn what_cannot_be_read_or_written() {
                 "files::write",
                 json!(["x", 1]),
                 Invalid,
-                "argument 2 (`content`): expected string or blob, got int",
+                "argument 2 (`content`): expected string, blob or secret, got int",
                 "",
             ),
             ("files::write", json!(["x", "1", {"mode": 644}]), Invalid, "expected a mode", "\"01204\""),
