@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod clock_changes;
+mod cronie;
 mod crontab;
 mod jobs;
 mod ocps;

@@ -37,7 +37,7 @@ pub(crate) fn zone_name() -> impl Strategy<Value = &'static str> {
 
 /// One field of a line.
 #[derive(Clone, Debug)]
-enum Field {
+pub(crate) enum Field {
     Star,
     StarStep(u32),
     Range(u32, u32, u32),
@@ -78,17 +78,25 @@ fn field(first: u32, last: u32) -> impl Strategy<Value = Field> {
     ]
 }
 
+/// A crontab line, as its fields.
 #[derive(Clone, Debug)]
-struct Line {
-    minute: Field,
-    hour: Field,
-    day: Field,
-    month: Field,
-    weekday: Field,
+pub(crate) struct Line {
+    pub(crate) minute: Field,
+    pub(crate) hour: Field,
+    pub(crate) day: Field,
+    pub(crate) month: Field,
+    pub(crate) weekday: Field,
 }
 
 impl Line {
-    fn names(&self, time: DateTime) -> bool {
+    /// Once a day.
+    pub(crate) fn daily(hour: u32, minute: u32) -> Self {
+        let (day, month, weekday) = (Field::Star, Field::Star, Field::Star);
+        Self { minute: Field::List(vec![minute]), hour: Field::List(vec![hour]), day, month, weekday }
+    }
+
+    /// Whether it names a time of the wall clock.
+    pub(crate) fn names(&self, time: DateTime) -> bool {
         let n = |field: i8| u32::from(field.unsigned_abs());
         let weekday = n(time.weekday().to_sunday_zero_offset());
         let weekday = self.weekday.names(weekday, 0)
@@ -105,12 +113,19 @@ impl Line {
             && days
     }
 
-    fn text(&self) -> String {
+    /// Whether its minute or hour begins with `*`.
+    pub(crate) fn follows_clock(&self) -> bool {
+        self.minute.has_star() || self.hour.has_star()
+    }
+
+    /// As it stands in a crontab.
+    pub(crate) fn text(&self) -> String {
         [&self.minute, &self.hour, &self.day, &self.month, &self.weekday].map(Field::text).join(" ")
     }
 }
 
-fn line() -> impl Strategy<Value = Line> {
+/// Any line.
+pub(crate) fn line() -> impl Strategy<Value = Line> {
     // Months are mostly open and hours near the changes: otherwise few lines would name a time near one.
     let hour = prop_oneof![2 => field(0, 4), 1 => field(0, 23)];
     let month = prop_oneof![4 => Just(Field::Star), 1 => field(1, 12)];
@@ -126,7 +141,7 @@ fn line() -> impl Strategy<Value = Line> {
 
 /// All fires after `from` and up to `to`, found minute by minute.
 fn model(line: &Line, rules: &LocalTime, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
-    let follows_clock = line.minute.has_star() || line.hour.has_star();
+    let follows_clock = line.follows_clock();
     let gap = rules.gap.unwrap_or(if follows_clock { Gap::Skip } else { Gap::RunAfter });
     let overlap_hour =
         rules.overlap_hour.unwrap_or(if follows_clock { OverlapHour::Both } else { OverlapHour::First });
