@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use hob_lab::engine::{IMAGE, Kind};
 use hob_tests::home::Home;
 use hob_tests::until;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::engines::is_there;
 use crate::home;
@@ -28,21 +28,15 @@ service("free", #{{ tier: "core" }} + runs);
     )
 }
 
-fn service(home: &Home, name: &str) -> Json {
-    let status = home.json(&["status"]);
-    let services = status["services"].as_array().expect("services are a list");
-    services.iter().find(|it| it["name"] == name).expect("the service is there").clone()
-}
-
 /// What `bad` says of itself, after it was seen that what it blocks is exactly what it should.
 fn cause(home: &Home) -> String {
-    let states = |name: &str| service(home, name)["state"].as_str().unwrap().to_owned();
+    let states = |name: &str| home.service(name)["state"].as_str().unwrap().to_owned();
     let names = ["bad", "direct", "far", "later", "free"];
     assert_eq!(names.map(states), ["failed", "blocked", "blocked", "blocked", "ready"]);
     for name in ["direct", "far", "later"] {
-        assert_eq!(service(home, name)["note"], "needs bad, which failed", "{name}");
+        assert_eq!(home.service(name)["note"], "needs bad, which failed", "{name}");
     }
-    service(home, "bad")["note"].as_str().unwrap().to_owned()
+    home.service("bad")["note"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -135,7 +129,7 @@ fn health_that_comes_and_goes_is_told_and_repaired() {
         std::fs::remove_file(home.path("lab/well")).unwrap();
         until("it is restarted", || (home.lines("lab/starts.log").len() >= round).then_some(()));
         home.write("lab/well", "");
-        until("it is ready", || (service(&home, "app")["state"] == "ready").then_some(()));
+        until("it is ready", || (home.service("app")["state"] == "ready").then_some(()));
     }
     let events = home.json(&["events", "list", "service.unhealthy"]);
     let note = events[0]["payload"]["note"].as_str().unwrap().to_owned();
@@ -152,7 +146,7 @@ fn one_that_does_not_want_to_stop_is_killed_in_time() {
     );
     let mut up = home.up("lab", &[]);
     let _ = home.hob(&["stop", "deaf"]).exits(0);
-    assert_eq!(service(&home, "deaf")["state"], json!("stopped"));
+    assert_eq!(home.service("deaf")["state"], json!("stopped"));
     assert!(home.living().iter().all(|seen| !seen.line.contains("trap")), "it is gone");
     let _ = up.stop().exits(0);
 }

@@ -4,7 +4,7 @@ use hob_tests::home::Home;
 use hob_tests::process::Ran;
 use hob_tests::until;
 use rustix::process::Signal;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::home;
 
@@ -30,14 +30,8 @@ workflow("ask", #{ on: manual() }, || {
 });
 "#;
 
-fn service(home: &Home, name: &str) -> Json {
-    let status = home.json(&["status"]);
-    let services = status["services"].as_array().expect("services are a list");
-    services.iter().find(|it| it["name"] == name).expect("the service is there").clone()
-}
-
 fn states(home: &Home) -> [String; 2] {
-    ["db", "app"].map(|name| service(home, name)["state"].as_str().unwrap().to_owned())
+    ["db", "app"].map(|name| home.service(name)["state"].as_str().unwrap().to_owned())
 }
 
 fn both_ready(home: &Home) {
@@ -67,7 +61,7 @@ fn what_a_run_holds_is_left_alone_until_it_ends() {
     let mut up = home.up("lab", &["--on-exit", "keep"]);
     let run = cold(&home, &[]);
     assert_eq!(states(&home), ["stopped", "stopped"]);
-    assert_eq!(service(&home, "db")["note"], json!(format!("held by the run {run}: cold backup")));
+    assert_eq!(home.service("db")["note"], json!(format!("held by the run {run}: cold backup")));
     refused(home.hob(&["start", "db"]));
     refused(home.hob(&["restart", "db"]));
     let asked = home.hob(&["run", "ask"]).exits(0).stdout;

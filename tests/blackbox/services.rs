@@ -110,9 +110,7 @@ impl House {
     }
 
     pub(crate) fn service(&self, name: &str) -> Json {
-        let status = self.home.json(&["status"]);
-        let services = status["services"].as_array().expect("services are a list");
-        services.iter().find(|it| it["name"] == name).expect("the service is there").clone()
+        self.home.service(name)
     }
 
     pub(crate) fn until_ready(&self, name: &str, so: impl Fn(&Self) -> bool) {
@@ -236,11 +234,7 @@ fn units_are_started_kept_and_let_go() {
         .with_env("DBUS_SYSTEM_BUS_ADDRESS", systemd.bus_address())
         .with_env("HOB_SYSTEMD_ROOT", systemd.root());
     home.write("lab/homelab.rhai", UNITS);
-    let state_of = |name: &str| {
-        let status = home.json(&["status"]);
-        let services = status["services"].as_array().expect("services are a list").clone();
-        services.into_iter().find(|it| it["name"] == name).expect("the service is there")
-    };
+    let state_of = |name: &str| home.service(name);
     let invocation = || systemctl(&["show", "--property=InvocationID", "--value", "web.service"]);
 
     let mut up = home.up("lab", &["--on-exit", "keep"]);

@@ -153,6 +153,17 @@ impl Home {
         self.hob(&args).exits(0).json()
     }
 
+    /// What `hob status` tells of the service `name`.
+    ///
+    /// # Panics
+    /// When it cannot be asked, or there is no such service.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Json {
+        let status = self.json(&["status"]);
+        let mut services = status["services"].as_array().into_iter().flatten();
+        services.find(|it| it["name"] == name).expect("the service is there").clone()
+    }
+
     /// Starts a command.
     #[must_use]
     pub fn start(&self, args: &[&str]) -> Background {

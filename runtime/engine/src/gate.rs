@@ -247,16 +247,7 @@ impl Passage<'_> {
             return Ok(Ok((self.key(), Value::Unit)));
         }
         if let Err(error) = run.host.journal.may_act() {
-            return match error {
-                JournalError::Reserve { .. } => {
-                    let error = OpError::unavailable(error.to_string()).nothing_happened();
-                    Ok(Err(error.hint("free some space on that disk; the run goes on with `hob runs retry`")))
-                }
-                _ => {
-                    let _ = run.flush();
-                    Err(self.branch.halt(Halt::Stopped))
-                }
-            };
+            return self.cannot_act(&error).map(Err);
         }
         let key = before.and_then(|r| r.intent.as_ref()).map_or_else(|| self.key(), |(key, _)| key.clone());
         let mut entries = Vec::with_capacity(2);
@@ -309,6 +300,16 @@ impl Passage<'_> {
             Ok(()) => Ok(Ok((key, noted))),
             Err(_) => Err(self.branch.halt(Halt::Stopped)),
         }
+    }
+
+    /// What a call that acts ends with when the journal takes no more: an error where only space is missing.
+    fn cannot_act(&self, error: &JournalError) -> Result<OpError, Thrown> {
+        if !matches!(error, JournalError::Reserve { .. }) {
+            let _ = self.run().flush();
+            return Err(self.branch.halt(Halt::Stopped));
+        }
+        let full = OpError::unavailable(error.to_string()).nothing_happened();
+        Ok(full.hint("free some space on that disk; the run goes on with `hob runs retry`"))
     }
 
     /// Performs it, again after transient failures.

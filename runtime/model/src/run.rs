@@ -201,6 +201,29 @@ pub struct RunStarted {
     pub trigger: String,
 }
 
+impl RunStarted {
+    /// A run of the daemon that may do all that hob may, in `/`, with no input; what else it differs in is said by
+    /// struct update.
+    #[must_use]
+    pub fn trusted(name: impl Into<String>, entry: RunEntry) -> Self {
+        Self {
+            name: name.into(),
+            entry,
+            bundle: None,
+            input: Value::Unit,
+            owner: RunOwner::Daemon,
+            parent: None,
+            cwd: "/".to_owned(),
+            env: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            trusted: true,
+            on_doubt: OnDoubt::Ask,
+            trigger: String::new(),
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunEnd {

@@ -48,17 +48,23 @@ pub trait Services: Send + Sync {
     /// `unavailable` when this process keeps none.
     fn list(&self) -> Result<Vec<Value>, OpError>;
 
-    /// The service `name` and those that need it and run, in the order in which they start: who stops with it.
+    /// One of them.
     ///
     /// # Errors
     /// As [`Services::list`]; `not_found` when there is no such service.
+    fn status(&self, name: &str) -> Result<Value, OpError>;
+
+    /// The service `name` and those that need it and run, in the order in which they start: who stops with it.
+    ///
+    /// # Errors
+    /// As [`Services::status`].
     fn stops_with(&self, name: &str) -> Result<Vec<String>, OpError>;
 
     /// Carries out what `run` asks of the service `name`, and blocks until it has come to rest; gives the service as it is
     /// then, for [`ServiceRequest::Stop`] the names of those that were stopped, in the order in which they start.
     ///
     /// # Errors
-    /// As [`Services::stops_with`]; `conflict` when somebody else holds it, `failed` when it does not come to the state
+    /// As [`Services::status`]; `conflict` when somebody else holds it, `failed` when it does not come to the state
     /// that was asked for, `timeout` and `cancelled` as `patience` says.
     fn ask(
         &self,

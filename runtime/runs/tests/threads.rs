@@ -58,19 +58,9 @@ fn runs() -> (Runs, mpsc::Receiver<(RunStatus, Option<RunEnd>)>) {
 fn start(runs: &Runs, script: &str) -> RunId {
     let bundle = Arc::new(Bundle::of_text("test.rhai", script, "/", "host"));
     let started = RunStarted {
-        name: "test".into(),
-        entry: RunEntry::Playbook("test.rhai".into()),
-        bundle: None,
         input: Value::Map(BTreeMap::new()),
-        owner: RunOwner::Daemon,
-        parent: None,
-        cwd: "/".into(),
-        env: vec![],
-        allow: vec![],
-        deny: vec![],
-        trusted: true,
-        on_doubt: OnDoubt::Ask,
         trigger: "test".into(),
+        ..RunStarted::trusted("test", RunEntry::Playbook("test.rhai".into()))
     };
     let id = runs.new_id();
     runs.start(NewRun { id, started, bundle }).unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hob_engine::{Bundle, Evaluated, Host, Mode, Performer, Records, RunCx, SCRIPT_STACK_BYTES, evaluate};
 use hob_journal::{Commit, Journal, MemoryJournal, Write};
-use hob_model::{Entry, EntryKind, OnDoubt, OpError, RunEntry, RunId, RunOwner, RunStarted, Value};
+use hob_model::{Entry, EntryKind, OpError, RunEntry, RunId, RunOwner, RunStarted, Value};
 use hob_primitive::{Args, Ctx, Handler, Operation, Ports, Registry};
 
 use crate::TestClock;
@@ -74,19 +74,12 @@ impl Scripts {
         mode: Mode,
     ) -> Evaluated {
         let started = RunStarted {
-            name: "script".to_owned(),
-            entry,
             bundle: Some(bundle.digest()),
             input,
             owner: RunOwner::Foreground,
-            parent: None,
             cwd: cwd.display().to_string(),
-            env: Vec::new(),
-            allow: Vec::new(),
-            deny: Vec::new(),
-            trusted: true,
-            on_doubt: OnDoubt::Ask,
             trigger: String::new(),
+            ..RunStarted::trusted("script", entry)
         };
         let id = self.next_id();
         let entry = Entry { seq: 0, at: self.host.clock.now(), kind: EntryKind::Started(started) };

@@ -22,11 +22,7 @@ mod operations {
     }
 
     fn find(cx: &Ctx, name: &str) -> Result<Value, OpError> {
-        let port = cx.port::<dyn Services>()?;
-        port.stops_with(name)?;
-        let named = |it: &Value| it.get("name").and_then(Value::as_str) == Some(name);
-        let gone = || OpError::not_found(format!("there is no service `{name}`"));
-        port.list()?.into_iter().find(named).ok_or_else(gone)
+        cx.port::<dyn Services>()?.status(name)
     }
 
     /// Lists the services: maps of `name tier kind state ready held note instance`.

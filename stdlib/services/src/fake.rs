@@ -86,15 +86,24 @@ fn start(all: &mut BTreeMap<String, Service>, name: &str) -> Result<(), OpError>
     Ok(())
 }
 
+fn unknown(name: &str) -> OpError {
+    OpError::not_found(format!("there is no service `{name}`"))
+}
+
 impl Services for FakeServices {
     fn list(&self) -> Result<Vec<Value>, OpError> {
         Ok(self.known().iter().map(|(name, service)| view(name, service)).collect())
     }
 
+    fn status(&self, name: &str) -> Result<Value, OpError> {
+        let all = self.known();
+        all.get(name).map(|service| view(name, service)).ok_or_else(|| unknown(name))
+    }
+
     fn stops_with(&self, name: &str) -> Result<Vec<String>, OpError> {
         let all = self.known();
         if !all.contains_key(name) {
-            return Err(OpError::not_found(format!("there is no service `{name}`")));
+            return Err(unknown(name));
         }
         Ok(dependents(&all, name))
     }

@@ -12,7 +12,7 @@ use hob_daemon::schedules::ScheduleBell;
 use hob_daemon::timers::{TimerBell, Timers};
 use hob_engine::Bundle;
 use hob_journal::{Journal, JournalError, SqliteJournal};
-use hob_model::{OnDoubt, RunEnd, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Timestamp, Value};
+use hob_model::{RunEnd, RunEntry, RunId, RunStarted, RunStatus, Timestamp, Value};
 use hob_primitive::{Clock, Registry};
 use hob_runs::{Listener, NewRun, Parts, Runs, ScriptThreads};
 
@@ -245,19 +245,12 @@ impl Lab {
     /// A run of one of the workflows.
     pub(crate) fn new_run(&self, workflow: &str, input: Value) -> NewRun {
         let started = RunStarted {
-            name: workflow.to_owned(),
-            entry: RunEntry::Declared { kind: "workflow".to_owned(), name: workflow.to_owned() },
-            bundle: None,
             input,
-            owner: RunOwner::Daemon,
-            parent: None,
-            cwd: "/".to_owned(),
-            env: vec![],
-            allow: vec![],
-            deny: vec![],
-            trusted: true,
-            on_doubt: OnDoubt::Ask,
             trigger: "bench".to_owned(),
+            ..RunStarted::trusted(
+                workflow,
+                RunEntry::Declared { kind: "workflow".to_owned(), name: workflow.to_owned() },
+            )
         };
         NewRun { id: self.runs.new_id(), started, bundle: Arc::clone(&self.bundle) }
     }

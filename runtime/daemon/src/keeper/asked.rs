@@ -50,9 +50,7 @@ pub(super) fn carry_out(
         ServiceRequest::Restart | ServiceRequest::Renew => {
             let with = stop::order_with_dependents(inner, name);
             free_for(inner, by, &with)?;
-            let ran = stop::in_order(inner, &with, &format!("restarted by {by}"));
-            ran.iter().for_each(|name| want(inner, name));
-            want(inner, name);
+            stop_to_start(inner, name, &with, &format!("restarted by {by}"));
             settle(inner, name, patience)?;
         }
         ServiceRequest::WaitReady => settle(inner, name, patience)?,
@@ -93,8 +91,7 @@ fn free_for(inner: &Inner, by: Holder, names: &[String]) -> Result<(), OpError> 
         Some((name, hold))
     });
     let Some((name, hold)) = held else { return Ok(()) };
-    let reason = if hold.reason.is_empty() { String::new() } else { format!(": {}", hold.reason) };
-    Err(OpError::conflict(format!("`{name}` is held by {}{reason}", hold.by))
+    Err(OpError::conflict(format!("`{name}` is {}", hold.told()))
         .hint(format!("`hob release {name}` ends each hold of it")))
 }
 
@@ -113,6 +110,13 @@ pub(super) fn want(inner: &Inner, name: &str) {
             todo.extend(service.needs.iter().cloned());
         }
     }
+}
+
+/// Stops the services `with`, `name` after what needs it, and wants those that ran again, and `name` in any case.
+pub(super) fn stop_to_start(inner: &Inner, name: &str, with: &[String], cause: &str) {
+    let ran = stop::in_order(inner, with, cause);
+    ran.iter().for_each(|name| want(inner, name));
+    want(inner, name);
 }
 
 /// Remembers that a run stopped these under its hold on `name`: they come back when that ends.
@@ -148,25 +152,22 @@ fn settle(inner: &Inner, name: &str, patience: Patience<'_>) -> Result<(), OpErr
         if table.closing || entry.is_at_rest() && !table.stale || !table.is_moving() {
             break;
         }
-        let (state, note) = (entry.state, entry.note.clone());
         if patience.cancel.is_cancelled() {
-            return Err(OpError::cancelled(format!("told to stop; `{name}` is {state}")));
+            return Err(OpError::cancelled(format!("told to stop; `{name}` is {}", entry.state)));
         }
         if patience.timeout.is_some_and(|limit| begun.elapsed() >= limit) {
-            let told = if note.is_empty() { String::new() } else { format!(": {note}") };
-            return Err(OpError::timeout(format!("`{name}` is still {state}{told}")));
+            return Err(OpError::timeout(format!("`{name}` is still {}", entry.told())));
         }
         let waited = inner.changed.wait_timeout(table, LOOK_AGAIN);
         table = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
     }
-    let (state, note) =
-        table.services.get(name).map(|entry| (entry.state, entry.note.clone())).unwrap_or_default();
-    if state.is_ready() {
-        return Ok(());
+    match table.services.get(name) {
+        Some(entry) if !entry.state.is_ready() => {
+            Err(OpError::failed(format!("`{name}` is {}", entry.told()))
+                .hint(format!("`hob logs {name}` shows what it wrote")))
+        }
+        _ => Ok(()),
     }
-    let told = if note.is_empty() { String::new() } else { format!(": {note}") };
-    Err(OpError::failed(format!("`{name}` is {state}{told}"))
-        .hint(format!("`hob logs {name}` shows what it wrote")))
 }
 
 /// The services that runs see: those of the keeper, once there is one.
@@ -215,6 +216,12 @@ impl Services for KeptServices {
         let table = inner.table();
         let services = inner.homelab.services.iter();
         services.map(|it| value(table.view(it))).collect()
+    }
+
+    fn status(&self, name: &str) -> Result<Value, OpError> {
+        let inner = self.inner()?;
+        let service = find(&inner, name)?;
+        value(inner.table().view(service))
     }
 
     fn stops_with(&self, name: &str) -> Result<Vec<String>, OpError> {

@@ -2,8 +2,8 @@
 
 use hob_journal::{Commit, Journal, RunFilter, Write};
 use hob_model::{
-    EffectClass, Entry, EntryKind, OnDoubt, OpError, Payload, Position, RunEnd, RunEntry, RunId, RunOwner,
-    RunStarted, RunStatus, Source, Value,
+    EffectClass, Entry, EntryKind, OpError, Payload, Position, RunEnd, RunEntry, RunId, RunStarted,
+    RunStatus, Source, Value,
 };
 use hob_runs::{RunError, Runs};
 use std::sync::Mutex;
@@ -33,19 +33,8 @@ impl NativeRun {
         runs.journal().may_act()?;
         let id = runs.new_id();
         let started = RunStarted {
-            name: name.to_owned(),
-            entry: RunEntry::Native(name.to_owned()),
-            bundle: None,
-            input: Value::Unit,
-            owner: RunOwner::Daemon,
-            parent: None,
-            cwd: "/".to_owned(),
-            env: vec![],
-            allow: vec![],
-            deny: vec![],
-            trusted: true,
-            on_doubt: OnDoubt::Ask,
             trigger: trigger.to_owned(),
+            ..RunStarted::trusted(name, RunEntry::Native(name.to_owned()))
         };
         let run = Self { runs: runs.clone(), id, next: Mutex::new(0) };
         run.append(vec![EntryKind::Started(started)], vec![])?;

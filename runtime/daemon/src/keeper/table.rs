@@ -70,6 +70,11 @@ pub(crate) struct Care {
 }
 
 impl Entry {
+    /// For people: its state, and why.
+    pub(crate) fn told(&self) -> String {
+        if self.note.is_empty() { self.state.to_string() } else { format!("{}: {}", self.state, self.note) }
+    }
+
     /// Whether nobody but a holder may touch it.
     pub(crate) fn is_held(&self) -> bool {
         !self.holds.is_empty()

@@ -125,9 +125,7 @@ impl Keeper {
         self.hook(service, "before", &trial)?;
         self.begin_trial(run, &position.effect(2), service, &trial)?;
         let with = stop::order_with_dependents(&self.inner, &service.name);
-        let stopped = stop::in_order(&self.inner, &with, "updated");
-        stopped.iter().for_each(|name| asked::want(&self.inner, name));
-        asked::want(&self.inner, &service.name);
+        asked::stop_to_start(&self.inner, &service.name, &with, "updated");
         let done = self.await_trial(service);
         if done == "updated"
             && let Err(error) = self.hook(service, "after", &trial)

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use hob_engine::Bundle;
 use hob_journal::{Ticket, Write};
-use hob_model::{OnDoubt, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Timestamp, Value};
+use hob_model::{OnDoubt, RunEntry, RunId, RunStarted, RunStatus, Timestamp, Value};
 use hob_planner::declaration::RunPolicy;
 use hob_runs::{Begin, Claimed, Firing, Listener, NewRun, RunError, Runs};
 use hob_scheduler::Schedule;
@@ -127,19 +127,14 @@ impl Launch {
         trigger: String,
     ) -> NewRun {
         let started = RunStarted {
-            name: name.to_owned(),
-            entry: RunEntry::Declared { kind: kind.to_owned(), name: name.to_owned() },
-            bundle: None,
             input,
-            owner: RunOwner::Daemon,
-            parent: None,
             cwd: self.directory.clone(),
-            env: vec![],
             allow: policy.allow.clone().unwrap_or_default(),
             deny: policy.deny.clone(),
             trusted: policy.allow.is_none(),
             on_doubt: policy.on_doubt.unwrap_or(OnDoubt::Ask),
             trigger,
+            ..RunStarted::trusted(name, RunEntry::Declared { kind: kind.to_owned(), name: name.to_owned() })
         };
         NewRun { id: self.runs.new_id(), started, bundle: Arc::clone(&self.bundle) }
     }

@@ -10,7 +10,7 @@ use hob_daemon::http::{Limits, Serving, Settings, Waiters, serve};
 use hob_daemon::hub::{Hub, Respond, WebhookMatch};
 use hob_engine::{Bundle, InlinePerformer};
 use hob_journal::{Journal, MemoryJournal, Ticket};
-use hob_model::{Code, Diagnostic, OnDoubt, RunEntry, RunId, RunOwner, RunStarted, Value, names};
+use hob_model::{Code, Diagnostic, RunEntry, RunId, RunStarted, Value, names};
 use hob_primitive::{Ports, Registry, ServiceRequest};
 use hob_runs::{NewRun, Parts, Runs, ScriptThreads};
 use serde_json::{Value as Json, json};
@@ -152,19 +152,9 @@ impl Hub for FakeHub {
 
 pub fn started(name: &str, input: Value, trigger: &str) -> RunStarted {
     RunStarted {
-        name: name.into(),
-        entry: RunEntry::Playbook("test.rhai".into()),
-        bundle: None,
         input,
-        owner: RunOwner::Daemon,
-        parent: None,
-        cwd: "/".into(),
-        env: vec![],
-        allow: vec![],
-        deny: vec![],
-        trusted: true,
-        on_doubt: OnDoubt::Ask,
         trigger: trigger.into(),
+        ..RunStarted::trusted(name, RunEntry::Playbook("test.rhai".into()))
     }
 }
 

@@ -26,19 +26,11 @@ pub fn entry(seq: u64, kind: EntryKind) -> Entry {
 
 pub fn started(name: &str) -> EntryKind {
     EntryKind::Started(RunStarted {
-        name: name.into(),
-        entry: RunEntry::Declared { kind: "workflow".into(), name: name.into() },
-        bundle: None,
-        input: Value::Unit,
-        owner: RunOwner::Daemon,
-        parent: None,
         cwd: "/srv".into(),
         env: vec![("LANG".into(), "C".into())],
         allow: vec!["files".into()],
-        deny: Vec::new(),
-        trusted: true,
-        on_doubt: OnDoubt::Ask,
         trigger: "cli".into(),
+        ..RunStarted::trusted(name, RunEntry::Declared { kind: "workflow".into(), name: name.into() })
     })
 }
 

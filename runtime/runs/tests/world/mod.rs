@@ -290,19 +290,5 @@ pub fn at(text: &str) -> Position {
 
 /// How runs of these tests start.
 pub fn started(entry: RunEntry, input: Value, on_doubt: OnDoubt) -> RunStarted {
-    RunStarted {
-        name: "test".into(),
-        entry,
-        bundle: None,
-        input,
-        owner: RunOwner::Daemon,
-        parent: None,
-        cwd: "/".into(),
-        env: vec![],
-        allow: vec![],
-        deny: vec![],
-        trusted: true,
-        on_doubt,
-        trigger: "test".into(),
-    }
+    RunStarted { input, on_doubt, trigger: "test".into(), ..RunStarted::trusted("test", entry) }
 }

@@ -260,19 +260,11 @@ impl History {
         };
         for n in &missing {
             let started = RunStarted {
-                name: format!("main{n}"),
-                entry: entry.clone(),
-                bundle: None,
                 input: Value::Map(BTreeMap::from([("n".to_owned(), Value::Int(0))])),
                 owner: self.plan.owner,
-                parent: None,
-                cwd: "/".to_owned(),
-                env: vec![],
-                allow: vec![],
-                deny: vec![],
-                trusted: true,
                 on_doubt: self.plan.on_doubt,
                 trigger: TRIGGER.to_owned(),
+                ..RunStarted::trusted(format!("main{n}"), entry.clone())
             };
             let ticket = runs.start(NewRun { id: runs.new_id(), started, bundle: Arc::clone(&bundle) });
             if self.sim.lock().rng.bool()

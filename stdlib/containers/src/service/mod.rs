@@ -8,7 +8,9 @@
 //! | `lives` | learning how they end |
 //! | `place` | where they are reached |
 //! | `output` | what they write |
+//! | `gates` | whether they are ready |
 
+mod gates;
 mod handed;
 mod images;
 mod kind;

@@ -19,11 +19,12 @@ use hob_planner::plan::FieldChange;
 use hob_primitive::Ctx;
 use hob_supervisor::secrets::SECRETS_INSIDE;
 use hob_supervisor::{
-    Images, Instance, LOCALHOST, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec,
-    Started, Stopped, Supervisor, probe,
+    Images, Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec, Started,
+    Stopped, Supervisor,
 };
 use tokio::runtime::Runtime;
 
+use super::gates;
 use super::handed::hand_over;
 use super::kind::KIND;
 use super::lives::{Watched, exit_of, instance};
@@ -42,9 +43,6 @@ const LOOKS_AT_ONCE: usize = 8;
 
 /// How many of the last lines are counted before a container is started again: more are not written in a second.
 const MARK_LINES: usize = 10_000;
-
-/// How much of what a check wrote is told, in characters.
-const SAID_CHARS_MAX: usize = 200;
 
 /// Runs containers.
 pub(super) struct ContainerSupervisor {
@@ -281,81 +279,8 @@ impl ContainerSupervisor {
             .collect())
     }
 
-    /// Runs a check in a container: it holds when it ends with code 0.
-    async fn exec(&self, name: &str, words: &[String]) -> Result<Look, OpError> {
-        let engine = &*self.engine().await?;
-        let program = words.first().map_or("", String::as_str);
-        let config = models::ExecConfig {
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            cmd: Some(words.to_vec()),
-            ..Default::default()
-        };
-        let exec = match engine.exec(name, config).await {
-            Ok(exec) => exec,
-            Err(cause) => return Ok(Look::NotYet(format!("{program}: {}", cause.message))),
-        };
-        let mut said = String::new();
-        let mut output = engine.exec_start(&exec, None);
-        while let Some(chunk) = output.next().await {
-            let Ok(chunk) = chunk else { break };
-            if said.len() < SAID_CHARS_MAX {
-                said.push_str(&String::from_utf8_lossy(&chunk.bytes));
-            }
-        }
-        let code = told(engine, name, engine.exec_code(&exec).await)?;
-        Ok(match code {
-            Some(0) => Look::Passed,
-            code => {
-                let said: String = said.trim().chars().take(SAID_CHARS_MAX).collect();
-                let code = code.map_or("no exit code".to_owned(), |code| format!("exit code {code}"));
-                Look::NotYet(format!("{program}: {code}{}{said}", if said.is_empty() { "" } else { ": " }))
-            }
-        })
-    }
-
-    /// The check of its health that the image, or the service, has.
-    async fn health_check(&self, name: &str) -> Result<Vec<String>, OpError> {
-        let engine = &*self.engine().await?;
-        let found = life::existing(engine, name).await?;
-        let test = found
-            .config
-            .and_then(|config| config.healthcheck)
-            .and_then(|check| check.test)
-            .unwrap_or_default();
-        match test.split_first() {
-            Some((kind, [command])) if kind == "CMD-SHELL" => {
-                Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), command.clone()])
-            }
-            Some((kind, words)) if kind == "CMD" && !words.is_empty() => Ok(words.to_vec()),
-            _ => Err(OpError::invalid(format!("the image of {name} has no health check"))
-                .hint("declare `healthcheck: #{ test: […] }`, or use another gate")),
-        }
-    }
-
     fn place_of(&self, name: &str) -> Place {
         lock(&self.places).get(name).cloned().unwrap_or_default()
-    }
-
-    /// Looks at a port of a container: at its own address, or through the port of this machine that leads to it.
-    fn look_at_port(&self, name: &str, gate: &Gate, timeout: Duration) -> Option<Look> {
-        let (Gate::Tcp { port } | Gate::Http { port, .. }) = gate else { return None };
-        let place = self.place_of(name);
-        // Without the rights of root, the networks of containers are out of reach.
-        let by_address = rustix::process::geteuid().is_root() && !place.addresses.is_empty();
-        match (by_address, place.published.get(port)) {
-            (true, _) => probe(&place.addresses, gate, timeout),
-            (false, Some(published)) => {
-                let mut gate = gate.clone();
-                if let Gate::Tcp { port } | Gate::Http { port, .. } = &mut gate {
-                    *port = *published;
-                }
-                probe(&LOCALHOST, &gate, timeout)
-            }
-            (false, None) => {
-                Some(Look::NotYet(format!("port {port} is neither published nor has it an address")))
-            }
-        }
     }
 
     /// Remembers what a container wrote before it is started again: a gate must not take it for what it writes now.
@@ -490,20 +415,10 @@ impl Supervisor for ContainerSupervisor {
     }
 
     fn look(&self, spec: &ServiceSpec, gate: &Gate, timeout: Duration) -> Result<Look, OpError> {
-        if let Some(look) = self.look_at_port(&spec.name, gate, timeout) {
+        if let Some(look) = gates::look_at_port(&self.place_of(&spec.name), gate, timeout) {
             return Ok(look);
         }
-        self.block(async {
-            let words = match gate {
-                Gate::Exec { command } => command.clone(),
-                Gate::Healthy => self.health_check(&spec.name).await?,
-                Gate::File { path } => vec!["test".to_owned(), "-e".to_owned(), path.display().to_string()],
-                _ => return Ok(Look::Passed),
-            };
-            let late =
-                || Look::NotYet(format!("{} takes too long", words.first().map_or("", String::as_str)));
-            tokio::time::timeout(timeout, self.exec(&spec.name, &words)).await.unwrap_or_else(|_| Ok(late()))
-        })
+        self.block(async { gates::look_inside(&*self.engine().await?, &spec.name, gate, timeout).await })
     }
 
     fn now(&self) -> Duration {
