@@ -94,6 +94,31 @@ fn an_image_that_is_not_there_is_named_with_what_it_blocks() {
 }
 
 #[test]
+fn what_a_service_lacks_is_named_with_what_it_blocks() {
+    let once = r#"command: ["sleep", "1000"], restart: "never""#;
+    for (bad, beside, expected) in [
+        (
+            format!("#{{ {once}, needs: [\"disk\"] }}"),
+            r#"mount("disk", #{ path: "/mnt/no-such-disk", timeout: "100ms" });"#,
+            "mount `disk` is missing: nothing is mounted at /mnt/no-such-disk (it starts as soon as that is mounted)",
+        ),
+        (
+            format!("#{{ {once}, needs: [\"photos\"] }}"),
+            r#"dataset("photos", #{ path: "no/such/photos" });"#,
+            "dataset `photos` is missing: there is no directory",
+        ),
+        (format!("#{{ {once}, env: #{{ TOKEN: secret(\"token\") }} }}"), "", "secret `token`"),
+    ] {
+        let home = home();
+        home.write("lab/homelab.rhai", format!("{}{beside}", around(&bad)));
+        let mut up = home.up("lab", &[]);
+        let told = cause(&home);
+        assert!(told.contains(expected), "{told:?} tells not of {expected:?}");
+        let _ = up.stop().exits(0);
+    }
+}
+
+#[test]
 fn what_cannot_be_ordered_is_refused_before_anything_starts() {
     for (homelab, expected) in [
         (

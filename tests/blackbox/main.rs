@@ -20,6 +20,7 @@ mod history;
 mod holds;
 mod install;
 mod kill;
+mod mounts;
 mod pipeline;
 mod quickstart;
 mod repl;

@@ -12,6 +12,7 @@
 //! | [`plan`] | [`Plan`]: the changes from observed to desired, with their causes and their order |
 //! | [`mod@progress`] | which services may start now, which are blocked, and by what |
 //! | [`restart`] | when a service that ended is started again |
+//! | [`storage`] | whether the file systems that are mounted are those that were declared |
 
 pub mod boot;
 pub mod declaration;
@@ -20,6 +21,7 @@ pub mod observed;
 pub mod plan;
 pub mod progress;
 pub mod restart;
+pub mod storage;
 
 pub use boot::Boot;
 pub use declaration::{Homelab, Raw, Service, Surroundings, Tier};
@@ -28,3 +30,4 @@ pub use observed::{Observed, Outdated, ServiceState};
 pub use plan::{Action, Change, Goal, Plan, Resource};
 pub use progress::{Progress, progress};
 pub use restart::{Exit, Restart};
+pub use storage::{MountState, Mounted};

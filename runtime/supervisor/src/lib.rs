@@ -11,6 +11,7 @@
 //! | [`life`], [`probe()`] | what supervisors share: waiting for an end, looking at an address |
 //! | [`secrets`] | [`secrets::Delivery`]: how services get secrets |
 //! | [`ready`] | [`await_ready`]: waiting for a gate |
+//! | [`storage`] | [`FileSystems`]: what is mounted |
 //! | [`live`] | [`live::Live`]: processes of this machine |
 //! | [`fake`] | [`fake::Fake`]: processes that tests script |
 
@@ -22,6 +23,7 @@ pub mod port;
 mod probe;
 pub mod ready;
 pub mod secrets;
+pub mod storage;
 
 pub use kinds::{ServiceKind, Supervisors};
 pub use life::{Life, Lives};
@@ -31,3 +33,4 @@ pub use port::{
 };
 pub use probe::{LOCALHOST, probe};
 pub use ready::{NotReady, await_ready};
+pub use storage::FileSystems;

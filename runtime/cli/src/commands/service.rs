@@ -40,6 +40,7 @@ pub(crate) fn status(context: &Context) -> Outcome {
     }
     context.print_line(services.render(context.out).trim_end());
     for (title, key, columns) in [
+        ("mounts", "mounts", ["name", "path", "state"]),
         ("schedules", "schedules", ["name", "next", "last"]),
         ("workflows", "workflows", ["name", "on", "live"]),
         ("waiting runs", "waiting", ["run", "name", "for"]),

@@ -11,6 +11,7 @@ mod health;
 mod hold;
 mod hooks;
 mod image;
+mod mounts;
 mod native;
 mod observe;
 mod prepare;
@@ -32,7 +33,7 @@ use hob_planner::progress::tier_state;
 use hob_planner::{Goal, Homelab, Node, Plan, ServiceState, progress};
 use hob_primitive::{Cancel, Patience, ServiceRequest};
 use hob_runs::Runs;
-use hob_supervisor::Supervisors;
+use hob_supervisor::{FileSystems, Supervisors};
 use serde_json::{Value as Json, json};
 
 pub use asked::KeptServices;
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) runs: Runs,
     pub(crate) homelab: Homelab,
     pub(crate) supervisors: Supervisors,
+    file_systems: FileSystems,
     table: Mutex<Table>,
     pub(crate) changed: Condvar,
     /// How often the deciding thread looked around.
@@ -112,6 +114,7 @@ impl Keeper {
             runs,
             homelab,
             supervisors,
+            file_systems: FileSystems::default(),
             table: Mutex::new(table),
             changed: Condvar::new(),
             beats: AtomicU64::new(0),
@@ -142,6 +145,7 @@ impl Keeper {
     pub fn begin(&self) -> Result<(), Diagnostic> {
         let (began, origin) = (self.inner.runs.now(), self.inner.supervisors.now());
         self.prepare()?;
+        mounts::watch(&self.inner).map_err(|error| asked::problem(&error))?;
         let keeper = self.clone();
         let thread =
             std::thread::Builder::new().name("hob-keeper".into()).spawn(move || keep(&keeper)).map_err(
@@ -238,7 +242,7 @@ impl Keeper {
             )
             .collect();
         let services: Vec<Json> = homelab.services.iter().map(|service| table.view(service)).collect();
-        json!({ "tiers": tiers, "services": services })
+        json!({ "tiers": tiers, "services": services, "mounts": mounts::view(&self.inner) })
     }
 
     /// Carries out what a person asks of a service; blocks until it has come to rest.
@@ -277,6 +281,7 @@ fn keep(keeper: &Keeper) {
         table.take_in(&decided);
         for name in decided.start {
             let free = table.may_start(&name, now) && !borrow::is_left(&inner.homelab, &table, &name);
+            let free = free && !mounts::waits(inner, &mut table, &name, now);
             if free && table.calling() < CALLS_AT_ONCE {
                 table.begin_start(&name);
                 start::in_background(inner, &name);
@@ -298,7 +303,8 @@ fn keep(keeper: &Keeper) {
         setup::begin_due(inner, &table);
         image::look_when_due(inner, &mut table, now);
         let settled = image::settle(inner, &mut table, now);
-        let next = [table.next_retry(now), health::next(&table, now), settled].into_iter().flatten().min();
+        let next = [table.next_retry(now), health::next(&table, now), mounts::next(&table, now), settled];
+        let next = next.into_iter().flatten().min();
         let pause = next.map_or(LOOK_AGAIN, |at| at.saturating_sub(now)).min(LOOK_AGAIN);
         inner.changed.notify_all();
         let waited = inner.changed.wait_timeout(table, pause.max(Duration::from_millis(1)));

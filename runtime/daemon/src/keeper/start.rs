@@ -12,7 +12,7 @@ use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
-use super::{Inner, borrow, event, image, secrets};
+use super::{Inner, borrow, event, image, mounts, secrets};
 
 /// How long to wait for an answer of a port that nobody should serve.
 const PORT_LOOK: Duration = Duration::from_millis(200);
@@ -120,6 +120,7 @@ fn start(inner: &Arc<Inner>, service: &Service) {
             let result = run.effect(&position, "services::start", &args, |key| {
                 let supervisor = supervisor_of(inner, service)?;
                 let mut spec = image::spec(inner, service);
+                mounts::guard(inner, service)?;
                 check_port(&**supervisor, service, &spec)?;
                 spec.delivered = secrets::handed(&inner.supervisors, &inner.homelab, service)?;
                 let started = supervisor.start(&spec, key)?;

@@ -45,6 +45,8 @@ pub(crate) struct Entry {
     pub(crate) image: super::image::State,
     /// What it did in the boot.
     pub(crate) times: super::boot::Times,
+    /// Until when it waits for what it stands on, on the supervisor's clock; in the past where that did not come.
+    pub(crate) unmounted_until: Option<Duration>,
     /// Whether it shares a network that is gone.
     pub(crate) astray: bool,
 }

@@ -154,6 +154,12 @@ pub trait Kind: Send + Sync {
     /// All mistakes at once.
     fn read(&self, asked: &Asked<'_>) -> Result<BTreeMap<String, Value>, Vec<OpError>>;
 
+    /// The directories and files of this machine that one with these fields works with, absolute.
+    fn paths(&self, fields: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+        let _ = fields;
+        Vec::new()
+    }
+
     /// What is allowed and unwise about fields that it read, in sentences that go on after `service …:`.
     fn warnings(&self, fields: &BTreeMap<String, Value>) -> Vec<String> {
         let _ = fields;

@@ -14,8 +14,13 @@ pub(super) fn unique<'r>(declared: &'r [Raw], diagnostics: &mut Vec<Diagnostic>)
     let mut unique = Vec::new();
     for raw in declared {
         let name = if raw.kind == "homelab" { "" } else { raw.name.as_str() };
-        // A person starts schedules and workflows by name alone, so they share one space of names.
-        let space = if raw.kind == "schedule" { "workflow" } else { raw.kind.as_str() };
+        let space = match raw.kind.as_str() {
+            // A person starts schedules and workflows by name alone.
+            "schedule" => "workflow",
+            // What a service needs is any of these.
+            "mount" | "dataset" => "service",
+            kind => kind,
+        };
         if let Some(earlier) = first.get(&(space, name)) {
             let message = match (name, earlier.kind == raw.kind) {
                 ("", _) => "`homelab` is declared twice".to_owned(),
@@ -42,6 +47,9 @@ pub(super) fn references(declared: &[Raw], homelab: &Homelab, diagnostics: &mut 
     };
     let (tiers, services, hosts) = (names("tier"), names("service"), names("host"));
     let workflows = names("workflow");
+    // One that was refused for another mistake was not taken from what services need.
+    let storage: BTreeSet<&str> = names("mount").union(&names("dataset")).copied().collect();
+    let needable: BTreeSet<&str> = services.union(&storage).copied().collect();
     let mut check = |known: &BTreeSet<&str>, kind: &str, name: &str, from: String, source| {
         if known.contains(name) {
             return;
@@ -82,7 +90,7 @@ pub(super) fn references(declared: &[Raw], homelab: &Homelab, diagnostics: &mut 
             check(&tiers, "tier", tier, from("belongs to"), &service.source);
         }
         for need in &service.needs {
-            check(&services, "service", need, from("needs"), &service.source);
+            check(&needable, "service", need, from("needs"), &service.source);
         }
         if let Some(host) = &service.host {
             check(&hosts, "host", host, from("runs on"), &service.source);

@@ -5,7 +5,8 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, host, service, work,
+    Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, host, service,
+    storage, work,
 };
 use crate::graph::Graph;
 
@@ -23,6 +24,8 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
         hosts: Vec::new(),
         tiers: Vec::new(),
         services: Vec::new(),
+        mounts: Vec::new(),
+        datasets: Vec::new(),
         schedules: Vec::new(),
         workflows: Vec::new(),
         setups: Vec::new(),
@@ -40,6 +43,8 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
     for raw in unique.iter().filter(|raw| raw.kind != "homelab") {
         read_one(raw, &mut homelab, surroundings, &mut diagnostics);
     }
+    storage::assign(&mut homelab, surroundings.kinds, &mut diagnostics);
+    storage::places(&homelab.mounts, &mut diagnostics);
     check::references(declared, &homelab, &mut diagnostics);
     check::ports(&homelab.services, &mut diagnostics);
     check::error_workflows(&homelab, &mut diagnostics);
@@ -114,6 +119,8 @@ fn read_one(
             let service = service::read(raw, homelab, surroundings, diagnostics);
             homelab.services.extend(service);
         }
+        "mount" => homelab.mounts.extend(storage::mount(raw, diagnostics)),
+        "dataset" => homelab.datasets.extend(storage::dataset(raw, surroundings.directory, diagnostics)),
         "schedule" => homelab.schedules.extend(work::schedule(raw, &zone, surroundings, diagnostics)),
         "workflow" => homelab.workflows.extend(work::workflow(raw, surroundings, diagnostics)),
         "setup" => homelab.setups.extend(work::setup(raw, diagnostics)),

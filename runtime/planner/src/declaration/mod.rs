@@ -10,6 +10,7 @@ mod host;
 mod options;
 mod secret;
 mod service;
+mod storage;
 mod trigger;
 mod update;
 mod work;
@@ -17,6 +18,7 @@ mod work;
 pub use body::{Asked, Body, Kept, Kind, PROCESS, Process};
 pub(crate) use fields::is_common;
 pub use secret::{SECRETS_FIELD, SecretUse, SecretValue};
+pub use storage::MOUNT_TIMEOUT;
 pub use update::{UPDATE_SETTLE, Update};
 
 use std::collections::BTreeMap;
@@ -42,7 +44,7 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// One declaration as it was written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Raw {
-    /// `homelab`, `host`, `tier`, `service`, `schedule`, `workflow` or `setup`.
+    /// `homelab`, `host`, `tier`, `service`, `mount`, `dataset`, `schedule`, `workflow` or `setup`.
     pub kind: String,
     /// Its name; that of the homelab for `homelab`.
     pub name: String,
@@ -90,6 +92,10 @@ pub struct Homelab {
     pub tiers: Vec<Tier>,
     /// What should run, as it was declared.
     pub services: Vec<Service>,
+    /// The file systems that services stand on.
+    pub mounts: Vec<Mount>,
+    /// The directories with data.
+    pub datasets: Vec<Dataset>,
     /// What runs at times.
     pub schedules: Vec<ScheduleDeclaration>,
     /// What can be started.
@@ -109,6 +115,35 @@ pub struct Host {
     pub address: Option<String>,
     /// The options of its services that are others there, by the names of these.
     pub services: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// A file system that must be mounted before a service starts whose files are on it. hob looks, and mounts nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Its name.
+    pub name: String,
+    /// Where it is to be mounted, absolute.
+    pub path: PathBuf,
+    /// What is to be mounted there: `UUID=…`, `LABEL=…`, a device, `server:/export`; anything when absent.
+    pub device: Option<String>,
+    /// The type that it is to have; any when absent.
+    pub fs_type: Option<String>,
+    /// How long services wait for it before they count as failed.
+    pub timeout: Duration,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// A directory with data that outlives services: it must exist before a service starts that uses it, and hob never removes
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// Its name.
+    pub name: String,
+    /// The directory, absolute.
+    pub path: PathBuf,
     /// Where it was declared.
     pub source: Source,
 }
@@ -247,6 +282,10 @@ pub struct Service {
     pub needs: Vec<String>,
     /// What it starts after, where that is declared.
     pub wants: Vec<String>,
+    /// The mounts that its files are on.
+    pub mounts: Vec<String>,
+    /// The datasets that it uses.
+    pub datasets: Vec<String>,
     /// When it counts as ready.
     pub ready: Readiness,
     /// How it is looked after once it is.

@@ -54,9 +54,10 @@ impl<'d> Options<'d> {
             let mut diagnostic = self.diagnostic(Code::UnknownOption, format!("there is no option `{key}`"));
             let mut sorted = known.to_vec();
             sorted.sort_unstable();
-            diagnostic = diagnostic.note(match sorted.is_empty() {
-                true => "it has no options".to_owned(),
-                false => format!("allowed are {}", sorted.join(", ")),
+            diagnostic = diagnostic.note(match sorted[..] {
+                [] => "it has no options".to_owned(),
+                [one] => format!("allowed is {one}"),
+                _ => format!("allowed are {}", sorted.join(", ")),
             });
             if let Some(near) = hob_model::names::nearest(&key, known.iter().copied()) {
                 diagnostic = diagnostic.hint(format!("did you mean `{near}`?"));

@@ -124,6 +124,8 @@ fn read_merged(
         port,
         needs: sorted(Some(needs)),
         wants: sorted(options.texts("wants")),
+        mounts: Vec::new(),
+        datasets: Vec::new(),
         health: read_health(&mut options, port, &workdir, &gate)
             .filter(|health| has_gate(&mut options, "health", &health.gate, kind)),
         ready: Readiness { gate, timeout: options.duration("ready_timeout").unwrap_or(READY_TIMEOUT) },

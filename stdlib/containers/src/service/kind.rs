@@ -1,7 +1,7 @@
 //! How a service that is a container is declared: in hob's words where all services have them, else in Compose's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hob_model::{OpError, Value, duration};
 use hob_planner::declaration::{Asked, Gate, Kind};
@@ -79,6 +79,12 @@ impl Kind for ContainerKind {
         fields.insert("stop_grace_period".to_owned(), Value::from(duration::format(asked.stop_timeout)));
         mistakes.extend(problems(&fields, asked.via));
         if mistakes.is_empty() { Ok(fields) } else { Err(mistakes) }
+    }
+
+    fn paths(&self, fields: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+        let Ok(spec) = spec_of(fields) else { return Vec::new() };
+        let sources = spec.volumes.0.into_iter().filter_map(|volume| volume.source);
+        sources.map(PathBuf::from).filter(|source| source.is_absolute()).collect()
     }
 
     fn warnings(&self, fields: &BTreeMap<String, Value>) -> Vec<String> {
