@@ -13,6 +13,7 @@ mod boot;
 mod canaries;
 mod cases;
 mod engines;
+mod examples;
 mod faults;
 mod flows;
 mod handed;
