@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use hob_tests::home::Home;
+use hob_tests::until;
 
 use crate::{as_nobody, home, is_root, set_mode};
 
@@ -187,4 +188,33 @@ fn a_full_disk_stops_acting_and_loses_nothing() {
     assert_eq!(home.json(&["runs", "show", &run])["output"], "done");
     assert_eq!(home.lines("log"), ["one", "two"]);
     let _ = home.hob(&["journal", "check"]).exits(0);
+}
+
+#[test]
+fn a_full_disk_blocks_a_boot_and_room_lets_it_go_on() {
+    if !is_root("mount a small file system") {
+        return;
+    }
+    let small = Small::mount();
+    let home = home().with_state(&small.0.path().join("state"));
+    home.write(
+        "lab/homelab.rhai",
+        r#"homelab(#{ name: "full" });
+           let base = service("base", #{ command: ["sleep", "1000"], stop_timeout: "1s", restart: #{ policy: "always", backoff: "500ms", max: "500ms" } });
+           service("app", #{ command: ["sleep", "1000"], needs: [base], stop_timeout: "1s" });"#,
+    );
+    let _ = home.up("lab", &[]).stop().exits(0);
+
+    let fill = small.0.path().join("fill");
+    std::fs::write(&fill, vec![b'x'; (SMALL_MIB - 8) << 20]).unwrap();
+    let mut up = home.up("lab", &[]);
+    let (base, app) = (home.service("base"), home.service("app"));
+    assert_eq!((&base["state"], &app["state"]), (&"failed".into(), &"blocked".into()));
+    let note = base["note"].as_str().unwrap();
+    assert!(note.contains("bytes are free on the disk of"), "{note}");
+    assert_eq!(app["note"], "needs base, which failed");
+
+    std::fs::remove_file(fill).unwrap();
+    until("both run", || (home.service("app")["state"] == "ready").then_some(()));
+    let _ = up.stop().exits(0);
 }
