@@ -73,11 +73,7 @@ impl Runs {
                 _ => None,
             })
             .collect();
-        // A value that an earlier fork gave stands behind what that fork shared, wherever its call stood: it goes along.
-        let first = |place: &Position| {
-            let entry = entries.iter().find(|e| e.kind.position().is_some_and(|at| at.is_within(place)))?;
-            Some(if matches!(entry.kind, EntryKind::Overridden { .. }) { 0 } else { entry.seq })
-        };
+        let earlier = |place: &Position, other: &Position| came_before(&entries, place, other);
         // A wait is shared with its end, which does not say what was waited for; without one it is the old run's.
         let waited: HashSet<&Position> = entries
             .iter()
@@ -99,7 +95,7 @@ impl Runs {
         };
         let kept = entries.iter().skip(1).filter(|entry| fact(&entry.kind)).filter(|entry| {
             entry.kind.position().or(log_branch(&entry.kind)).is_some_and(|position| {
-                fork.at.as_ref().is_some_and(|at| precedes(position, at, &ended, &first))
+                fork.at.as_ref().is_some_and(|at| precedes(position, at, &ended, &earlier))
                     && !overridden(position)
             })
         });
@@ -178,13 +174,30 @@ fn is_fact(kind: &EntryKind) -> bool {
     )
 }
 
+/// Whether the run came to `place` before it came to `other`, as its entries tell. A value that an earlier fork gave stands
+/// behind what that fork shared, wherever its call stood, so it does not tell.
+fn came_before(entries: &[Entry], place: &Position, other: &Position) -> bool {
+    let first = |place: &Position, given: bool| {
+        let is_there = |it: &&Entry| it.kind.position().is_some_and(|at| at.is_within(place));
+        let mut there = entries.iter().filter(is_there);
+        there.find(|it| matches!(it.kind, EntryKind::Overridden { .. }) == given).map(|it| it.seq)
+    };
+    match (first(place, false), first(other, false)) {
+        (Some(place), Some(other)) => place < other,
+        // There is nothing but given values, which go along.
+        (None, _) => true,
+        // What came after the value was given came before the call that takes it; of the rest nobody knows.
+        (Some(place), None) => first(other, true).is_some_and(|given| given < place),
+    }
+}
+
 /// Whether `position` stands before `at` in the structure of the run. Steps have no number of their own: they stand
-/// where they were first recorded, which `first` tells.
+/// where the run came to them, which `earlier` tells.
 fn precedes(
     position: &Position,
     at: &Position,
     ended: &[&Position],
-    first: &dyn Fn(&Position) -> Option<u64>,
+    earlier: &dyn Fn(&Position, &Position) -> bool,
 ) -> bool {
     if position.is_within(at) || at.is_within(position) {
         return false;
@@ -211,8 +224,8 @@ fn precedes(
         }
         // A step and a numbered effect are not ordered by name, but by when they were come to.
         _ => {
-            let place = |segments: &[&str]| first(&Position::trusted(&segments[..=differs].join("/")));
-            place(&ours) < place(&theirs)
+            let place = |segments: &[&str]| Position::trusted(&segments[..=differs].join("/"));
+            earlier(&place(&ours), &place(&theirs))
         }
     }
 }

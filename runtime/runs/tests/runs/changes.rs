@@ -142,3 +142,18 @@ fn a_declaration_that_captures_nothing_leaves_no_trace_of_it() {
     assert_eq!(world.ledger.done(), ["fire a"]);
     assert!(!world.shape(run).contains(&"Captured".to_owned()), "{:?}", world.shape(run));
 }
+
+#[test]
+fn a_value_given_in_a_step_does_not_move_the_step() {
+    let world = World::default();
+    let run = world.run(r#"world::look("a"); step("s", || { world::look("b"); world::look("c") })"#);
+    let given = Fork { at: None, set: vec![(at("step:s/1"), Value::from("given"))], input: None };
+    let first = world.runs.fork(run, &given, hob_model::RunOwner::Daemon).unwrap();
+    world.settle();
+    assert_eq!(world.ledger.done(), ["look a", "look b", "look c", "look a", "look c"]);
+    // Before its first call there is nothing to share, although the value was given first of all.
+    let again = Fork { at: Some(at("1")), set: vec![], input: None };
+    let _ = world.runs.fork(first, &again, hob_model::RunOwner::Daemon).unwrap();
+    world.settle();
+    assert_eq!(world.ledger.done()[5..], ["look a", "look b", "look c"]);
+}
