@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 
 use hob_engine::{Bundle, InlinePerformer};
 use hob_journal::MemoryJournal;
-use hob_model::{OnDoubt, RunEnd, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Value};
+use hob_model::{RunEnd, RunEntry, RunId, RunStarted, RunStatus, Value};
 use hob_primitive::{Ports, Registry};
 use hob_runs::{Listener, NewRun, Parts, Runs, ScriptThreads};
 use world::HandClock;

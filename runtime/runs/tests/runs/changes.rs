@@ -1,8 +1,8 @@
 //! Runs that go another way than they were recorded: forks, and scripts that were edited.
 
 use crate::world::{World, at};
-use hob_model::{OnDoubt, OpError, RunStatus, Value};
-use hob_runs::{Fork, Migration, RunChoice};
+use hob_model::{RunStatus, Value};
+use hob_runs::{Fork, Migration};
 
 #[test]
 fn a_fork_shares_the_past_and_changes_a_value() {

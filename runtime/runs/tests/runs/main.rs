@@ -7,7 +7,7 @@ mod changes;
 mod world;
 
 use hob_model::{OnDoubt, OpError, RunStatus, Value};
-use hob_runs::{Fork, Migration, RunChoice};
+use hob_runs::RunChoice;
 use world::{World, at};
 
 #[test]

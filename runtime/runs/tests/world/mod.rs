@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use hob_engine::{Bundle, InlinePerformer};
 use hob_journal::{Journal, MemoryJournal};
 use hob_model::{
-    Diagnostic, OnDoubt, Position, RunEnd, RunEntry, RunId, RunOwner, RunStarted, RunStatus, Timestamp, Value,
+    Diagnostic, OnDoubt, Position, RunEnd, RunEntry, RunId, RunStarted, RunStatus, Timestamp, Value,
 };
 use hob_primitive::{Clock, Ports, Registry};
 use hob_runs::{InlineSpawner, Listener, NewRun, Parts, Runs};
