@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hob_model::{Diagnostic, Value};
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
+use rhai::{Dynamic, Engine};
 
 use crate::branch::DeclaringHandle;
 use crate::bundle::Bundle;
-use crate::control::session::{LAST, input_name};
 use crate::convert::{to_dynamic, to_value};
 use crate::declare::Declaring;
-use crate::diagnose::{Scripts, eval_error};
 use crate::host::Host;
+use crate::inputs::Inputs;
 use crate::inspect::Snapshot;
 use crate::latch::on_fresh_flag;
 use crate::progress::effect_reached;
@@ -20,11 +19,8 @@ use crate::progress::effect_reached;
 /// Evaluates expressions where a run once was.
 pub struct Explorer {
     host: Arc<Host>,
-    bundle: Arc<Bundle>,
     engine: Engine,
-    scope: Scope<'static>,
-    functions: AST,
-    texts: BTreeMap<String, Arc<str>>,
+    inputs: Inputs,
 }
 
 impl Explorer {
@@ -33,35 +29,27 @@ impl Explorer {
     pub fn new(host: &Arc<Host>, bundle: &Arc<Bundle>, snapshot: &Snapshot) -> Self {
         let tag = DeclaringHandle(Declaring::refusing(Arc::clone(bundle)));
         let engine = crate::evaluate::engine_for(host, bundle, Dynamic::from(tag));
-        let mut scope = Scope::new();
-        scope.push_dynamic(LAST, Dynamic::UNIT);
-        for variable in &snapshot.variables {
-            if let Ok(value) = &variable.value {
-                scope.push_dynamic(variable.name.clone(), to_dynamic(value.clone()));
-            }
-        }
         let program = bundle.program(&engine, &bundle.record.root, &["input"]);
         let functions = program.map(|program| program.clone_functions_only()).unwrap_or_default();
-        Self {
-            host: Arc::clone(host),
-            bundle: Arc::clone(bundle),
-            engine,
-            scope,
-            functions,
-            texts: BTreeMap::new(),
+        let mut inputs = Inputs::new(Arc::clone(bundle), functions);
+        for variable in &snapshot.variables {
+            if let Ok(value) = &variable.value {
+                inputs.give(&variable.name, to_dynamic(value.clone()));
+            }
         }
+        Self { host: Arc::clone(host), engine, inputs }
     }
 
     /// The names of the variables.
     #[must_use]
     pub fn variables(&self) -> Vec<String> {
-        self.scope.iter().map(|(name, ..)| name.to_owned()).collect()
+        self.inputs.variables().map(str::to_owned).collect()
     }
 
     /// The inputs so far, by the name they have as a source.
     #[must_use]
     pub fn texts(&self) -> &BTreeMap<String, Arc<str>> {
-        &self.texts
+        self.inputs.texts()
     }
 
     /// Evaluates an input; what cannot be written down, as a closure, counts as `()`.
@@ -69,32 +57,11 @@ impl Explorer {
     /// # Errors
     /// When it does not parse, throws, or would act.
     pub fn evaluate(&mut self, text: &str) -> Result<Value, Diagnostic> {
-        let name = input_name(self.texts.len() + 1);
-        self.texts.insert(name.clone(), text.into());
         effect_reached();
-        let result: Result<Dynamic, Box<EvalAltResult>> =
-            match self.engine.compile_with_scope(&self.scope, text) {
-                Err(error) => Err(error.into()),
-                Ok(mut ast) => {
-                    ast.set_source(&name);
-                    let mut program = self.functions.merge(&ast);
-                    program.set_source(&name);
-                    self.functions = self.functions.merge(&ast.clone_functions_only());
-                    on_fresh_flag(|| self.engine.eval_ast_with_scope(&mut self.scope, &program))
-                }
-            };
-        match result {
-            Ok(value) => {
-                if !value.is_unit() {
-                    self.scope.set_value(LAST, value.clone());
-                }
-                Ok(to_value(&value).unwrap_or_default())
-            }
-            Err(error) => {
-                let text = |file: &str| self.texts.get(file).cloned().or_else(|| self.bundle.text(file));
-                let registry = &self.host.registry;
-                Err(eval_error(&error, &Scripts { root: &name, text: &text, engine: &self.engine, registry }))
-            }
-        }
+        let Self { host, engine, inputs } = self;
+        let result = inputs.evaluate(engine, &host.registry, text, |scope, program| {
+            on_fresh_flag(|| engine.eval_ast_with_scope(scope, program))
+        });
+        result.map(|value| to_value(&value).unwrap_or_default()).map_err(|failed| failed.diagnostic)
     }
 }

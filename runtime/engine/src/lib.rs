@@ -20,6 +20,7 @@
 //! | [`run_cx`] | the context that the branches of a run share |
 //! | [`latch`] | what makes sure that nothing happens past an end |
 //! | [`inspect`](mod@inspect), [`explore`] | time travel: the variables of a run at a position, and expressions over them |
+//! | [`inputs`] | what is typed one after the other, in a session or an old run |
 //! | `secret` | secrets in scripts: handles, and their marks in texts |
 //! | [`host`] | what the engine needs from its process |
 //! | [`language`], [`diagnose`] | the dialect, and its errors for people |
@@ -40,6 +41,7 @@ mod gate;
 pub mod handle;
 pub mod host;
 mod include;
+pub mod inputs;
 pub mod inspect;
 pub mod language;
 pub mod latch;

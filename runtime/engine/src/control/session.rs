@@ -4,67 +4,52 @@
 //! the variables of the inputs before it; an error ends the input and not the session. A session that was cut short
 //! goes on as each run does: it is evaluated again from its first input, with the outcomes of its effects.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hob_model::{Diagnostic, EntryKind, OpError, Value};
-use rhai::{AST, Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext, Scope};
+use rhai::{AST, Dynamic, FuncRegistration, Module, NativeCallContext};
 
 use super::recorded::{Thrown, misuse};
 use crate::branch::{BranchCx, BranchHandle, branch_of, source_of, within};
-use crate::bundle::Bundle;
 use crate::convert::{RhaiResult, to_value};
-use crate::diagnose::{Scripts, error_value, eval_error};
+use crate::diagnose::error_value;
+use crate::inputs::Inputs;
 use crate::run_cx::{Mode, RunCx, lock};
 
 /// The signal that carries an input: a map with the key `text`. A payload without it ends the session.
 pub const INPUT_SIGNAL: &str = "input";
 /// The name of the step that an input is evaluated in.
 pub const INPUT_STEP: &str = "input";
-/// The variable that holds the value of the last input that had one.
-pub const LAST: &str = "last";
 /// The detail of an input's error that says where it is and how it is explained: [`problem_of`] reads it.
 const PROBLEM: &str = "problem";
 
 /// What lives as long as the session is evaluated.
 struct Session {
     root: Arc<BranchCx>,
-    bundle: Arc<Bundle>,
-    scope: Scope<'static>,
-    /// The functions and closures of all inputs.
-    functions: AST,
-    /// The inputs, by the name they have as a source.
-    texts: BTreeMap<String, Arc<str>>,
-}
-
-/// The name that the n-th input, from 1, has as a source.
-#[must_use]
-pub fn input_name(number: usize) -> String {
-    format!("input {number}")
+    inputs: Inputs,
 }
 
 impl Session {
     /// Evaluates inputs until the session ends, or waits for the next.
     fn go(&mut self, ctx: &NativeCallContext<'_>) -> RhaiResult {
-        for number in 1.. {
+        loop {
             let mut signal: Dynamic = INPUT_SIGNAL.into();
             let input = ctx.call_native_fn_raw("wait_signal", true, &mut [&mut signal])?;
             let text =
                 input.read_lock::<rhai::Map>().and_then(|map| map.get("text")?.clone().into_string().ok());
             match text {
-                Some(text) => self.input(ctx, number, &text)?,
-                None => break,
+                Some(text) => self.input(ctx, &text)?,
+                None => return Ok(self.inputs.last()),
             }
         }
-        Ok(self.scope.get_value(LAST).unwrap_or_default())
     }
 
     /// Evaluates one input in a step of its own; fails only when the whole evaluation must end.
-    fn input(&mut self, ctx: &NativeCallContext<'_>, number: usize, text: &str) -> Result<(), Thrown> {
+    fn input(&mut self, ctx: &NativeCallContext<'_>, text: &str) -> Result<(), Thrown> {
         let position = self.root.next_step(INPUT_STEP);
         self.root.check_aim(&position, &source_of(ctx))?;
         let branch = self.root.open_step(position.clone());
-        let result = self.evaluate(&branch, number, text);
+        let result = self.evaluate(&branch, text);
         branch.close();
         if branch.compensates() {
             self.root.mark_compensates();
@@ -72,11 +57,6 @@ impl Session {
         self.root.check()?;
         let run = &self.root.run;
         let known = lock(&run.records).steps.contains_key(position.as_str());
-        if let Ok(value) = &result
-            && !value.is_unit()
-        {
-            self.scope.set_value(LAST, value.clone());
-        }
         if known || run.mode == Mode::Verify {
             return Ok(());
         }
@@ -94,27 +74,14 @@ impl Session {
         Ok(())
     }
 
-    fn evaluate(&mut self, branch: &Arc<BranchCx>, number: usize, text: &str) -> Result<Dynamic, OpError> {
-        let name = input_name(number);
-        self.texts.insert(name.clone(), text.into());
+    fn evaluate(&mut self, branch: &Arc<BranchCx>, text: &str) -> Result<Dynamic, OpError> {
         let host = &self.root.run.host;
         let tag = Dynamic::from(BranchHandle(Arc::clone(branch)));
-        let engine = crate::evaluate::engine_for(host, &self.bundle, tag);
-        let result: Result<Dynamic, Box<EvalAltResult>> = match engine.compile_with_scope(&self.scope, text) {
-            Err(error) => Err(error.into()),
-            Ok(mut ast) => {
-                ast.set_source(&name);
-                let mut program = self.functions.merge(&ast);
-                program.set_source(&name);
-                self.functions = self.functions.merge(&ast.clone_functions_only());
-                within(branch, || engine.eval_ast_with_scope(&mut self.scope, &program))
-            }
-        };
-        result.map_err(|error| {
-            let text = |file: &str| self.texts.get(file).cloned().or_else(|| self.bundle.text(file));
-            let scripts = Scripts { root: &name, text: &text, engine: &engine, registry: &host.registry };
-            with_problem(error_value(&error), &eval_error(&error, &scripts))
-        })
+        let engine = crate::evaluate::engine_for(host, self.inputs.bundle(), tag);
+        let result = self.inputs.evaluate(&engine, &host.registry, text, |scope, program| {
+            within(branch, || engine.eval_ast_with_scope(scope, program))
+        });
+        result.map_err(|failed| with_problem(error_value(&failed.error), &failed.diagnostic))
     }
 }
 
@@ -168,10 +135,8 @@ fn session(ctx: NativeCallContext<'_>) -> RhaiResult {
     let Some(bundle) = root.run.bundle.clone() else {
         return Err(misuse(&ctx, "session", OpError::denied("a run without sources has no session")));
     };
-    let mut scope = Scope::new();
-    scope.push_dynamic(LAST, Dynamic::UNIT);
-    let functions = AST::empty();
-    Session { root, bundle, scope, functions, texts: BTreeMap::new() }.go(&ctx)
+    let inputs = Inputs::new(bundle, AST::empty());
+    Session { root, inputs }.go(&ctx)
 }
 
 pub(super) fn install(module: &mut Module) {

@@ -12,7 +12,8 @@ use hob_daemon::node::{Node, Purpose};
 use hob_daemon::performer::AsyncCore;
 use hob_daemon::playbook::Playbook;
 use hob_engine::Bundle;
-use hob_engine::control::session::{INPUT_SIGNAL, input_name, problem_of};
+use hob_engine::control::session::{INPUT_SIGNAL, problem_of};
+use hob_engine::inputs::input_name;
 use hob_journal::{Journal, JournalError};
 use hob_model::{
     Code, Diagnostic, Entry, EntryKind, OnDoubt, OpError, Payload, RunId, RunOwner, RunStatus, Value,
