@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hob_engine::diagnose::{Scripts, eval_error};
+use hob_engine::diagnose::{Scripts, counted, eval_error};
 use hob_model::names::nearest;
 use hob_model::{Code, Diagnostic, Span, Value};
 use hob_primitive::Operation;
@@ -326,13 +326,5 @@ fn options_come_last(operation: &Operation, count: usize, last: &Expr) -> bool {
         Some(param) => {
             matches!(last, Expr::Map(..)) && param.optional && !matches!(param.kind, "map" | "any")
         }
-    }
-}
-
-fn counted(arguments: usize) -> String {
-    match arguments {
-        0 => "no arguments".to_owned(),
-        1 => "1 argument".to_owned(),
-        count => format!("{count} arguments"),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hob_engine::control::{CONTROL_OPTIONS, CONTROLS};
-use hob_engine::diagnose::type_name;
+use hob_engine::diagnose::{function_path, function_signature};
 use hob_engine::request::COMMON_OPTIONS;
 use hob_primitive::{Operation, OptionSpec, Registry};
 use rhai::{Engine, FuncMetadata};
@@ -135,11 +135,9 @@ fn functions(engine: &Engine, registry: &Registry) -> BTreeMap<String, Function>
     let found = engine.collect_fn_metadata(
         None,
         |info| {
-            let path = match &*info.namespace {
-                "" => info.metadata.name.to_string(),
-                namespace => format!("{namespace}::{}", info.metadata.name),
-            };
-            Some((path, signature(info.metadata), info.metadata.num_params, doc(info.metadata)))
+            let path = function_path(&info.namespace, info.metadata);
+            let signature = function_signature(&info.metadata.name, info.metadata);
+            Some((path, signature, info.metadata.num_params, doc(info.metadata)))
         },
         true,
     );
@@ -163,26 +161,6 @@ fn functions(engine: &Engine, registry: &Registry) -> BTreeMap<String, Function>
         what.clone_into(&mut function.doc);
     }
     functions
-}
-
-/// `(array, item)` of a function that scripts can call; none for forms that only types of Rust could reach.
-fn signature(metadata: &FuncMetadata) -> Option<String> {
-    const OF_SCRIPTS: [&str; 11] =
-        ["int", "float", "string", "array", "map", "blob", "function", "any", "range", "bool", "char"];
-    let mut params = Vec::new();
-    for param in metadata.params_info.iter().take(metadata.num_params) {
-        let (name, of) = param.split_once(':').unwrap_or(("_", param));
-        let (name, of) = (name.trim(), type_name(of.trim()));
-        if !OF_SCRIPTS.contains(&of) {
-            return None;
-        }
-        params.push(match of {
-            "any" if name != "_" => name.to_owned(),
-            _ if name == of || name == "_" => of.to_owned(),
-            _ => format!("{name}: {of}"),
-        });
-    }
-    Some(format!("{}({})", metadata.name, params.join(", ")))
 }
 
 /// The documentation of a native function, without the marks of comments.

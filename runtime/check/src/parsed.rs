@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hob_engine::diagnose::Tokens;
 use hob_model::{Source, Span};
-use rhai::{AST, ASTNode, Position, Stmt};
+use rhai::{AST, ASTNode, Module, Position, ScriptFuncDef, Shared, Stmt};
 
 /// How Rhai names closures.
 const CLOSURE: &str = "anon$";
@@ -67,22 +67,20 @@ impl Parsed {
 
 /// The functions and closures of a script.
 fn bodies(ast: &AST) -> Vec<Body> {
-    let functions = ast.clone_functions_only();
-    let body = |function: rhai::ScriptFnMetadata<'_>| {
-        let mut alone = functions.clone();
-        // `clone_functions_only_filtered` of Rhai 1.27 filters nothing.
-        alone.retain_functions(|_, _, name, params| name == function.name && params == function.params.len());
+    let body = |function: &Shared<ScriptFuncDef>| {
+        let mut alone = Module::new();
+        alone.set_script_fn(Shared::clone(function));
         let mut statements = Vec::new();
-        alone.walk(&mut |path: &[ASTNode<'_>]| {
+        AST::new_from_module(alone).walk(&mut |path: &[ASTNode<'_>]| {
             if let [ASTNode::Stmt(statement)] = path {
                 statements.push((*statement).clone());
             }
             true
         });
-        let params = function.params.iter().map(|param| (*param).to_owned()).collect();
-        Body { name: function.name.to_owned(), params, statements }
+        let params = function.params.iter().map(ToString::to_string).collect();
+        Body { name: function.name.to_string(), params, statements }
     };
-    ast.iter_functions().map(body).collect()
+    ast.iter_fn_def().map(body).collect()
 }
 
 pub(crate) fn int(number: usize) -> u32 {

@@ -53,7 +53,7 @@ pub(super) fn not_found(signature: &str, known: Option<&Known<'_>>) -> Explained
     }
     let wanted = parse_signature(signature);
     if wanted.name.starts_with("anon$") {
-        let given = count(wanted.types.len());
+        let given = counted(wanted.types.len());
         return Explained::invalid(Code::WrongArguments, format!("the closure does not take {given}"))
             .hint("it is called with as many as it has parameters between `|` and `|`");
     }
@@ -90,7 +90,9 @@ fn operator(wanted: &Signature<'_>) -> Explained {
     }
 }
 
-pub(super) fn count(arguments: usize) -> String {
+/// `no arguments`, `1 argument`, `2 arguments`.
+#[must_use]
+pub fn counted(arguments: usize) -> String {
     match arguments {
         0 => "no arguments".to_owned(),
         1 => "1 argument".to_owned(),
@@ -174,8 +176,8 @@ fn signatures(engine: &Engine, choose: impl Fn(&str) -> bool) -> BTreeSet<String
     let found = engine.collect_fn_metadata(
         None,
         |info| {
-            let path = path(&info.namespace, info.metadata);
-            choose(&path).then(|| signature(&path, info.metadata)).flatten()
+            let path = function_path(&info.namespace, info.metadata);
+            choose(&path).then(|| function_signature(&path, info.metadata)).flatten()
         },
         true,
     );
@@ -202,15 +204,19 @@ pub(super) fn namespaces(engine: &Engine) -> BTreeSet<String> {
     found.into_iter().filter(|namespace| !namespace.is_empty()).collect()
 }
 
-fn path(namespace: &str, metadata: &FuncMetadata) -> String {
+/// How scripts name a native function: `push`, `log::info`.
+#[must_use]
+pub fn function_path(namespace: &str, metadata: &FuncMetadata) -> String {
     match namespace {
         "" => metadata.name.to_string(),
         namespace => format!("{namespace}::{}", metadata.name),
     }
 }
 
-/// `push(array, item)`; none for overloads that only types of Rust could reach.
-fn signature(path: &str, metadata: &FuncMetadata) -> Option<String> {
+/// A native function as scripts would write it, `push(array, item)`; none for overloads that only types of Rust could
+/// reach.
+#[must_use]
+pub fn function_signature(path: &str, metadata: &FuncMetadata) -> Option<String> {
     const OF_SCRIPTS: [&str; 11] =
         ["int", "float", "string", "array", "map", "blob", "function", "any", "range", "bool", "char"];
     let mut params = Vec::new();

@@ -21,6 +21,7 @@ use explain::Explained;
 use functions::Known;
 use trace::Trace;
 
+pub use functions::{counted, function_path, function_signature};
 pub use tokens::{Lexeme, Tokens};
 pub use trace::TRACE_CALLS_MAX;
 pub use words::type_name;

@@ -7,7 +7,7 @@ use hob_model::names::nearest;
 use rhai::{Engine, LexError, ParseErrorType, Position, Token};
 
 use super::explain::Explained;
-use super::functions::{count, namespaces};
+use super::functions::{counted, namespaces};
 use super::tokens::Tokens;
 use super::words::restyle;
 
@@ -72,7 +72,7 @@ pub(super) fn explain(
                 .hint("declare it at the top of the file, or use a closure: `let f = |x| …;`")
         }
         P::FnDuplicatedDefinition(name, params) => {
-            syntax(format!("there is a function `{name}` that takes {} already", count(*params)))
+            syntax(format!("there is a function `{name}` that takes {} already", counted(*params)))
         }
         P::DuplicatedProperty(name) => syntax(format!("the map has `{name}` twice")).word(name),
         P::FnDuplicatedParam(function, name) => {
