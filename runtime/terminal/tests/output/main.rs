@@ -2,6 +2,7 @@
 
 mod color;
 mod diagnostic;
+mod places;
 mod progress;
 mod table;
 
