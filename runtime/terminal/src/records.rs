@@ -1,6 +1,7 @@
 //! Values of scripts as tables and trees, for people. For programs there is [`crate::json`].
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use hob_model::{Value, size};
 
@@ -51,7 +52,7 @@ fn table(items: &[Value], style: Style) -> Option<String> {
         table.row(keys.iter().map(|key| match item.get(key) {
             None | Some(Value::Unit) => Cell::default(),
             Some(value) if LEADING_KEYS.contains(key) => Cell::new(Role::Name, compact(value)),
-            Some(value) => Cell::from(compact(value)),
+            Some(value) => Cell::from(measured(key, value, style).unwrap_or_else(|| compact(value))),
         }));
     }
     let mut out = table.render(style);
@@ -110,7 +111,8 @@ fn branches(value: &Value, indent: Option<&str>, style: Style, out: &mut String)
         }
         if !nested {
             out.push_str(if key.is_some() { ": " } else { "" });
-            out.push_str(&one_line(&compact(item)));
+            let measured = key.and_then(|key| measured(key, item, style));
+            out.push_str(&one_line(&measured.unwrap_or_else(|| compact(item))));
         }
         out.push('\n');
         branches(item, Some(&below), style, out);
@@ -126,6 +128,19 @@ fn is_nested(value: &Value) -> bool {
         Value::Array(items) => !items.is_empty(),
         Value::Map(map) => !map.is_empty(),
         _ => false,
+    }
+}
+
+/// A number whose key names its unit, as people say it on a terminal: `written_bytes`, `size` (in bytes, as operations
+/// give it), `duration_ms`, `timeout_seconds`. Files and pipes get the number.
+fn measured(key: &str, value: &Value, style: Style) -> Option<String> {
+    style.width_columns?;
+    let number = u64::try_from(value.as_int()?).ok()?;
+    match key.rsplit('_').next()? {
+        "bytes" | "size" => Some(size::format(number)),
+        "ms" => Some(human::duration(Duration::from_millis(number))),
+        "seconds" => Some(human::duration(Duration::from_secs(number))),
+        _ => None,
     }
 }
 

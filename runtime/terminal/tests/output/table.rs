@@ -172,6 +172,33 @@ fn nested_values_are_trees() {
 }
 
 #[test]
+fn a_terminal_gets_sizes_and_durations_in_units() {
+    let file = |name: &str, size: i64| {
+        let age = ("age_seconds", Value::Int(3_725));
+        Value::map([("name", name.into()), ("size", Value::Int(size)), ("read_ms", Value::Int(1_500)), age])
+    };
+    let files = Value::Array(vec![file("a", 1_536), file("b", -1)]);
+    expect![[r#"
+        NAME  AGE_SECONDS  READ_MS  SIZE
+        a       1 h 2 min    1.5 s  1.5K
+        b       1 h 2 min    1.5 s    -1
+    "#]]
+    .assert_eq(&shown(&files, Style { color: false, width_columns: Some(80) }));
+    expect![[r#"
+        NAME  AGE_SECONDS  READ_MS  SIZE
+        a            3725     1500  1536
+        b            3725     1500    -1
+    "#]]
+    .assert_eq(&shown(&files, Style::plain()));
+    let nested = Value::map([("memory_bytes", Value::Int(3 << 20)), ("count", Value::Int(3))]);
+    expect![[r#"
+        count: 3
+        memory_bytes: 3M
+    "#]]
+    .assert_eq(&shown(&nested, Style { color: false, width_columns: Some(80) }));
+}
+
+#[test]
 fn single_values_are_themselves() {
     for (value, text) in [
         (Value::Unit, ""),
