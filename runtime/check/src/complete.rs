@@ -51,6 +51,15 @@ pub struct Item {
     pub doc: String,
 }
 
+/// Something that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// How it is, in a few words; may be empty.
+    pub about: String,
+}
+
 /// What is known beside the script.
 pub trait Surroundings {
     /// Variables that exist beside those of the script.
@@ -58,8 +67,8 @@ pub trait Surroundings {
         Vec::new()
     }
 
-    /// What exists of a kind, named as its primitive: `containers`, `containers::images`, `units`.
-    fn live(&self, _kind: &str) -> Vec<String> {
+    /// What exists of a kind, see [`live_kind`].
+    fn live(&self, _kind: &str) -> Vec<Named> {
         Vec::new()
     }
 }
@@ -254,11 +263,19 @@ fn texts(catalog: &Catalog, before: &Before<'_>, surroundings: &dyn Surroundings
         let choices = option.map_or(&[][..], |option| option.choices);
         return choices.iter().map(|choice| item(*choice, Kind::Value, key, "")).collect();
     }
-    let names = match call.path.rsplit_once("::") {
-        Some((namespace, _)) if call.argument == 0 => surroundings.live(namespace),
-        _ => vec![],
-    };
-    names.into_iter().map(|name| item(name, Kind::Live, "", "")).collect()
+    let found = live_kind(call).map(|kind| surroundings.live(kind)).unwrap_or_default();
+    found.into_iter().map(|it| item(it.name, Kind::Live, &it.about, "")).collect()
+}
+
+/// The kind of what the argument at the place names, if that is something that exists: named as its primitive,
+/// `containers`, `containers::images`, `units`, `services`; or `workflows`.
+#[must_use]
+pub fn live_kind(call: &Call) -> Option<&str> {
+    match (call.argument, call.path.rsplit_once("::")) {
+        (0, Some((namespace, _))) => Some(namespace),
+        (0, None) if call.path == "invoke" => Some("workflows"),
+        _ => None,
+    }
 }
 
 fn code(

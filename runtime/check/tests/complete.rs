@@ -3,7 +3,7 @@
 mod common;
 
 use common::CATALOG;
-use hob_check::complete::{Surroundings, call_at, complete};
+use hob_check::complete::{Named, Surroundings, call_at, complete};
 
 struct Known;
 
@@ -11,12 +11,15 @@ impl Surroundings for Known {
     fn variables(&self) -> Vec<String> {
         vec!["backups".to_owned()]
     }
-    fn live(&self, kind: &str) -> Vec<String> {
-        match kind {
-            "containers" => vec!["gitea".to_owned(), "postgres".to_owned()],
-            "units" => vec!["ssh.service".to_owned()],
-            _ => vec![],
-        }
+    fn live(&self, kind: &str) -> Vec<Named> {
+        let names: &[&str] = match kind {
+            "containers" => &["gitea", "postgres"],
+            "units" => &["ssh.service"],
+            "services" => &["navidrome"],
+            "workflows" => &["greet"],
+            _ => &[],
+        };
+        names.iter().map(|name| Named { name: (*name).to_owned(), about: "ready".to_owned() }).collect()
     }
 }
 
@@ -44,6 +47,8 @@ fn what_fits_is_offered() {
         ("retry(#{ at|", "attempts"),
         ("containers::restart(\"gi|", "gitea"),
         ("units::restart(\"|", "ssh.service"),
+        ("services::restart(\"|", "navidrome"),
+        ("invoke(\"gr|", "greet"),
         ("print(`${ fil|", "files"),
         ("let a = [1, 2\nfiles::re|", "read"),
         ("retr|", "retry"),
@@ -56,9 +61,14 @@ fn what_fits_is_offered() {
 
 #[test]
 fn what_does_not_fit_is_not() {
-    for script in
-        ["// fil|", "\"fil|", "process::run([\"ls\"], #{ timeout: \"1s\", timeo|", "containers::nothing::|"]
-    {
+    for script in [
+        "// fil|",
+        "invoke(\"greet\", \"|",
+        "files::write(\"na|",
+        "\"fil|",
+        "process::run([\"ls\"], #{ timeout: \"1s\", timeo|",
+        "containers::nothing::|",
+    ] {
         assert_eq!(offered(script).1, Vec::<String>::new(), "{script}");
     }
 }

@@ -6,7 +6,7 @@ use hob_model::names::nearest;
 pub const COMMANDS: [(&str, &str); 14] = [
     (":help [NAME]", "this list, or the documentation of a primitive or an operation: also help(NAME)"),
     (":vars", "the variables of the session"),
-    (":runs", "the newest runs"),
+    (":runs [NAME|RUN]", "the newest runs, those of one schedule, workflow or playbook, or one run"),
     (":plan", "what `hob apply` would change, of the homelab in this directory"),
     (":dry INPUT", "an input that only observes, and says what it would do; without the session's variables"),
     (":time", "how long inputs take, from now on or no more"),
@@ -27,8 +27,8 @@ pub enum Command {
     Help(Option<String>),
     /// The variables.
     Vars,
-    /// The newest runs.
-    Runs,
+    /// The newest runs, those of a name, or one.
+    Runs(Option<String>),
     /// The plan of the homelab here.
     Plan,
     /// An input as a dry run.
@@ -70,10 +70,11 @@ pub fn parse(line: &str) -> Result<Option<Command>, String> {
         "" => Ok(Some(command)),
         _ => Err(format!("`:{word}` takes nothing after it")),
     };
+    let optional = || (!argument.is_empty()).then(|| argument.to_owned());
     match word {
-        "help" | "h" | "?" => Ok(Some(Command::Help((!argument.is_empty()).then(|| argument.to_owned())))),
+        "help" | "h" | "?" => Ok(Some(Command::Help(optional()))),
         "vars" => alone(Command::Vars),
-        "runs" => alone(Command::Runs),
+        "runs" => Ok(Some(Command::Runs(optional()))),
         "plan" => alone(Command::Plan),
         "dry" => with(Command::Dry, "input"),
         "time" => alone(Command::Time),
@@ -120,6 +121,8 @@ mod tests {
             ("help(1 + 2)", None),
             (":save  play.rhai ", Some(Command::Save("play.rhai".into()))),
             (":dry files::remove(\"a\")", Some(Command::Dry("files::remove(\"a\")".into()))),
+            (":runs", Some(Command::Runs(None))),
+            (":runs tidy", Some(Command::Runs(Some("tidy".into())))),
             (":q", Some(Command::Quit)),
             ("exit", Some(Command::Quit)),
             ("1 + 1", None),
@@ -130,7 +133,7 @@ mod tests {
         for (line, problem) in [
             (":sav x", "there is no command `:sav`; did you mean `:save`?"),
             (":save", "`:save` needs file: `:save FILE`"),
-            (":runs now", "`:runs` takes nothing after it"),
+            (":plan now", "`:plan` takes nothing after it"),
         ] {
             assert_eq!(parse(line), Err(problem.to_owned()), "{line}");
         }

@@ -3,26 +3,35 @@
 use std::sync::{Arc, Mutex};
 
 use hob_check::Catalog;
-use hob_check::complete::{Item, Surroundings, complete};
+use hob_check::complete::{Item, Kind, Named, Surroundings, complete};
 use reedline::{Completer, CompletionResult, Span, Suggestion};
 
 use crate::command::COMMANDS;
 
-/// Gives the names of what exists of a kind, named as its primitive.
-pub type Live = Arc<dyn Fn(&str) -> Vec<String> + Send + Sync>;
+/// Knows what exists.
+pub trait Live: Send + Sync {
+    /// Has what exists of a kind looked up, see [`hob_check::complete::live_kind`]; returns at once.
+    fn prepare(&self, kind: &str);
+
+    /// What exists of a kind, as far as that is known. A person waits: it returns within a moment.
+    fn names(&self, kind: &str) -> Vec<Named>;
+}
+
+/// What exists and can stand after a command.
+const AFTER_COMMANDS: [(&str, [&str; 3]); 1] = [(":runs ", ["schedules", "workflows", "runs"])];
 
 /// What is known of the session at the moment.
 pub(crate) struct Known {
     pub(crate) variables: Vec<String>,
-    pub(crate) live: Live,
+    pub(crate) live: Arc<dyn Live>,
 }
 
 impl Surroundings for Known {
     fn variables(&self) -> Vec<String> {
         self.variables.clone()
     }
-    fn live(&self, kind: &str) -> Vec<String> {
-        (self.live)(kind)
+    fn live(&self, kind: &str) -> Vec<Named> {
+        self.live.names(kind)
     }
 }
 
@@ -33,10 +42,10 @@ pub(crate) struct Completions {
 
 impl Completer for Completions {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
-        if line.starts_with(':') {
-            return CompletionResult::fresh(commands(line, pos));
-        }
         let Ok(known) = self.known.lock() else { return CompletionResult::fresh(vec![]) };
+        if line.starts_with(':') {
+            return CompletionResult::fresh(commands(line, pos, &*known.live));
+        }
         let found = complete(&self.catalog, line, pos, &*known);
         let span = Span { start: found.start, end: pos };
         CompletionResult::fresh(
@@ -56,10 +65,23 @@ fn suggestion(item: Item, span: Span) -> Suggestion {
     Suggestion { value: item.text, description, span, ..Suggestion::default() }
 }
 
-fn commands(line: &str, pos: usize) -> Vec<Suggestion> {
+/// Commands, and what may stand after them.
+fn commands(line: &str, pos: usize, live: &dyn Live) -> Vec<Suggestion> {
+    let written = &line[..pos];
+    for (command, kinds) in AFTER_COMMANDS {
+        if let Some(begun) = written.strip_prefix(command) {
+            let found = kinds.iter().flat_map(|kind| live.names(kind));
+            let fits = found.filter(|it| it.name.starts_with(begun));
+            let span = Span { start: command.len(), end: pos };
+            return fits
+                .map(|it| Item { text: it.name, kind: Kind::Live, detail: it.about, doc: String::new() })
+                .map(|item| suggestion(item, span))
+                .collect();
+        }
+    }
     let fits = COMMANDS.iter().filter_map(|(form, what)| {
         let word = form.split(' ').next()?;
-        (word.starts_with(':') && word.starts_with(&line[..pos])).then(|| Suggestion {
+        (word.starts_with(':') && word.starts_with(written)).then(|| Suggestion {
             value: word.to_owned(),
             description: Some((*what).to_owned()),
             span: Span { start: 0, end: pos },

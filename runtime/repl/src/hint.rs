@@ -3,26 +3,33 @@
 use std::sync::Arc;
 
 use hob_check::Catalog;
-use hob_check::complete::call_at;
+use hob_check::complete::{call_at, live_kind};
 use nu_ansi_term::{Color, Style};
 use reedline::{DefaultHinter, Hinter, History};
 
+use crate::complete::Live;
+
 pub(crate) struct Hints {
     catalog: Arc<Catalog>,
+    live: Arc<dyn Live>,
     before: DefaultHinter,
     /// Whether the hint shown is one that can be taken over.
     takes: bool,
 }
 
 impl Hints {
-    pub(crate) fn new(catalog: Arc<Catalog>) -> Self {
+    pub(crate) fn new(catalog: Arc<Catalog>, live: Arc<dyn Live>) -> Self {
         let before = DefaultHinter::default().with_style(Style::new().fg(Color::DarkGray));
-        Self { catalog, before, takes: false }
+        Self { catalog, live, before, takes: false }
     }
 
-    /// The signature of the call at the end of `line`.
+    /// The signature of the call at the end of `line`. What the call may name is looked up meanwhile, so that it is
+    /// there when it is to be completed.
     fn signature(&self, line: &str) -> Option<String> {
         let call = call_at(line, line.len())?;
+        if let Some(kind) = live_kind(&call) {
+            self.live.prepare(kind);
+        }
         match self.catalog.operation(&call.path) {
             Some(operation) => Some(operation.signature()),
             None => self.catalog.function(&call.path)?.signatures.iter().next().cloned(),

@@ -112,7 +112,7 @@ pub struct Settings {
     /// Variables that exist beside those of the inputs.
     pub variables: Vec<String>,
     /// What exists of a kind, for completion.
-    pub live: Live,
+    pub live: Arc<dyn Live>,
 }
 
 /// An input is complete when no bracket is open.
@@ -223,7 +223,8 @@ impl Shell<'_> {
             .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
             .with_edit_mode(Box::new(Emacs::new(keys)))
             .with_validator(Box::new(Brackets))
-            .with_hinter(Box::new(Hints::new(Arc::clone(catalog))))
+            .with_hinter(Box::new(Hints::new(Arc::clone(catalog), Arc::clone(&self.settings.live))))
+            .use_bracketed_paste(true)
             .with_ansi_colors(self.settings.style.color);
         if self.settings.style.color {
             editor = editor.with_highlighter(Box::new(Colours { catalog: Arc::clone(catalog) }));

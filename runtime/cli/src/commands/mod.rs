@@ -10,7 +10,6 @@ pub(crate) mod homelab;
 pub(crate) mod install;
 pub(crate) mod interrupt;
 pub(crate) mod journal;
-pub(crate) mod live;
 pub(crate) mod logs;
 pub(crate) mod lsp;
 pub(crate) mod manual;

@@ -56,9 +56,13 @@ pub(crate) fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
     }
 }
 
-/// The newest runs.
-pub(crate) fn newest(context: &Context) -> Result<(), Failure> {
-    list(context, RunFilter { limit: Some(RUNS_NEWEST), ..RunFilter::default() }, None).map(drop)
+/// The newest runs; of a schedule or a workflow with this name, or the one run whose id begins like this.
+pub(crate) fn newest(context: &Context, of: Option<&str>) -> Result<(), Failure> {
+    let filter = RunFilter { name: of.map(str::to_owned), limit: Some(RUNS_NEWEST), ..RunFilter::default() };
+    match of {
+        Some(of) if context.read()?.runs(&filter)?.is_empty() => show(context, of).map(drop),
+        _ => list(context, filter, None).map(drop),
+    }
 }
 
 /// What a person decides about a run.

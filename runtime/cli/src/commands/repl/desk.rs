@@ -4,7 +4,6 @@
 
 use std::io::{BufRead, Write};
 use std::process::Command as Program;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hob_engine::bundle::SOURCE_BYTES_MAX;
@@ -18,8 +17,6 @@ use crate::args::{EvalArgs, PlanArgs, ReplArgs};
 use crate::commands;
 use crate::context::{Context, Failure, absolute};
 
-/// How long what exists is taken to be so, for completion.
-const LIVE_AGE_MAX: Duration = Duration::from_secs(5);
 /// The longest line of standard input, in bytes.
 const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -99,7 +96,7 @@ impl Desk for SessionDesk<'_> {
 pub(super) fn tool(context: &Context, command: &Command, args: &ReplArgs) -> Result<(), Failure> {
     match command {
         Command::Help(name) => commands::doc::doc(context, name.as_deref()).map(drop),
-        Command::Runs => commands::runs::newest(context),
+        Command::Runs(of) => commands::runs::newest(context, of.as_deref()),
         Command::Plan => {
             commands::homelab::plan(context, &PlanArgs { path: ".".into(), why: None, format: None })
                 .map(drop)
@@ -173,24 +170,4 @@ pub(super) fn line() -> Option<String> {
     let read = std::io::stdin().lock().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes).ok()?;
     let line = String::from_utf8_lossy(&bytes);
     (read > 0).then(|| line.trim_end_matches(['\n', '\r']).to_owned())
-}
-
-/// Names of what exists, with when they were asked for.
-type Kept = Option<(Instant, String, Vec<String>)>;
-
-/// What exists, for completion: asked for when it is completed, and kept for a moment.
-pub(super) fn live() -> hob_repl::Live {
-    let kept: Mutex<Kept> = Mutex::new(None);
-    Arc::new(move |kind| {
-        let Ok(mut kept) = kept.lock() else { return vec![] };
-        if let Some((at, of, names)) = &*kept
-            && of == kind
-            && at.elapsed() < LIVE_AGE_MAX
-        {
-            return names.clone();
-        }
-        let names = crate::commands::live::names(kind);
-        *kept = Some((Instant::now(), kind.to_owned(), names.clone()));
-        names
-    })
 }

@@ -47,7 +47,7 @@ impl Desk for LookDesk<'_> {
     }
     fn tool(&mut self, command: &Command) -> Result<(), Problem> {
         match command {
-            Command::Help(_) | Command::Runs => {
+            Command::Help(_) | Command::Runs(_) => {
                 desk::tool(self.context, command, &ReplArgs::default()).map_err(problem)
             }
             _ => Err(problem(Failure::usage("nothing is planned or done inside of an old run"))),

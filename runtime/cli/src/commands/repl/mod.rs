@@ -1,7 +1,9 @@
 //! `hob repl`
 
 mod desk;
+mod live;
 mod look;
+mod observe;
 mod session;
 
 use std::io::IsTerminal;
@@ -52,7 +54,7 @@ fn settings(context: &Context, name: &str, inputs: Vec<String>, variables: Vec<S
         name: name.to_owned(),
         inputs,
         variables,
-        live: desk::live(),
+        live: Arc::new(live::Names::new(context.socket())),
     }
 }
 

@@ -1,7 +1,8 @@
-//! What exists, by name: for completion.
+//! What a primitive's `list` gives, by name.
 
 use std::sync::Arc;
 
+use hob_check::complete::Named;
 use hob_daemon::clock::SystemClock;
 use hob_daemon::node::Purpose;
 use hob_daemon::playbook::Playbook;
@@ -15,25 +16,31 @@ use crate::commands::run::{LEAVE_GRACE, node};
 use crate::context::cwd;
 use crate::loader::host_name;
 
-/// How long looking may take: a person waits.
+/// How long looking may take.
 const LOOK_TIMEOUT: &str = "2s";
 /// The keys that name a thing in what `list` gives.
 const NAMES: [&str; 2] = ["name", "unit"];
+/// The keys that tell how it is.
+const STATES: [&str; 3] = ["state", "active", "status"];
 
-/// The names of what `KIND::list()` gives; none where there is no such operation, or it fails.
-pub(crate) fn names(kind: &str) -> Vec<String> {
+/// Whether there is a `KIND::list()` that only observes.
+pub(super) fn lists(kind: &str) -> bool {
     let registry = assemble::registry();
     let list = registry.get(&format!("{kind}::list"));
-    if list.is_none_or(|list| list.class != EffectClass::Observe || list.arity_min() > 0) {
-        return vec![];
-    }
+    list.is_some_and(|list| list.class == EffectClass::Observe && list.arity_min() == 0)
+}
+
+/// What `KIND::list()` gives; nothing where it fails.
+pub(super) fn names(kind: &str) -> Vec<Named> {
     let text = format!("{kind}::list(#{{ timeout: \"{LOOK_TIMEOUT}\" }})");
     let Some(Value::Array(items)) = look(&text) else { return vec![] };
-    let name = |item: &Value| match item {
-        Value::String(name) => Some(name.clone()),
-        item => NAMES.iter().find_map(|key| item.get(key)?.as_str().map(str::to_owned)),
+    let field =
+        |item: &Value, keys: &[&str]| keys.iter().find_map(|key| item.get(key)?.as_str().map(str::to_owned));
+    let named = |item: &Value| match item {
+        Value::String(name) => Some(Named { name: name.clone(), about: String::new() }),
+        item => Some(Named { name: field(item, &NAMES)?, about: field(item, &STATES).unwrap_or_default() }),
     };
-    items.iter().filter_map(name).collect()
+    items.iter().filter_map(named).collect()
 }
 
 /// The value of an observing expression, which leaves no trace.
