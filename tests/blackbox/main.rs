@@ -12,6 +12,7 @@ mod beside;
 mod boot;
 mod canaries;
 mod cases;
+mod check;
 mod engines;
 mod examples;
 mod faults;

@@ -3,9 +3,12 @@
 use std::process::Command;
 
 use hob_tests::home::Home;
-use hob_tests::until;
+use hob_tests::{until, within};
 
-use crate::home;
+use crate::{home, set_mode};
+
+/// How long a menu that was asked for may take before it is asked for again.
+const MENU_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often the server of a terminal is started before a test gives up.
 const SERVER_STARTS_MAX: usize = 10;
@@ -200,6 +203,101 @@ fn a_session_is_typed_in_a_terminal() {
     terminal.presses("Up");
     terminal.presses("Up");
     terminal.waits_for("rows.len() + 40");
+}
+
+#[test]
+fn commands_work_beside_inputs() {
+    let home = home();
+    home.write("homelab.rhai", HOMELAB);
+    home.write("more.rhai", "let loaded = 40;\nfn twice(x) { x * 2 }\n");
+    let editor = home.write("editor", "#!/bin/sh\nsed -i 's/20/21/' \"$1\"\n");
+    set_mode(&editor, 0o755);
+    let home = home.with_env("VISUAL", editor);
+    let script = "help(files::write)\n:load more.rhai\ntwice(loaded)\n:dry files::write(\"dry.txt\", \"x\")\nlast + 20\n:edit\n:time\n1\n:time\n\
+                  :runs\n:plan\n:save saved.rhai\n:vars\n:reset\nloaded\n";
+    let ran = home.hob_with(&["repl"], script).exits(1);
+    let (out, said) = (ran.out(), format!("{ran:?}"));
+    // The file, the dry run that acts on nothing, the last input as the editor left it.
+    assert!(out.starts_with("files::write(") && out.contains("```rhai"), "{said}");
+    assert!(out.contains("\n80\n") && out.contains("\n100\n121\n1\n"), "{said}");
+    assert!(said.contains("would files::write") && !home.path("dry.txt").exists(), "{said}");
+    assert_eq!(said.matches("took ").count(), 1, "{said}");
+    assert!(out.contains("repl") && out.contains("RUN"), "{said}");
+    assert!(out.contains("web"), "the plan names the service: {said}");
+    let saved = home.read("saved.rhai");
+    assert!(saved.contains("twice(loaded)") && !saved.contains(":dry"), "{saved}");
+    assert!(home.hob(&["check", "saved.rhai"]).exits(0).out().is_empty());
+    // A new session knows nothing of the old one, which stays in the journal.
+    assert!(ran.says("a new session") && ran.says("`loaded`"), "{said}");
+    let runs = home.json(&["runs", "list", "--name", "repl"]);
+    assert_eq!(runs.as_array().map(Vec::len), Some(2), "{runs}");
+
+    let ran =
+        home.hob_with(&["repl"], ":runs repl\n:runs nothing\n:save saved.rhai\n:load gone.rhai\n:sav x\n");
+    let ran = ran.exits(1);
+    assert_eq!(ran.out().matches("succeeded").count(), 2, "{ran:?}");
+    for text in ["HOB-0", "nothing", "choose another name", "gone.rhai", "did you mean `:save`?"] {
+        assert!(ran.says(text), "{text}: {ran:?}");
+    }
+    assert_eq!(home.read("saved.rhai"), saved);
+}
+
+/// A homelab with something of each kind that has a name.
+const HOMELAB: &str = "homelab(#{ name: \"lab\" });\ntier(\"core\");\n\
+    service(\"web\", #{ tier: \"core\", command: [\"sleep\", \"1000\"] });\n\
+    schedule(\"tidy\", \"0 4 * * *\", || log::info(\"tidied\"));\n\
+    workflow(\"greet\", #{ on: manual() }, || \"hello\");\n";
+
+#[test]
+fn what_exists_is_completed() {
+    let home = home();
+    home.write("lab/homelab.rhai", HOMELAB);
+    let mut up = home.up("lab", &[]);
+    let terminal = Terminal::start(&home, &["repl"]);
+    terminal.waits_for_prompt();
+    for (typed, exists) in
+        [("services::status(\"", "web"), ("invoke(\"", "greet"), (":runs ti", "tidy"), (":runs 0", "repl")]
+    {
+        terminal.types(typed);
+        // The first look may come before the names.
+        until(&format!("{exists} is offered; the terminal shows\n{}", terminal.screen()), || {
+            terminal.presses("Tab");
+            within(MENU_MAX, || terminal.screen().contains(exists).then_some(())).or_else(|| {
+                terminal.presses("Escape");
+                None
+            })
+        });
+        terminal.presses("Escape");
+        terminal.drops();
+    }
+    drop(terminal);
+    up.stop();
+}
+
+#[test]
+fn what_was_typed_is_searched() {
+    let home = home();
+    let terminal = Terminal::start(&home, &["repl"]);
+    terminal.waits_for_prompt();
+    terminal.enters("let needle = 6 * 7");
+    terminal.enters("let hay = 1");
+    terminal.presses("C-d");
+    until("the session ends", || {
+        (home.json(&["runs", "list", "--name", "repl"])[0]["status"] == "succeeded").then_some(())
+    });
+    drop(terminal);
+    let terminal = Terminal::start(&home, &["repl"]);
+    terminal.waits_for_prompt();
+    terminal.presses("C-r");
+    terminal.waits_for("match:");
+    terminal.types("needle");
+    terminal.waits_for("let needle = 6 * 7");
+    // The first takes it over, the second gives it to hob.
+    terminal.presses("Enter");
+    terminal.presses("Enter");
+    terminal.waits_for_prompt();
+    let screen = terminal.enters("needle");
+    assert!(screen.contains("42"), "{screen}");
 }
 
 #[test]

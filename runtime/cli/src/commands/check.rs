@@ -34,6 +34,22 @@ impl Report {
         self.checked.findings.iter().filter(|finding| finding.level == level).count()
     }
 
+    /// The findings with their files as they are named from here, and not from the script's directory.
+    fn findings_from_here(&self) -> impl Iterator<Item = Diagnostic> {
+        let path = Path::new(&self.path);
+        let directory = if path.is_dir() { Some(path) } else { path.parent() };
+        let directory = directory.filter(|it| !it.as_os_str().is_empty() && *it != Path::new("."));
+        self.checked.findings.iter().cloned().map(move |mut finding| {
+            for span in &mut finding.spans {
+                if let Some(directory) = directory {
+                    let file = directory.join(&*span.source.file);
+                    span.source.file = file.to_string_lossy().into_owned().into();
+                }
+            }
+            finding
+        })
+    }
+
     /// The next fire time of each schedule.
     fn schedules(&self) -> Vec<(String, Option<String>)> {
         let now = SystemClock.now();
@@ -60,8 +76,7 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Outcome {
         CheckFormat::Text => reports.iter().for_each(|report| show(context, report)),
         CheckFormat::Json => context.print_json(&reports.iter().map(report_json).collect()),
         CheckFormat::Sarif => {
-            let findings: Vec<Diagnostic> =
-                reports.iter().flat_map(|report| report.checked.findings.iter().cloned()).collect();
+            let findings: Vec<Diagnostic> = reports.iter().flat_map(Report::findings_from_here).collect();
             context.print_json(&sarif(&findings, env!("CARGO_PKG_VERSION")));
         }
     }

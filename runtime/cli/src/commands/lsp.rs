@@ -31,7 +31,8 @@ pub(crate) fn lsp() -> Outcome {
     // The threads end when nobody sends any more.
     drop(connection);
     let joined = threads.join().map_err(|error| error.to_string());
-    match served.and(joined) {
+    // What the threads could not read is the cause of what the server then missed.
+    match joined.and(served) {
         Ok(()) => Ok(Exit::Done),
         Err(problem) => {
             let text = format!("the editor does not keep to the protocol: {problem}");
