@@ -46,6 +46,22 @@ fn scripts_in_documents_hold() {
     });
 }
 
+/// Code that a page shows, `rust,from=PATH`, is part of that file, indented as it may be.
+#[test]
+fn code_in_documents_is_the_code() {
+    let plain = |text: &str| text.lines().map(|line| format!("{}\n", line.trim())).collect::<String>();
+    let mut count = 0;
+    for page in pages::files("md") {
+        for block in markdown::parts(&pages::read(&page)).blocks {
+            let Some(file) = block.value("from") else { continue };
+            count += 1;
+            let holds = plain(&pages::read(Path::new(file))).contains(&plain(&block.text));
+            assert!(holds, "{}:{}: {file} does not have these lines", page.display(), block.line);
+        }
+    }
+    assert!(count > 0);
+}
+
 #[test]
 fn settings_in_documents_are_read() {
     let registry = hob_stdlib::registry();

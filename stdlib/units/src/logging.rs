@@ -179,7 +179,7 @@ mod operations {
     /// ```
     ///
     /// ```rhai,no_run
-    /// let ready = units::journal("postgresql", #{ follow: "1m", grep: "ready to accept", lines: 1 });
+    /// units::journal("postgresql", #{ follow: "1m", grep: "ready to accept", lines: 1 }).len() == 1
     /// ```
     #[operation(observe, permission = "units.logs:{unit.full}", returns = "array")]
     async fn journal(cx: Ctx, unit: Option<UnitName>, options: LogOptions) -> Result<Value, OpError> {
