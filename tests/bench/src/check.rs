@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// The lines of the script that is checked.
     #[arg(long, default_value_t = 2_000)]
     lines: usize,
+    /// The mistakes that a second script of as many lines has: misspelt operations and variables.
+    #[arg(long, default_value_t = 20)]
+    mistakes: usize,
     /// The operations that there are to complete; beside those of the standard library others are made up.
     #[arg(long, default_value_t = 500)]
     operations: usize,
@@ -72,22 +75,25 @@ pub(crate) fn measure(options: &Options) {
             catalog.registry().operations().count(),
             text(begun.elapsed())
         );
-        let script = script(options.lines);
-        let loader = One(script.clone());
-        let request =
-            Request { root: "a.rhai", loader: &loader, cwd: Path::new("/"), given: &[], functions: &[] };
-        let mut took = Vec::new();
-        for _ in 0..options.times {
-            let begun = Instant::now();
-            let checked = check(&catalog, &request);
-            took.push(begun.elapsed());
-            assert!(checked.findings.is_empty(), "{:?}", checked.findings);
+        let right = script(options.lines);
+        let halves = [options.mistakes / 2, options.mistakes - options.mistakes / 2];
+        let wrong = right.replacen("files::list", "files::lst", halves[0]);
+        let wrong = wrong.replacen("${it.name}", "${itt.name}", halves[1]);
+        for (script, mistakes) in [(right, 0), (wrong, options.mistakes)] {
+            let lines = script.lines().count();
+            let loader = One(script);
+            let request =
+                Request { root: "a.rhai", loader: &loader, cwd: Path::new("/"), given: &[], functions: &[] };
+            let mut took = Vec::new();
+            for _ in 0..options.times {
+                let begun = Instant::now();
+                let checked = check(&catalog, &request);
+                took.push(begun.elapsed());
+                assert!(checked.findings.len() == mistakes, "{:?}", checked.findings);
+            }
+            let took = text(median(&mut took));
+            println!("a script of {lines} lines with {mistakes} mistakes is checked in {took} (median)");
         }
-        println!(
-            "a script of {} lines is checked in {} (median)",
-            script.lines().count(),
-            text(median(&mut took))
-        );
         for (written, what) in [("file", "a name"), ("extra::op", "an operation"), ("x.fil", "a method")] {
             let mut took = Vec::new();
             for _ in 0..options.times {

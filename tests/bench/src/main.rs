@@ -10,6 +10,7 @@ mod floor;
 mod lab;
 mod machine;
 mod process;
+mod prompt;
 mod replay;
 mod sample;
 mod schedules;
@@ -49,6 +50,8 @@ enum Program {
     Check(check::Options),
     /// `hob run` as a whole process.
     Process(process::Options),
+    /// `hob repl` to its first prompt.
+    Prompt(prompt::Options),
     /// What `sleepers` measures in a fresh process.
     #[command(hide = true)]
     SleepersChild(sleepers::ChildOptions),
@@ -70,6 +73,7 @@ fn main() {
         Program::Replay(options) => replay::measure(root.path(), options),
         Program::Check(options) => check::measure(options),
         Program::Process(options) => process::measure(root.path(), options),
+        Program::Prompt(options) => prompt::measure(root.path(), options),
         Program::SleepersChild(_) => unreachable!("it was taken above"),
     }
     machine::load();
