@@ -43,33 +43,69 @@ fn a_container_has_its_secret_and_no_inspection_shows_it() {
     let home =
         place.through(&inside).with_env("CONTAINER_HOST", socket).with_env("HOB_RUNTIME", runtime.path());
     seal(&home);
+    // One finds a file, one reads it again when told to, one asked for a variable.
     let homelab = r#"
-        service("keeper", #{
-            image: "IMAGE", env: #{ TOKEN_FILE: secret_file("token") }, volumes: ["SHARED:/shared"], ready: log("taken"),
+        let quick = #{ image: "IMAGE", volumes: ["SHARED:/shared"], stop_signal: "SIGKILL", stop_timeout: "1s", ulimits: LIMITS };
+        let keeper = service("keeper", #{
+            env: #{ TOKEN_FILE: secret_file("token") }, ready: log("taken"),
             command: ["sh", "-c", "stat -c '%a %u' \"$TOKEN_FILE\" > /shared/stat; cat \"$TOKEN_FILE\" > /shared/got; echo taken; exec sleep 1000"],
-            stop_signal: "SIGKILL", stop_timeout: "1s", ulimits: LIMITS,
-        });
+        } + quick);
+        service("reader", #{
+            env: #{ CONF: secret_file("app.conf", #{ content: secrets::fill("token=@TOKEN@", #{ TOKEN: secret("token") }) }) },
+            ready: exec(["sh", "-c", "cmp -s /taken \"$CONF\""]), reload: "SIGHUP", needs: [keeper],
+            command: ["sh", "-c", "echo life >> /shared/lives; take() { cat \"$CONF\" > /taken; cp /taken /shared/read; }; trap take HUP; take; while :; do sleep 0.1; done"],
+        } + quick);
+        service("asker", #{
+            env: #{ TOKEN: secret("token") }, ready: log("taken"),
+            command: ["sh", "-c", "printf %s \"$TOKEN\" > /shared/asked; echo taken; exec sleep 1000"],
+        } + quick);
     "#;
     let shared = engine.shared();
     let homelab = homelab.replace("SHARED", &shared.to_string_lossy()).replace("IMAGE", IMAGE);
     home.write("lab/homelab.rhai", homelab.replace("LIMITS", LIMITS));
     let mut up = home.up("lab", &[]);
-    let got = || std::fs::read_to_string(shared.join("got")).unwrap_or_default();
+    let read = |name: &str| std::fs::read_to_string(shared.join(name)).unwrap_or_default();
+    let got = || read("got");
     assert_eq!(got(), CANARY, "{:?}", home.hob(&["status"]));
+    assert_eq!((read("read"), read("asked")), (format!("token={CANARY}"), CANARY.to_owned()));
     assert_eq!(std::fs::read_to_string(shared.join("stat")).unwrap().trim(), "400 0");
     let told = |args: &[&str]| {
         let output = engine.cli(args).expect("podman can be started");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };
-    for args in [&["inspect", "keeper"][..], &["history", IMAGE], &["logs", "keeper"], &["secret", "ls"]] {
+    let silent = [
+        &["inspect", "keeper"][..],
+        &["inspect", "reader"],
+        &["history", IMAGE],
+        &["logs", "keeper"],
+        &["logs", "reader"],
+        &["secret", "ls"],
+    ];
+    for args in silent {
         assert!(!told(args).contains(CANARY), "{args:?}");
     }
+    // Who asks for a variable was warned: an inspection shows it.
+    assert!(told(&["inspect", "asker"]).contains(CANARY));
+    let checked = home.hob(&["check", "lab"]);
+    assert!(
+        checked.says("`env.TOKEN` has a secret, which whoever may inspect the service can read"),
+        "{checked:?}"
+    );
     let plan = home.hob(&["plan", "lab"]);
     assert_eq!(plan.code, Some(0), "nothing is left to do: {}", plan.stdout);
     let rotated = home.hob(&["secrets", "rotate", "token", "--homelab", "lab"]).exits(0);
-    assert!(rotated.says("keeper has the new value"), "{}", rotated.stderr);
+    for name in ["keeper", "reader", "asker"] {
+        assert!(rotated.says(&format!("{name} has the new value")), "{}", rotated.stderr);
+    }
     assert_ne!(got(), CANARY);
+    assert_eq!((read("read"), read("asked")), (format!("token={}", got()), got()));
     assert!(!told(&["inspect", "keeper"]).contains(&got()));
+    assert_eq!(
+        read("lives").lines().count(),
+        2,
+        "it starts with what it needs, and is not started for a new value"
+    );
+    // Edited, the secret comes with the next `apply`; who reads its file again goes on.
     let children = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     signal_pid(children(up.process.pid()).trim().parse().expect("it has one child"), Signal::TERM);
     let _ended = up.process.end();

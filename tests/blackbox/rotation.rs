@@ -12,10 +12,15 @@ const KEY: &str = "../../stdlib/secrets/tests/fixtures/keys.txt";
 const SERVICES: [&str; 6] = ["api", "cache", "db", "proxy", "web", "worker"];
 const OLD: &str = "the-old-value-5c1f";
 
-/// Six services that write down what they were handed; `web` needs `db`.
+/// Six services that write down what they were handed; `web` needs `db`, and `proxy` reads its file again when told to.
 const HOMELAB: &str = r#"
 let take = |name, how| ["sh", "-c", `BREAKS${how} > seen/${name}.new && mv seen/${name}.new seen/${name}; echo taken; exec sleep 1000`];
-for name in ["api", "cache", "db", "proxy", "worker"] {
+service("proxy", #{
+    command: ["sh", "-c", `take() { BREAKScat "$CONF" > seen/proxy.new && mv seen/proxy.new seen/proxy; }; trap take USR1; echo $$ >> lives; take; while :; do sleep 0.05; done`],
+    env: #{ CONF: secret_file("proxy.conf", #{ content: secrets::fill("@TOKEN@", #{ TOKEN: secret("token") }) }) },
+    reload: "SIGUSR1", ready: exec(["sh", "-c", "cmp -s seen/proxy RUNTIME/hob-*/*/proxy/current/proxy.conf"]), stop_timeout: "1s", restart: "never",
+});
+for name in ["api", "cache", "db", "worker"] {
     service(name, #{
         command: take.call(name, "cat \"$TOKEN_FILE\""), env: #{ TOKEN_FILE: secret_file("token") }, stop_timeout: "1s",
         ready: log("taken"), ready_timeout: "10s", restart: "never",
@@ -41,14 +46,31 @@ impl Lab {
         let public = key.split_once("public key: ").unwrap().1.lines().next().unwrap().to_owned();
         let file = home.write("key.txt", &key);
         let home = home.with_env("SOPS_AGE_KEY_FILE", file).with_env("HOB_RUNTIME", runtime.path());
-        home.write("lab/homelab.rhai", HOMELAB.replace("BREAKS", ""));
         home.write("lab/seen/.keep", "");
         let rules = format!("{{ \"token.age\".publicKeys = [ \"{public}\" ]; }}\n");
         home.write("lab/secrets/secrets.nix", rules);
-        let token = home.path("lab/secrets/token.age");
-        let sealed = home.hob_with(&["secrets", "encrypt", "/dev/stdin", "-o", token.to_str().unwrap()], OLD);
-        let _done = sealed.exits(0);
-        Self { home, runtime }
+        let lab = Self { home, runtime };
+        lab.seal(OLD);
+        lab.write("");
+        lab
+    }
+
+    /// Encrypts a value as the secret `token`.
+    fn seal(&self, value: &str) {
+        let token = self.home.path("lab/secrets/token.age");
+        let args = ["secrets", "encrypt", "/dev/stdin", "-o", token.to_str().unwrap()];
+        let _sealed = self.home.hob_with(&args, value).exits(0);
+    }
+
+    /// Writes the homelab; a service does `breaks` before it takes what it was handed.
+    fn write(&self, breaks: &str) {
+        let text = HOMELAB.replace("RUNTIME", self.runtime.path().to_str().unwrap());
+        self.home.write("lab/homelab.rhai", text.replace("BREAKS", breaks));
+    }
+
+    /// How often `proxy` was started.
+    fn lives(&self) -> usize {
+        self.home.read("lab/lives").lines().count()
     }
 
     fn up(&self) -> Up {
@@ -134,6 +156,7 @@ fn a_rotation_that_is_killed_at_any_step_goes_on() {
     }
     let plan = lab.home.hob(&["plan", "lab"]);
     assert_eq!(plan.code, Some(0), "nothing is left to do: {}", plan.stdout);
+    assert_eq!(lab.lives(), 1, "who reads a file again is not started anew");
     let _said = up.stop();
     let _down = lab.home.hob(&["down", "lab"]);
 }
@@ -162,7 +185,7 @@ fn a_daemon_that_is_killed_in_a_rotation_brings_the_rest_to_the_new_value() {
 fn a_value_that_breaks_a_service_stops_the_rotation_and_can_be_taken_back() {
     let lab = Lab::new();
     let breaks = r#"grep -qs broken "$TOKEN_FILE" && exit 1; "#;
-    lab.home.write("lab/homelab.rhai", HOMELAB.replace("BREAKS", breaks));
+    lab.write(breaks);
     let mut up = lab.up();
     lab.home.write("value", "a-broken-value");
     let args = ["secrets", "rotate", "token", "--homelab", "lab", "--value-file", "value"];
@@ -173,6 +196,26 @@ fn a_value_that_breaks_a_service_stops_the_rotation_and_can_be_taken_back() {
     let _back = lab.home.hob(&["secrets", "rotate", "token", "--homelab", "lab", "--undo"]).exits(0);
     assert_eq!(lab.current(), OLD);
     assert_eq!(lab.seen(), vec![OLD.to_owned(); SERVICES.len()]);
+    let _said = up.stop();
+    let _down = lab.home.hob(&["down", "lab"]);
+}
+
+#[test]
+fn a_secret_that_was_edited_is_taken_with_the_next_up() {
+    let lab = Lab::new();
+    let _said = lab.up().stop();
+    lab.seal("an-edited-value");
+    let plan = lab.home.hob(&["plan", "lab"]);
+    assert!(
+        plan.stdout.contains("~ update    proxy") && plan.stdout.contains("secret token"),
+        "{}",
+        plan.stdout
+    );
+    assert!(!plan.stdout.contains("an-edited-value"));
+    let mut up = lab.up();
+    assert_eq!(lab.seen(), vec!["an-edited-value".to_owned(); SERVICES.len()]);
+    assert_eq!(lab.lives(), 1);
+    assert_eq!(lab.home.hob(&["plan", "lab"]).code, Some(0));
     let _said = up.stop();
     let _down = lab.home.hob(&["down", "lab"]);
 }

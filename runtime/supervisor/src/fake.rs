@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use hob_model::{OpError, Timestamp};
 use hob_planner::Exit;
-use hob_planner::declaration::Gate;
+use hob_planner::declaration::{Gate, ReloadSignal};
 
 use crate::port::{
     Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec, Started, Stopped, Supervisor,
-    conflict,
+    conflict, not_running,
 };
 
 /// The signals that [`Fake::stop`] reports.
@@ -121,6 +121,15 @@ impl Supervisor for Fake {
             (true, true) => Stopped::Killed(exit),
             (true, false) => Stopped::Terminated(exit),
         })
+    }
+
+    /// It writes the name of the signal as a line.
+    fn signal(&self, name: &str, signal: ReloadSignal) -> Result<(), OpError> {
+        if !self.world().running.contains_key(name) {
+            return Err(not_running(name));
+        }
+        self.write_line(name, signal.as_str());
+        Ok(())
     }
 
     fn observe(&self) -> Result<Vec<Running>, OpError> {

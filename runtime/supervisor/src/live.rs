@@ -27,11 +27,12 @@ use std::time::{Duration, Instant};
 
 use hob_model::OpError;
 use hob_planner::Exit;
-use hob_planner::declaration::{Gate, Process};
+use hob_planner::declaration::{Gate, Process, ReloadSignal};
 
 use crate::life::{Life, lock};
 use crate::port::{
     Instance, LogChunk, LogFrom, Look, OnExit, Running, Spec, Started, Stopped, Supervisor, conflict,
+    not_running,
 };
 use identity::{Leader, ProcessId};
 pub use logs::{LOG_BYTES_MAX, LOG_FILES_MAX, LOG_KEPT_BYTES};
@@ -222,6 +223,13 @@ impl Supervisor for Live {
         let killed = end::end(&members, timeout)?;
         let exit = watch.and_then(|watch| watch.wait(end::KILL_WAIT)).unwrap_or(Exit::Unknown);
         Ok(if killed { Stopped::Killed(exit) } else { Stopped::Terminated(exit) })
+    }
+
+    fn signal(&self, name: &str, signal: ReloadSignal) -> Result<(), OpError> {
+        let service = self.service(name);
+        let _acting = lock(&service.acting);
+        let leader = self.leader(name, &scan::snapshot(&self.state)?).ok_or_else(|| not_running(name))?;
+        end::reload(&leader.process, signal)
     }
 
     fn observe(&self) -> Result<Vec<Running>, OpError> {

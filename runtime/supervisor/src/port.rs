@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hob_model::{Digest, OpError, Timestamp};
-use hob_planner::declaration::{Body, Gate};
+use hob_planner::declaration::{Body, Gate, ReloadSignal};
 use hob_planner::plan::FieldChange;
 use hob_planner::{Exit, Service};
 
@@ -217,6 +217,14 @@ pub trait Supervisor: Send + Sync {
     /// When it cannot be ended: it hangs in the kernel, or is not ours.
     fn stop(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError>;
 
+    /// Sends a signal to the main process of a service. It goes out; what becomes of it nobody tells.
+    ///
+    /// # Errors
+    /// `not_found` when it does not run; `invalid` where services of this kind take none.
+    fn signal(&self, name: &str, signal: ReloadSignal) -> Result<(), OpError> {
+        Err(OpError::invalid(format!("`{name}` takes no {}", signal.as_str())).nothing_happened())
+    }
+
     /// Removes what is left of a service that was stopped: its container, never its data.
     ///
     /// # Errors
@@ -280,6 +288,11 @@ pub trait Supervisor: Send + Sync {
 
     /// A clock that never steps: the time since some moment in the past.
     fn now(&self) -> Duration;
+}
+
+/// The refusal to signal a service that does not run.
+pub(crate) fn not_running(name: &str) -> OpError {
+    OpError::not_found(format!("service `{name}` does not run")).nothing_happened()
 }
 
 /// The refusal to start a service that runs.

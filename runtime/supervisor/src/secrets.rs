@@ -15,7 +15,7 @@ pub const SECRETS_INSIDE: &str = "/run/hob-secrets";
 pub struct Delivered {
     /// Variables for its environment.
     pub env: Vec<Variable>,
-    /// The directory, in memory, with the files; nothing where there are none.
+    /// The directory, in memory, with the generations of the files; nothing where there are none.
     pub directory: Option<PathBuf>,
 }
 
@@ -78,7 +78,7 @@ pub trait Delivery: Send + Sync {
     /// Removes all that a service was handed.
     fn remove(&self, state: &Path, service: &str);
 
-    /// The secrets whose current value is another one than was delivered; none where nothing was, or where they cannot be
-    /// opened.
+    /// The secrets whose current value is another one than was delivered, also where a delivery was not settled: the service
+    /// may know of the generation before only. None where nothing was delivered, or where they cannot be opened.
     fn stale(&self, consumer: &Consumer<'_>) -> Vec<String>;
 }

@@ -106,10 +106,13 @@ impl LiveDelivery {
                 variable: it.variable.clone(),
                 is_text: true,
             }),
-            SecretValue::File { name, owner } => Ok(Item {
-                name: name.clone(),
+            SecretValue::File { name, content, owner } => Ok(Item {
+                name: it.names().join(", "),
                 path: PathBuf::from(name),
-                content: self.open(consumer, &Secret::named(name.as_str()))?,
+                content: match content {
+                    Some(content) => self.open(consumer, content)?,
+                    None => self.open(consumer, &Secret::named(name.as_str()))?,
+                },
                 owner: owner.as_deref().or(consumer.user).map(account).transpose()?,
                 variable: it.variable.clone(),
                 is_text: false,
@@ -244,8 +247,8 @@ impl Delivery for LiveDelivery {
             wipe(&directory.join(&generation));
             return Err(failed(error));
         }
-        let current = directory.join(CURRENT);
-        let seen = consumer.inside.map_or_else(|| current.clone(), PathBuf::from);
+        // The link is followed where the service looks: it finds the next generation without being started anew.
+        let seen = consumer.inside.map_or(&*directory, Path::new).join(CURRENT);
         let has_files = items.iter().any(|item| !item.is_text);
         let env = items.into_iter().map(|item| Variable {
             name: item.variable,
@@ -255,7 +258,7 @@ impl Delivery for LiveDelivery {
             },
             is_secret: item.is_text,
         });
-        Ok(Delivered { env: env.collect(), directory: has_files.then_some(current) })
+        Ok(Delivered { env: env.collect(), directory: has_files.then_some(directory) })
     }
 
     fn settle(&self, state: &Path, service: &str) {
@@ -276,9 +279,10 @@ impl Delivery for LiveDelivery {
     fn stale(&self, consumer: &Consumer<'_>) -> Vec<String> {
         let Ok(directory) = self.directory(consumer.state, consumer.service) else { return Vec::new() };
         let Ok(items) = self.wanted(consumer) else { return Vec::new() };
-        let current = directory.join(CURRENT);
+        let generations = [others(&directory), vec![directory.join(CURRENT)]].concat();
         let differs = |item: &Item| {
-            fs::read(current.join(&item.path)).is_ok_and(|old| *Zeroizing::new(old) != *item.content)
+            let mut known = generations.iter().filter_map(|it| fs::read(it.join(&item.path)).ok());
+            known.any(|old| *Zeroizing::new(old) != *item.content)
         };
         let changed: BTreeSet<String> = items.into_iter().filter(differs).map(|item| item.name).collect();
         changed.into_iter().collect()

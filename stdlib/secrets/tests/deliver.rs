@@ -56,7 +56,7 @@ fn a_service_finds_the_old_or_the_new_generation() {
     let uses = [
         SecretUse {
             variable: "PASSWORD_FILE".into(),
-            what: SecretValue::File { name: "db".into(), owner: Some("65534".into()) },
+            what: SecretValue::File { name: "db".into(), content: None, owner: Some("65534".into()) },
         },
         SecretUse { variable: "URL".into(), what: SecretValue::Text(url) },
     ];
@@ -78,7 +78,7 @@ fn a_service_finds_the_old_or_the_new_generation() {
     assert!(!format!("{delivered:?}").contains("first value"));
     let directory = delivered.directory.clone().unwrap();
     assert!(directory.starts_with(base.path()), "the first directory is on a disk: {}", directory.display());
-    let file = directory.join("db");
+    let file = directory.join("current/db");
     let meta = std::fs::metadata(&file).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.uid()), (0o400, 65_534));
     let variable = |name: &str| {
@@ -100,7 +100,10 @@ fn a_service_finds_the_old_or_the_new_generation() {
     let _new = delivery.deliver(&consumer).unwrap();
     assert_eq!(std::fs::read_to_string(&old).unwrap(), "first value");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "second value");
+    // Until then nobody can tell which one it knows.
+    assert_eq!(delivery.stale(&consumer), ["db"]);
     delivery.settle(consumer.state, "app");
+    assert!(delivery.stale(&consumer).is_empty());
     assert!(!old.exists());
     // A delivery that fails changes nothing.
     std::fs::remove_file(dir.path().join("secrets/db.age")).unwrap();
@@ -119,8 +122,10 @@ fn no_secret_is_written_to_a_disk() {
         return;
     }
     let delivery = LiveDelivery::into(vault, vec![dir.path().to_path_buf()]);
-    let uses =
-        [SecretUse { variable: "F".into(), what: SecretValue::File { name: "db".into(), owner: None } }];
+    let uses = [SecretUse {
+        variable: "F".into(),
+        what: SecretValue::File { name: "db".into(), content: None, owner: None },
+    }];
     let consumer = Consumer {
         place: dir.path(),
         sources: &[],

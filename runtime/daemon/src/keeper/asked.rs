@@ -9,7 +9,7 @@ use hob_primitive::{Patience, ServiceRequest, Services};
 use serde_json::{Value as Json, json};
 
 use super::hold::{self, Holder};
-use super::{Inner, secrets, stop};
+use super::{Inner, renew, stop};
 
 /// How long one who waits for a service sleeps at most before it looks whether it is to go on waiting.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -45,14 +45,8 @@ pub(super) fn carry_out(
                 return Ok(json!(ran.iter().rev().collect::<Vec<_>>()));
             }
         }
-        // What has its secrets as they are now has nothing to do.
-        ServiceRequest::Renew if !has_old_secrets(inner, service) => {}
-        ServiceRequest::Restart | ServiceRequest::Renew => {
-            let with = stop::order_with_dependents(inner, name);
-            free_for(inner, by, &with)?;
-            stop_to_start(inner, name, &with, &format!("restarted by {by}"));
-            settle(inner, name, patience)?;
-        }
+        ServiceRequest::Restart => restart(inner, by, name, patience)?,
+        ServiceRequest::Renew => renew::carry_out(inner, by, service, patience)?,
         ServiceRequest::WaitReady => settle(inner, name, patience)?,
         ServiceRequest::Hold { duration, reason } => hold::set(inner, name, by, (*duration, reason))?,
         ServiceRequest::Release => hold::clear(inner, name, by)?,
@@ -60,15 +54,20 @@ pub(super) fn carry_out(
     Ok(inner.table().view(service))
 }
 
-/// Whether a service that should run does so with secrets that have another value by now, or does not run as it should.
-fn has_old_secrets(inner: &Inner, service: &Service) -> bool {
-    let (wanted, ready) = {
-        let table = inner.table();
-        let entry = table.services.get(&service.name);
-        entry.map_or((false, false), |entry| (entry.wanted, entry.state.is_ready()))
-    };
-    let stale = || !secrets::stale(&inner.supervisors, &inner.homelab, service).is_empty();
-    wanted && (!ready || stale())
+/// Stops a service with what needs it, and starts them again, in order.
+///
+/// # Errors
+/// When somebody else holds one of them, or the service does not get ready.
+pub(super) fn restart(
+    inner: &Arc<Inner>,
+    by: Holder,
+    name: &str,
+    patience: Patience<'_>,
+) -> Result<(), OpError> {
+    let with = stop::order_with_dependents(inner, name);
+    free_for(inner, by, &with)?;
+    stop_to_start(inner, name, &with, &format!("restarted by {by}"));
+    settle(inner, name, patience)
 }
 
 pub(super) fn find<'i>(inner: &'i Inner, name: &str) -> Result<&'i Service, OpError> {
@@ -84,7 +83,7 @@ pub(super) fn find<'i>(inner: &'i Inner, name: &str) -> Result<&'i Service, OpEr
 }
 
 /// Refuses when somebody else holds one of these.
-fn free_for(inner: &Inner, by: Holder, names: &[String]) -> Result<(), OpError> {
+pub(super) fn free_for(inner: &Inner, by: Holder, names: &[String]) -> Result<(), OpError> {
     let table = inner.table();
     let held = names.iter().find_map(|name| {
         let hold = table.services.get(name)?.holds.iter().find(|hold| hold.by != by)?;
@@ -145,7 +144,7 @@ fn still_there(inner: &Inner, names: &[String]) -> Option<OpError> {
 
 /// Blocks until the service has come to rest; fails when it is not ready then.
 #[allow(clippy::disallowed_methods)] // patience is measured in real time
-fn settle(inner: &Inner, name: &str, patience: Patience<'_>) -> Result<(), OpError> {
+pub(super) fn settle(inner: &Inner, name: &str, patience: Patience<'_>) -> Result<(), OpError> {
     let begun = Instant::now();
     let mut table = inner.table();
     while let Some(entry) = table.services.get(name) {

@@ -15,6 +15,7 @@ mod mounts;
 mod native;
 mod observe;
 mod prepare;
+mod renew;
 mod secrets;
 mod setup;
 mod start;
@@ -144,7 +145,7 @@ impl Keeper {
     /// When the journal cannot be written or what runs cannot be seen. A service that fails is no error here.
     pub fn begin(&self) -> Result<(), Diagnostic> {
         let (began, origin) = (self.inner.runs.now(), self.inner.supervisors.now());
-        self.prepare()?;
+        let plan = self.prepare()?;
         mounts::watch(&self.inner).map_err(|error| asked::problem(&error))?;
         let keeper = self.clone();
         let thread =
@@ -154,11 +155,12 @@ impl Keeper {
         let _ = self.thread.set(Mutex::new(Some(thread)));
         self.wait_settled();
         boot::record(&self.inner, began, origin);
+        renew::planned(&self.inner, &plan);
         Ok(())
     }
 
     /// Makes the plan from what is observed, stops what must stop, and takes over what runs as declared.
-    fn prepare(&self) -> Result<(), Diagnostic> {
+    fn prepare(&self) -> Result<Plan, Diagnostic> {
         let inner = &self.inner;
         native::settle_previous(&inner.runs).map_err(|error| error.diagnostic())?;
         hold::load(inner)?;
@@ -171,7 +173,7 @@ impl Keeper {
         stop::obsolete(inner, &plan)?;
         image::give_up_unbegun(inner);
         start::adopt(inner);
-        Ok(())
+        Ok(plan)
     }
 
     /// Brings services to a goal once, without keeping them so.

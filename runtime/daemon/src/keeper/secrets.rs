@@ -1,7 +1,7 @@
 //! Services and their secrets: what they are handed when they start, and what has changed since.
 
 use hob_model::{OpError, Value};
-use hob_planner::plan::FieldChange;
+use hob_planner::plan::{FieldChange, SECRET_DRIFT};
 use hob_planner::{Homelab, Service};
 use hob_supervisor::Supervisors;
 use hob_supervisor::secrets::{Consumer, Delivered};
@@ -59,7 +59,7 @@ pub(super) fn stale(supervisors: &Supervisors, homelab: &Homelab, service: &Serv
 pub(super) fn drift(supervisors: &Supervisors, homelab: &Homelab, service: &Service) -> Vec<FieldChange> {
     let changed = stale(supervisors, homelab, service).into_iter();
     let field = |name: String| FieldChange {
-        field: format!("secret.{name}"),
+        field: format!("{SECRET_DRIFT}.{name}"),
         from: Value::from("the old value"),
         to: Value::from("the new value"),
     };

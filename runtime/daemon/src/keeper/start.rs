@@ -251,7 +251,7 @@ fn completed(inner: &Inner, service: &Service) {
 }
 
 /// Has the end of a ready service noticed at once.
-fn watch(inner: &Arc<Inner>, supervisor: &dyn Supervisor, service: &Service, running: &Running) {
+pub(super) fn watch(inner: &Arc<Inner>, supervisor: &dyn Supervisor, service: &Service, running: &Running) {
     let (weak, service, instance) = (Arc::downgrade(inner), service.clone(), running.instance.clone());
     supervisor.on_exit(
         &running.instance,

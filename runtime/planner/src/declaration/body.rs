@@ -142,6 +142,11 @@ pub trait Kind: Send + Sync {
         false
     }
 
+    /// Whether a signal can be sent to services of this kind: [`super::Service::reload`].
+    fn takes_signals(&self) -> bool {
+        false
+    }
+
     /// Whether services of this kind are made from an image, of which a registry may have a newer one. Their field `image`
     /// names it.
     fn has_updates(&self) -> bool {

@@ -2,10 +2,10 @@
 
 use hob_model::{Digest, Value, duration};
 
-use super::{Body, Gate, Kept, PROCESS, SECRETS_FIELD, Service, Update};
+use super::{Body, Gate, Kept, PROCESS, ReloadSignal, SECRETS_FIELD, Service, Update};
 
 /// The fields that every service has. A change of one of them is only noted; a change of any other takes a new instance.
-const COMMON: [&str; 20] = [
+const COMMON: [&str; 21] = [
     "kind",
     "tier",
     "host",
@@ -20,6 +20,7 @@ const COMMON: [&str; 20] = [
     "restart_backoff",
     "restart_max",
     "stop_timeout",
+    "reload",
     "stop_on_exit",
     "critical",
     "public",
@@ -83,6 +84,7 @@ impl Service {
                 ("restart_backoff", Value::from(duration::format(self.restart.backoff))),
                 ("restart_max", Value::from(duration::format(self.restart.backoff_max))),
                 ("stop_timeout", Value::from(duration::format(self.stop_timeout))),
+                ("reload", Value::from(self.reload.map(ReloadSignal::as_str))),
                 ("stop_on_exit", Value::from(self.stop_on_exit)),
                 ("critical", Value::from(self.critical)),
                 ("public", Value::from(exposure.public)),

@@ -17,7 +17,7 @@ mod work;
 
 pub use body::{Asked, Body, Kept, Kind, PROCESS, Process};
 pub(crate) use fields::is_common;
-pub use secret::{SECRETS_FIELD, SecretUse, SecretValue};
+pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};
 pub use storage::MOUNT_TIMEOUT;
 pub use update::{UPDATE_SETTLE, Update};
 
@@ -294,6 +294,8 @@ pub struct Service {
     pub restart: Restart,
     /// How long it may take to end after SIGTERM.
     pub stop_timeout: Duration,
+    /// What has it read new values of its secrets; it is started anew for them when absent.
+    pub reload: Option<ReloadSignal>,
     /// Whether a tier with the gate `critical` waits for it.
     pub critical: bool,
     /// Whether it ends together with hob; as hob was told for all when absent.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use hob_model::secret::is_name;
 use hob_model::{Code, Diagnostic, Secret, Value};
 
-use super::{Raw, bad};
+use super::options::Options;
+use super::{Body, Kind, Raw, bad};
 
 /// The key under which plans and the journal have the secrets of a service.
 pub const SECRETS_FIELD: &str = "env_secrets";
@@ -28,11 +29,38 @@ pub enum SecretValue {
     Text(Secret),
     /// The path of a file with the secret.
     File {
-        /// The name of the secret.
+        /// The name of the file: that of the secret, unless there is `content`.
         name: String,
+        /// What is in it, where that is a text with secrets in it and not the secret of that name.
+        content: Option<Secret>,
         /// Who owns the file: a name or a number of the user database; whom the service runs as when absent.
         owner: Option<String>,
     },
+}
+
+/// The signal that has a service read its files with secrets again: what runs need not be started anew for a new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadSignal {
+    /// SIGHUP
+    Hup,
+    /// SIGUSR1
+    Usr1,
+    /// SIGUSR2
+    Usr2,
+}
+
+impl ReloadSignal {
+    const ALL: [(&str, Self); 3] = [("SIGHUP", Self::Hup), ("SIGUSR1", Self::Usr1), ("SIGUSR2", Self::Usr2)];
+
+    /// Its name: `SIGHUP`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hup => "SIGHUP",
+            Self::Usr1 => "SIGUSR1",
+            Self::Usr2 => "SIGUSR2",
+        }
+    }
 }
 
 impl SecretUse {
@@ -40,16 +68,20 @@ impl SecretUse {
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         match &self.what {
-            SecretValue::Text(secret) => secret.references().map(|it| it.name.as_str()).collect(),
-            SecretValue::File { name, .. } => vec![name],
+            SecretValue::Text(secret) | SecretValue::File { content: Some(secret), .. } => {
+                secret.references().map(|it| it.name.as_str()).collect()
+            }
+            SecretValue::File { name, content: None, .. } => vec![name],
         }
     }
 
     fn field(&self) -> Value {
         match &self.what {
             SecretValue::Text(secret) => Value::Secret(secret.clone()),
-            SecretValue::File { name, owner } => {
-                Value::map([("file", Value::from(name.as_str())), ("owner", Value::from(owner.clone()))])
+            SecretValue::File { name, content, owner } => {
+                let file = [("file", Value::from(name.as_str())), ("owner", Value::from(owner.clone()))];
+                let content = content.clone().map(|content| ("content", Value::Secret(content)));
+                Value::map(file.into_iter().chain(content))
             }
         }
     }
@@ -87,30 +119,73 @@ pub(super) fn take(raw: &mut Raw, credentials: bool, diagnostics: &mut Vec<Diagn
                 )));
                 uses.push(SecretUse { variable, what: SecretValue::Text(secret) });
             }
-            Some(file) => {
-                let name = file.get(FILE_KEY).and_then(Value::as_str).unwrap_or_default().to_owned();
-                if !is_name(&name) {
-                    diagnostics.push(problem(format!("`env.{variable}`: `{name}` is no name of a secret")));
-                    continue;
-                }
-                let owner = match file.get("owner") {
-                    None | Some(Value::Unit) => None,
-                    Some(Value::Int(id)) => Some(id.to_string()),
-                    Some(Value::String(name)) => Some(name.clone()),
-                    Some(other) => {
-                        let found = other.type_name();
-                        diagnostics.push(problem(format!(
-                            "`env.{variable}`: `owner` is a name or a number of the user database, found {found}"
-                        )));
-                        None
-                    }
-                };
-                uses.push(SecretUse { variable, what: SecretValue::File { name, owner } });
-            }
+            Some(value) => match file(&value) {
+                Ok(what) => uses.push(SecretUse { variable, what }),
+                Err(mistake) => diagnostics.push(problem(format!("`env.{variable}`: {mistake}"))),
+            },
             None => {}
         }
     }
     uses
+}
+
+/// What `secret_file(name, options)` says; or what is wrong with it.
+fn file(value: &Value) -> Result<SecretValue, String> {
+    let name = value.get(FILE_KEY).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if !is_name(&name) {
+        return Err(format!("`{name}` is no name of a secret"));
+    }
+    let options = match value {
+        Value::Map(map) => map.keys().map(String::as_str).collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    if let Some(unknown) = options.into_iter().find(|key| ![FILE_KEY, "owner", "content"].contains(key)) {
+        return Err(format!("`secret_file` has no option `{unknown}`; there are `content` and `owner`"));
+    }
+    let content = match value.get("content") {
+        None | Some(Value::Unit) => None,
+        Some(Value::Secret(secret)) => Some(secret.clone()),
+        Some(other) => {
+            let found = other.type_name();
+            return Err(format!("`content` is a text with secrets in it (`secrets::fill`), found {found}"));
+        }
+    };
+    let owner = match value.get("owner") {
+        None | Some(Value::Unit) => None,
+        Some(Value::Int(id)) => Some(id.to_string()),
+        Some(Value::String(name)) => Some(name.clone()),
+        Some(other) => {
+            let found = other.type_name();
+            return Err(format!("`owner` is a name or a number of the user database, found {found}"));
+        }
+    };
+    Ok(SecretValue::File { name, content, owner })
+}
+
+/// `reload: "SIGHUP"`, for services whose secrets are all in files.
+pub(super) fn read_reload(
+    options: &mut Options<'_>,
+    kind: Option<&dyn Kind>,
+    body: Option<&Body>,
+) -> Option<ReloadSignal> {
+    let signal = options.choice("reload", &ReloadSignal::ALL)?;
+    let (what, uses) = (kind.map_or(super::PROCESS, Kind::name), body?.secrets());
+    let variable = uses.iter().find(|it| matches!(it.what, SecretValue::Text(_)));
+    let (message, hint) = match variable {
+        _ if !kind.is_none_or(Kind::takes_signals) => {
+            (format!("a {what} gets its secrets when it starts"), "remove it: it is started anew")
+        }
+        Some(variable) => {
+            let name = &variable.variable;
+            let message =
+                format!("`env.{name}` has a secret, and the environment of what runs does not change");
+            (message, "hand it over in a file: secret_file(\"…\")")
+        }
+        None if uses.is_empty() => ("it uses no secret".to_owned(), "remove it"),
+        None => return Some(signal),
+    };
+    options.report_with(Code::BadDeclaration, format!("`reload`: {message}"), hint);
+    None
 }
 
 /// `credentials: #{ db: secret_file("postgres") }`: files in any case.
@@ -135,7 +210,8 @@ fn take_credentials(raw: &mut Raw, diagnostics: &mut Vec<Diagnostic>) -> Vec<Sec
         let is_credential = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         match name.filter(|name| is_name(name)) {
             Some(name) if !credential.is_empty() && credential.chars().all(is_credential) => {
-                uses.push(SecretUse { variable: credential, what: SecretValue::File { name, owner: None } });
+                let what = SecretValue::File { name, content: None, owner: None };
+                uses.push(SecretUse { variable: credential, what });
             }
             Some(_) => {
                 diagnostics.push(problem(format!("`credentials`: `{credential}` cannot be the name of one")))

@@ -15,7 +15,7 @@ use super::{
 use crate::restart::{Policy, Restart};
 
 /// The options of every service.
-const COMMON: [&str; 17] = [
+const COMMON: [&str; 18] = [
     "tier",
     "host",
     "port",
@@ -26,6 +26,7 @@ const COMMON: [&str; 17] = [
     "health",
     "restart",
     "stop_timeout",
+    "reload",
     "stop_on_exit",
     "critical",
     "public",
@@ -131,6 +132,7 @@ fn read_merged(
         ready: Readiness { gate, timeout: options.duration("ready_timeout").unwrap_or(READY_TIMEOUT) },
         restart: read_restart(&mut options, restart_default),
         stop_timeout,
+        reload: super::secret::read_reload(&mut options, kind, body.as_ref()),
         stop_on_exit: options.bool("stop_on_exit"),
         critical: options.bool("critical").unwrap_or_default(),
         exposure: read_exposure(&mut options),

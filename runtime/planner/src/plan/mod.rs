@@ -15,6 +15,9 @@ use crate::graph::{Node, Reason};
 use crate::observed::{Observed, Outdated, ServiceState};
 use crate::restart::Policy;
 
+/// The field under which [`Observed::drift`] has the secrets of a service that have another value now, by their names.
+pub const SECRET_DRIFT: &str = "secret";
+
 /// What is done to a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
@@ -330,11 +333,13 @@ fn bring_up(service: &Service, observed: Option<&Observed>) -> Option<Change> {
         return Some(of(Action::Recreate, cause, diff));
     }
     if !observed.drift.is_empty() {
-        let cause = match observed.drift.iter().find(|it| top(it) == "secret") {
+        let cause = match observed.drift.iter().find(|it| is_secret(it)) {
             Some(secret) => format!("the {} has another value now", secret.field.replacen('.', " ", 1)),
             None => format!("{} changed by hand", quoted(observed.drift.iter().map(top).collect())),
         };
-        return Some(of(Action::Recreate, cause, observed.drift.clone()));
+        let reads_them_again = service.reload.is_some() && observed.drift.iter().all(is_secret);
+        let action = if reads_them_again { Action::Update } else { Action::Recreate };
+        return Some(of(action, cause, observed.drift.clone()));
     }
     let is_done = match observed.state {
         state if state.is_alive() => true,
@@ -358,6 +363,11 @@ fn bring_up(service: &Service, observed: Option<&Observed>) -> Option<Change> {
 
 fn quoted(names: BTreeSet<&str>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a secret of a service has another value than it was handed.
+fn is_secret(change: &FieldChange) -> bool {
+    top(change) == SECRET_DRIFT
 }
 
 /// The field itself, without the key of a map.

@@ -6,6 +6,7 @@ mod hosts;
 mod kinds;
 mod order;
 mod plans;
+mod secrets;
 
 use hob_model::{Diagnostic, Source, Value};
 use hob_planner::{Homelab, Raw, Surroundings};

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hob_model::OpError;
+use hob_planner::declaration::ReloadSignal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
@@ -124,6 +125,16 @@ fn terminate(members: &Members<'_>) -> Result<Vec<Handle>, OpError> {
         }
     }
     Ok(handles)
+}
+
+/// Tells one process to read again what it was handed; nothing where it has ended.
+pub(super) fn reload(process: &ProcessId, signal: ReloadSignal) -> Result<(), OpError> {
+    let signal = match signal {
+        ReloadSignal::Hup => Signal::HUP,
+        ReloadSignal::Usr1 => Signal::USR1,
+        ReloadSignal::Usr2 => Signal::USR2,
+    };
+    watch::open(process).map_or(Ok(()), |pidfd| send(&pidfd, signal))
 }
 
 fn handle(found: &Found) -> Option<Handle> {

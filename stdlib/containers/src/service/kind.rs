@@ -56,6 +56,10 @@ impl Kind for ContainerKind {
         true
     }
 
+    fn takes_signals(&self) -> bool {
+        true
+    }
+
     fn has_updates(&self) -> bool {
         true
     }

@@ -14,7 +14,7 @@ use bollard::models::{self, ContainerInspectResponse};
 use futures_util::StreamExt;
 use hob_model::{Digest, OpError};
 use hob_planner::Exit;
-use hob_planner::declaration::{Body, Gate};
+use hob_planner::declaration::{Body, Gate, ReloadSignal};
 use hob_planner::plan::FieldChange;
 use hob_primitive::Ctx;
 use hob_supervisor::secrets::SECRETS_INSIDE;
@@ -373,6 +373,17 @@ impl Supervisor for ContainerSupervisor {
 
     fn stop(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
         self.block(self.stop_now(name, timeout))
+    }
+
+    fn signal(&self, name: &str, signal: ReloadSignal) -> Result<(), OpError> {
+        self.block(async {
+            let engine = &*self.engine().await?;
+            let found = self.ours(engine, name).await?.filter(is_running);
+            let found = found.ok_or_else(|| {
+                OpError::not_found(format!("container {name} does not run")).nothing_happened()
+            })?;
+            told(engine, name, engine.kill(&id(&found), signal.as_str()).await)
+        })
     }
 
     fn remove(&self, name: &str) -> Result<(), OpError> {

@@ -1,0 +1,114 @@
+//! Services whose secrets have other values by now: they read them again where they can, and are started anew where they
+//! cannot, behind their gates either way.
+
+use std::sync::Arc;
+
+use hob_journal::Commit;
+use hob_model::{OpError, Position, RunEnd, Value};
+use hob_planner::declaration::ReloadSignal;
+use hob_planner::plan::SECRET_DRIFT;
+use hob_planner::{Action, Plan, Service};
+use hob_primitive::{Cancel, Patience};
+use hob_supervisor::{Spec, await_ready};
+
+use super::hold::Holder;
+use super::native::NativeRun;
+use super::start::{supervisor_of, watch};
+use super::{Inner, asked, event, secrets};
+
+/// Has a service take the values that its secrets have now; nothing where it has them, or is not to run.
+///
+/// # Errors
+/// When somebody else holds it, or it does not get ready with them.
+pub(super) fn carry_out(
+    inner: &Arc<Inner>,
+    by: Holder,
+    service: &Service,
+    patience: Patience<'_>,
+) -> Result<(), OpError> {
+    let look = || {
+        let table = inner.table();
+        let entry = table.services.get(&service.name);
+        entry.map_or((false, false), |entry| (entry.wanted, entry.state.is_ready()))
+    };
+    if !look().0 {
+        return Ok(());
+    }
+    // One that is being started, perhaps with what it needs, has not come to rest yet.
+    let _ = asked::settle(inner, &service.name, patience);
+    let (is_wanted, is_ready) = look();
+    let is_stale = || !secrets::stale(&inner.supervisors, &inner.homelab, service).is_empty();
+    // One that should be ready and is not may be so because of its secrets.
+    if !is_wanted || (is_ready && !is_stale()) {
+        return Ok(());
+    }
+    asked::free_for(inner, by, std::slice::from_ref(&service.name))?;
+    if let Some(signal) = service.reload.filter(|_| is_ready) {
+        match reload(inner, service, signal, patience.cancel) {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::warn!(service = service.name, %error, "it is started anew instead"),
+        }
+    }
+    asked::restart(inner, by, &service.name, patience)
+}
+
+/// Has the services of a plan that read new values while they run do so, in the order in which they start.
+pub(super) fn planned(inner: &Arc<Inner>, plan: &Plan) {
+    let has_old = |change: &hob_planner::Change| {
+        change.action == Action::Update && change.diff.iter().any(|it| it.field.starts_with(SECRET_DRIFT))
+    };
+    let patience = Patience { timeout: None, cancel: &inner.cancel };
+    for change in plan.changes.iter().filter(|change| has_old(change)) {
+        let Some(service) = inner.homelab.service(&change.resource.name) else { continue };
+        if let Err(error) = carry_out(inner, Holder::Person, service, patience) {
+            tracing::error!(service = service.name, %error, "it does not take the new value of a secret");
+        }
+    }
+}
+
+/// Lays the new values out and tells the service to read them; its gate must hold after it.
+fn reload(
+    inner: &Arc<Inner>,
+    service: &Service,
+    signal: ReloadSignal,
+    cancel: &Cancel,
+) -> Result<(), OpError> {
+    let mut running = None;
+    inner.update(&service.name, |entry| {
+        running = entry.running.clone().filter(|_| !entry.busy && entry.state.is_ready());
+        entry.busy |= running.is_some();
+    });
+    let running = running.ok_or_else(|| OpError::conflict(format!("`{}` is not ready", service.name)))?;
+    let run = NativeRun::begin(&inner.runs, "reload", &format!("service:{}", service.name));
+    let reloaded = run.map_err(|error| OpError::unavailable(error.to_string())).and_then(|run| {
+        let reloaded = signalled(inner, service, signal, &run).and_then(|()| {
+            let supervisor = &**supervisor_of(inner, service)?;
+            let spec = Spec::from(service);
+            await_ready(supervisor, &running, &spec, &service.ready, cancel, &|_| {})
+                .map_err(|not_ready| OpError::failed(not_ready.to_string()))
+        });
+        run.end(match &reloaded {
+            Ok(()) => RunEnd::Succeeded(Value::Unit),
+            Err(error) => RunEnd::Failed(error.clone()),
+        });
+        reloaded
+    });
+    inner.update(&service.name, |entry| entry.busy = false);
+    reloaded?;
+    secrets::settled(&inner.supervisors, service);
+    inner.runs.journal().submit(Commit::one(event(inner, &service.name, "reloaded", "")));
+    // One that ended while it was busy was not noticed.
+    watch(inner, &**supervisor_of(inner, service)?, service, &running);
+    Ok(())
+}
+
+/// The effect: it may be done twice, since who reads the same values again has them.
+fn signalled(inner: &Inner, service: &Service, signal: ReloadSignal, run: &NativeRun) -> Result<(), OpError> {
+    let position = Position::root().step(&service.name, 1).effect(1);
+    let args = Value::Array(vec![Value::from(service.name.as_str()), Value::from(signal.as_str())]);
+    run.effect(&position, "services::reload", &args, |_| {
+        secrets::handed(&inner.supervisors, &inner.homelab, service)?;
+        supervisor_of(inner, service)?.signal(&service.name, signal)?;
+        Ok(((), Value::Unit, Vec::new()))
+    })
+}
