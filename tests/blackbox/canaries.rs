@@ -18,14 +18,19 @@ const KEY: &str = "../../stdlib/secrets/tests/fixtures/keys.txt";
 const PLAYBOOK: &str = include_str!("canaries.rhai");
 
 /// What nobody may find.
-struct Canaries(BTreeMap<&'static str, String>);
+pub(crate) struct Canaries(BTreeMap<&'static str, String>);
 
 impl Canaries {
     /// With characters that every escape changes.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let random = || format!("{:016x}", fastrand::u64(..));
         let one = |name| (name, format!("{name}-{}\"\\ /+&={}", random(), random()));
         Self(["token", "app"].map(one).into())
+    }
+
+    /// One of the values.
+    pub(crate) fn value(&self, name: &str) -> &str {
+        &self.0[name]
     }
 
     /// All forms of all values.
@@ -34,7 +39,7 @@ impl Canaries {
     }
 
     /// The first needle in some bytes.
-    fn in_bytes(&self, hay: &[u8]) -> Option<String> {
+    pub(crate) fn in_bytes(&self, hay: &[u8]) -> Option<String> {
         let found = |needle: &[u8]| hay.windows(needle.len()).any(|window| window == needle);
         self.needles().into_iter().find(|(_, needle)| found(needle)).map(|(what, _)| what)
     }
@@ -117,7 +122,7 @@ fn echo() -> SocketAddr {
 }
 
 /// A home with both secrets encrypted: one as an age file, one in a SOPS file.
-fn with_secrets(canaries: &Canaries) -> Home {
+pub(crate) fn with_secrets(canaries: &Canaries) -> Home {
     let home = home();
     let key = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(KEY)).unwrap();
     let text = String::from_utf8_lossy(&key).into_owned();
@@ -141,7 +146,7 @@ fn with_secrets(canaries: &Canaries) -> Home {
 }
 
 /// All files below a directory, by path.
-fn files(dir: &Path, out: &mut Vec<(String, Vec<u8>)>) {
+pub(crate) fn files(dir: &Path, out: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() {
@@ -155,7 +160,7 @@ fn files(dir: &Path, out: &mut Vec<(String, Vec<u8>)>) {
 
 /// Scans a home but for the directory that secrets were meant to go to.
 #[track_caller]
-fn scan(home: &Home, canaries: &Canaries) {
+pub(crate) fn scan(home: &Home, canaries: &Canaries) {
     let mut all = Vec::new();
     files(home.dir(), &mut all);
     assert!(all.len() > 5, "there is a state to scan");
@@ -165,7 +170,7 @@ fn scan(home: &Home, canaries: &Canaries) {
 }
 
 #[track_caller]
-fn silent(canaries: &Canaries, what: &str, ran: &Ran) {
+pub(crate) fn silent(canaries: &Canaries, what: &str, ran: &Ran) {
     canaries.not_in(what, ran.stdout.as_bytes());
     canaries.not_in(what, ran.stderr.as_bytes());
 }

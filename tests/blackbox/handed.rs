@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hob_lab::engine::{Engine, IMAGE, Kind};
 use hob_lab::systemd::Systemd;
-use hob_tests::home::Home;
+use hob_tests::home::{Home, Up};
 use hob_tests::process::signal_pid;
 use rustix::process::Signal;
 
@@ -29,6 +29,14 @@ fn seal(home: &Home) {
     std::fs::remove_file(home.path("token.txt")).unwrap();
 }
 
+/// Ends a hob that runs inside of a lab: who entered the lab does not hand signals on.
+fn stop(up: &mut Up) {
+    let pid = up.process.pid();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    signal_pid(children.trim().parse().expect("it has one child"), Signal::TERM);
+    let _ended = up.process.end();
+}
+
 #[test]
 fn a_container_has_its_secret_and_no_inspection_shows_it() {
     if !is_there(Kind::Podman.missing()) {
@@ -40,8 +48,9 @@ fn a_container_has_its_secret_and_no_inspection_shows_it() {
     inside.arg("--chdir").arg(place.dir());
     let runtime = tempfile::Builder::new().prefix("hob-test-").tempdir_in("/dev/shm").unwrap();
     let socket = format!("unix://{}", engine.socket().display());
-    let home =
-        place.through(&inside).with_env("CONTAINER_HOST", socket).with_env("HOB_RUNTIME", runtime.path());
+    let secrets = place.path("lab/secrets");
+    let home = place.through(&inside).with_env("CONTAINER_HOST", socket);
+    let home = home.with_env("HOB_RUNTIME", runtime.path()).with_env("HOB_SECRETS", secrets);
     seal(&home);
     // One finds a file, one reads it again when told to, one asked for a variable.
     let homelab = r#"
@@ -105,10 +114,50 @@ fn a_container_has_its_secret_and_no_inspection_shows_it() {
         2,
         "it starts with what it needs, and is not started for a new value"
     );
-    // Edited, the secret comes with the next `apply`; who reads its file again goes on.
-    let children = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    signal_pid(children(up.process.pid()).trim().parse().expect("it has one child"), Signal::TERM);
-    let _ended = up.process.end();
+    made_by_a_run(&home, &told);
+    assert!(up.process.stderr().contains("whoever may inspect the container can read this secret"));
+    stop(&mut up);
+}
+
+/// Containers that runs make are handed secrets too: a file that no inspection shows, and anew when they have changed.
+fn made_by_a_run(home: &Home, told: &dyn Fn(&[&str]) -> String) {
+    home.write(
+        "lab/tool.rhai",
+        r#"
+        let made = || containers::ensure("tool", #{
+            image: "IMAGE", secrets: #{ "app.conf": `token=${secret("token")}` }, stop_signal: "SIGKILL", user: "65534",
+            command: ["sleep", "1000"], ulimits: LIMITS });
+        let first = made.call();
+        let again = made.call();
+        let seen = containers::exec("tool", ["sh", "-c", "stat -c '%a %u' /run/secrets/app.conf; cat; echo $T | wc -c"],
+            #{ stdin: secret("token"), environment: #{ T: secret("token") } }).stdout;
+        let same = secrets::equal("400 65534\n" + secret("token") + `${secrets::length(secret("token")) + 1}` + "\n", seen);
+        let asks = containers::create("asks", #{ image: "IMAGE", environment: #{ T: secret("token") }, ulimits: LIMITS });
+        secrets::rotate("token");
+        let anew = made.call();
+        let has = containers::exec("tool", ["cat", "/run/secrets/app.conf"]).stdout;
+        same = same && secrets::equal(has, `token=${secret("token")}`);
+        [first.changed, again.changed, same, anew.because, containers::inspect("tool").Config.Labels["hob.secrets"]]
+        "#
+        .replace("IMAGE", IMAGE)
+        .replace("LIMITS", LIMITS),
+    );
+    let old = home.hob(&["secrets", "decrypt", "lab/secrets/token.age"]).exits(0).stdout;
+    let dry = home.hob(&["run", "lab/tool.rhai", "--dry-run", "--env", "HOB_SECRETS"]);
+    assert!(!dry.stdout.contains(old.trim()) && !dry.stderr.contains(old.trim()));
+    let args = ["run", "lab/tool.rhai", "--json", "--env", "HOB_SECRETS"];
+    let ran = home.hob(&args).exits(0);
+    let new = home.hob(&["secrets", "decrypt", "lab/secrets/token.age"]).exits(0).stdout;
+    let because = "secret token has another value";
+    let label = r#"{"app.conf":"token=«secret token»"}"#;
+    assert_eq!(
+        ran.json()["output"],
+        serde_json::json!([true, false, true, [because], label]),
+        "{}",
+        ran.stdout
+    );
+    let shown = [told(&["inspect", "tool"]), told(&["history", IMAGE]), ran.stdout, ran.stderr].concat();
+    assert!(!shown.contains(old.trim()) && !shown.contains(new.trim()), "{shown}");
 }
 
 #[test]
@@ -117,7 +166,6 @@ fn a_unit_loads_its_secret_as_a_credential() {
         return;
     }
     let systemd = Systemd::start().expect("systemd starts");
-    let runtime = tempfile::Builder::new().prefix("hob-test-").tempdir_in("/dev/shm").unwrap();
     let script = "cat \\\"$CREDENTIALS_DIRECTORY/token\\\" | sha256sum; echo taken; exec sleep 1000";
     let unit = format!("[Service]\nType=simple\nExecStart=/bin/sh -c \"{script}\"\n");
     systemd.write_unit("needy.service", &unit).expect("a unit can be written");
@@ -126,27 +174,40 @@ fn a_unit_loads_its_secret_as_a_credential() {
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };
     systemctl(&["daemon-reload"]);
-    let home = home()
-        .with_env("DBUS_SYSTEM_BUS_ADDRESS", systemd.bus_address())
-        .with_env("HOB_SYSTEMD_ROOT", systemd.root())
-        .with_env("HOB_RUNTIME", runtime.path());
+    // In its world: hob and systemd see the same memory.
+    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary();
+    let mut inside = systemd.command("env");
+    inside.arg("--chdir").arg(home.dir());
+    let secrets = home.path("lab/secrets");
+    let home = home.through(&inside).with_env("HOB_SECRETS", secrets);
     seal(&home);
     let homelab = r#"service("needy", #{ unit: "needy", credentials: #{ token: secret_file("token") }, ready: log("taken"), restart: "never" });"#;
     home.write("lab/homelab.rhai", homelab);
     let mut up = home.up("lab", &[]);
     let shown = systemctl(&["cat", "needy.service"]);
-    let path = shown.lines().find_map(|line| line.strip_prefix("LoadCredential=token:"));
-    let path = path.unwrap_or_else(|| panic!("{shown}"));
-    assert_eq!(std::fs::read_to_string(path).unwrap(), CANARY);
+    assert!(shown.contains("LoadCredential=token:/run/hob-0/"), "{shown}");
     assert!(!shown.contains(CANARY) && !systemctl(&["show", "needy.service"]).contains(CANARY));
-    let status = systemctl(&["status", "needy.service"]);
-    if status.contains("status=243/CREDENTIALS") {
-        eprintln!("skipped: this systemd of the lab may not mount what it keeps credentials in");
-    } else {
-        let log = home.hob(&["logs", "needy"]).stdout;
-        assert!(log.contains("taken") && log.contains(DIGEST), "{log}\n{status}");
-        let plan = home.hob(&["plan", "lab"]);
-        assert_eq!(plan.code, Some(0), "nothing is left to do: {}", plan.stdout);
-    }
-    let _ended = up.stop();
+    let log = home.hob(&["logs", "needy"]).stdout;
+    assert!(
+        log.contains("taken") && log.contains(DIGEST),
+        "{log}\n{}",
+        systemctl(&["status", "needy.service"])
+    );
+    let plan = home.hob(&["plan", "lab"]);
+    assert_eq!(plan.code, Some(0), "nothing is left to do: {}", plan.stdout);
+    // What a run starts loads its own, and hob keeps no file of it.
+    let script = r#"
+        let it = units::run(["sh", "-c", "sha256sum < \"$CREDENTIALS_DIRECTORY/token\""], #{
+            name: "once", credentials: #{ token: secret("token") } });
+        it.log"#;
+    home.write("lab/once.rhai", script);
+    let ran = home.hob(&["run", "lab/once.rhai", "--json", "--env", "HOB_SECRETS"]).exits(0);
+    assert!(ran.stdout.contains(DIGEST) && !ran.stdout.contains(CANARY), "{}", ran.stdout);
+    assert!(!systemctl(&["show", "once.service"]).contains(CANARY));
+    let left = systemd.command("find").args(["/run/hob-0", "-name", "once.service"]).output().unwrap();
+    assert!(left.stdout.is_empty(), "{left:?}");
+    let _rotated = home.hob(&["secrets", "rotate", "token", "--homelab", "lab"]).exits(0);
+    let log = home.hob(&["logs", "needy"]).stdout;
+    assert!(log.matches("taken").count() >= 2 && log.matches(DIGEST).count() == 1, "{log}");
+    stop(&mut up);
 }

@@ -15,6 +15,7 @@ mod cases;
 mod check;
 mod engines;
 mod examples;
+mod exposed;
 mod faults;
 mod flows;
 mod handed;

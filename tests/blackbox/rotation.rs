@@ -30,6 +30,7 @@ service("web", #{
     command: take.call("web", "printf %s \"$TOKEN\""), env: #{ TOKEN: secret("token") }, needs: ["db"], stop_timeout: "1s",
     ready: log("taken"), ready_timeout: "10s", restart: "never",
 });
+workflow("rotate", |input| secrets::rotate("token", #{ length: 40 }).services);
 "#;
 
 struct Lab {
@@ -216,6 +217,32 @@ fn a_secret_that_was_edited_is_taken_with_the_next_up() {
     assert_eq!(lab.seen(), vec!["an-edited-value".to_owned(); SERVICES.len()]);
     assert_eq!(lab.lives(), 1);
     assert_eq!(lab.home.hob(&["plan", "lab"]).code, Some(0));
+    let _said = up.stop();
+    let _down = lab.home.hob(&["down", "lab"]);
+}
+
+#[test]
+fn a_run_rotates_as_the_command_does_and_goes_on_after_a_crash() {
+    let lab = Lab::new();
+    let up = lab.up();
+    let run = lab.home.hob(&["run", "rotate", "--detach"]).exits(0).out().trim().to_owned();
+    until("two services have switched", || {
+        (lab.seen().iter().filter(|seen| **seen != OLD).count() >= 2).then_some(())
+    });
+    let mut process = up.process;
+    process.kill();
+    lab.works();
+    let mut up = lab.up();
+    until("the run has ended", || {
+        let shown = lab.home.json(&["runs", "show", &run]);
+        (shown["status"] == "succeeded").then_some(())
+    });
+    let current = lab.finished(OLD);
+    assert_eq!(current.len(), 40);
+    let shown = lab.home.hob(&["runs", "show", &run, "--json"]);
+    let services = shown.json()["output"].as_array().map(Vec::len);
+    assert_eq!(services, Some(SERVICES.len()), "{shown:?}");
+    assert!(!shown.stdout.contains(&current) && !shown.stdout.contains(OLD));
     let _said = up.stop();
     let _down = lab.home.hob(&["down", "lab"]);
 }

@@ -19,6 +19,8 @@ pub struct Ran {
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
+    /// Whether the kernel wrote a core dump of it.
+    pub core_dumped: bool,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
@@ -174,6 +176,7 @@ impl Background {
         Ran {
             code: self.ended.and_then(|status| status.code()),
             signal: self.ended.and_then(|status| status.signal()),
+            core_dumped: self.ended.is_some_and(|status| status.core_dumped()),
             stdout: content(&self.out),
             stderr: content(&self.err),
             line: self.line.clone(),

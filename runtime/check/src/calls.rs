@@ -170,7 +170,10 @@ impl<'a> Walk<'a> {
     }
 
     fn secret(&mut self, call: &FnCallExpr) {
+        let has_content = |arg: &Expr| matches!(arg, Expr::Map(map, _) if map.0.iter().any(|(key, _)| key.name == "content"));
         let name = match call.args.first() {
+            // The name of a file; its content names secrets itself.
+            Some(_) if call.args.get(1).is_some_and(has_content) => return,
             Some(Expr::StringConstant(text, _)) => text.to_string(),
             _ => "*".to_owned(),
         };

@@ -60,6 +60,12 @@ pub trait Services: Send + Sync {
     /// As [`Services::status`].
     fn stops_with(&self, name: &str) -> Result<Vec<String>, OpError>;
 
+    /// The services that use a secret, in the order in which they start.
+    ///
+    /// # Errors
+    /// As [`Services::list`].
+    fn users_of(&self, secret: &str) -> Result<Vec<String>, OpError>;
+
     /// Carries out what `run` asks of the service `name`, and blocks until it has come to rest; gives the service as it is
     /// then, for [`ServiceRequest::Stop`] the names of those that were stopped, in the order in which they start.
     ///

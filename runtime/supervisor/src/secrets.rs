@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hob_model::OpError;
 use hob_planner::declaration::SecretUse;
-use hob_primitive::Opened;
+use hob_primitive::{Ctx, Opened};
 
 /// Where a container finds the files with its secrets.
 pub const SECRETS_INSIDE: &str = "/run/hob-secrets";
@@ -81,4 +82,79 @@ pub trait Delivery: Send + Sync {
     /// The secrets whose current value is another one than was delivered, also where a delivery was not settled: the service
     /// may know of the generation before only. None where nothing was delivered, or where they cannot be opened.
     fn stale(&self, consumer: &Consumer<'_>) -> Vec<String>;
+}
+
+/// What an operation hands to something that it makes or starts: as services are handed secrets, and beside all that an
+/// inspection shows.
+pub struct Handing {
+    delivery: Arc<dyn Delivery>,
+    kind: &'static Path,
+    name: String,
+    place: PathBuf,
+    uses: Vec<SecretUse>,
+}
+
+impl Handing {
+    /// To what is called `name` among those of a kind; `None` where nothing is to be handed over.
+    ///
+    /// # Errors
+    /// When the run may not open one of the secrets (`secrets.get:NAME`), or this binary was put together without secrets.
+    pub fn of(
+        cx: &Ctx,
+        kind: &'static str,
+        name: &str,
+        uses: Vec<SecretUse>,
+    ) -> Result<Option<Self>, OpError> {
+        if uses.is_empty() {
+            return Ok(None);
+        }
+        for secret in uses.iter().flat_map(SecretUse::names) {
+            cx.permit(&format!("secrets.get:{secret}"))?;
+        }
+        let (delivery, place) = (cx.port::<dyn Delivery>()?, cx.secrets_place());
+        Ok(Some(Self { delivery, kind: Path::new(kind), name: name.to_owned(), place, uses }))
+    }
+
+    fn consumer(&self) -> Consumer<'_> {
+        Consumer {
+            place: &self.place,
+            sources: &[],
+            state: self.kind,
+            service: &self.name,
+            user: None,
+            inside: None,
+            uses: &self.uses,
+        }
+    }
+
+    /// As [`Delivery::deliver`].
+    ///
+    /// # Errors
+    /// As there; nothing happened.
+    pub fn deliver(&self) -> Result<Delivered, OpError> {
+        self.delivery.deliver(&self.consumer()).map_err(OpError::nothing_happened)
+    }
+
+    /// As [`Delivery::stale`].
+    #[must_use]
+    pub fn stale(&self) -> Vec<String> {
+        self.delivery.stale(&self.consumer())
+    }
+
+    /// As [`Delivery::settle`].
+    pub fn settle(&self) {
+        self.delivery.settle(self.kind, &self.name);
+    }
+
+    /// As [`Delivery::remove`].
+    pub fn remove(&self) {
+        self.delivery.remove(self.kind, &self.name);
+    }
+
+    /// Removes what was handed to something that is gone, if anything was.
+    pub fn forget(cx: &Ctx, kind: &'static str, name: &str) {
+        if let Ok(delivery) = cx.port::<dyn Delivery>() {
+            delivery.remove(Path::new(kind), name);
+        }
+    }
 }

@@ -23,6 +23,7 @@ mod operations {
     use crate::problem::{Subject, error, explain, listed, too_late};
     use crate::read::{Name, Pairs};
     use crate::run::{self, ExecOptions};
+    use crate::secrets::Handed;
     use crate::view;
 
     /// For operations whose only option is the engine.
@@ -138,6 +139,7 @@ mod operations {
     fn model_create(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
         let name: Name = args.next("name")?;
         let spec: ComposeSpec = args.options()?;
+        Handed::of(cx, &name.0, &spec.0)?;
         crate::body::body(cx, &spec.0, None)?;
         Ok(life::created("", &name.0))
     }
@@ -162,6 +164,10 @@ mod operations {
     /// the new one does not start, the old one is put back and the error says so. Volumes stay. With `start: false` it
     /// is not started.
     ///
+    /// A secret among `secrets` is a file in memory that the container alone sees; one that has another value than the
+    /// container was handed is a difference too. After a start of the machine the files are laid out by the next `ensure`,
+    /// and not by the engine's own `restart`.
+    ///
     /// Class `ensure`: it looks before it acts, and what a crash left half done is put right by doing it again.
     ///
     /// Fails as `containers::create`.
@@ -179,8 +185,9 @@ mod operations {
     }
 
     fn model_ensure(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
-        let _: Name = args.next("name")?;
+        let name: Name = args.next("name")?;
         let spec: ComposeSpec = args.options()?;
+        Handed::of(cx, &name.0, &spec.0)?;
         crate::body::body(cx, &spec.0, None)?;
         Ok(life::modelled())
     }
@@ -346,15 +353,7 @@ mod operations {
     #[operation(ensure, permission = "containers.remove:{name}", timeout = "5m", returns = "bool", model = model_true)]
     async fn remove(cx: Ctx, name: Name, options: RemoveOptions) -> Result<bool, OpError> {
         let engine = engine(&cx, options.socket.as_deref()).await?;
-        let Some(found) = life::find(&*engine, &name.0).await? else { return Ok(false) };
-        if life::is_running(&found) && !options.force {
-            let running = OpError::conflict(format!("container {} is running", name.0)).nothing_happened();
-            return Err(running.hint("stop it first, or give `force: true`"));
-        }
-        match engine.remove(&life::id(&found), options.force, options.volumes).await {
-            Err(cause) if cause.is_absent() => Ok(false),
-            other => told(&*engine, &name.0, other).map(|()| true),
-        }
+        life::remove(&cx, &*engine, &name.0, options.force, options.volumes).await
     }
 
     /// Runs a program in a container and gives what it wrote: `#{ code, stdout, stderr, … }`.

@@ -18,6 +18,9 @@ pub const LABEL_EFFECT: &str = "hob.effect";
 /// The label with what was declared: a JSON map of fields to digests of their values.
 pub const LABEL_DECLARED: &str = "hob.declared";
 
+/// The label with the secrets that the container is handed: a JSON map of variables and files to what names them.
+pub const LABEL_SECRETS: &str = "hob.secrets";
+
 /// What labels of hob's own begin with.
 const LABEL_PREFIX: &str = "hob.";
 
@@ -25,7 +28,7 @@ const LABEL_PREFIX: &str = "hob.";
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Where secrets appear in a container.
-const SECRETS_DIR: &str = "/run/secrets";
+pub(crate) const SECRETS_DIR: &str = "/run/secrets";
 
 /// The request that makes a container of `spec`. `shared` is the id of the container whose network it takes, where
 /// `network_mode` names one.
@@ -53,7 +56,7 @@ pub fn body(cx: &Ctx, spec: &Spec, shared: Option<&str>) -> Result<models::Conta
         image: Some(spec.image.0.clone()),
         cmd: spec.command.clone().map(|words| words.0),
         entrypoint: spec.entrypoint.clone().map(|words| words.0),
-        env: some(spec.environment.0.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        env: some(spec.environment.plain.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         exposed_ports: some(exposed),
         volumes: some(anonymous),
         user: spec.user.clone(),
@@ -74,6 +77,9 @@ pub fn body(cx: &Ctx, spec: &Spec, shared: Option<&str>) -> Result<models::Conta
         ..Default::default()
     };
     body.labels = Some(spec.labels.0.clone().into_iter().collect());
+    if let Some(named) = crate::secrets::named(spec) {
+        body.labels.get_or_insert_default().insert(LABEL_SECRETS.to_owned(), named);
+    }
     let declared = compare::digests(&compare::wanted(&body));
     let labels = body.labels.get_or_insert_default();
     labels.insert(LABEL_DECLARED.to_owned(), declared);
@@ -199,7 +205,7 @@ fn binds(cx: &Ctx, spec: &Spec) -> (Vec<String>, Vec<String>) {
         let options = if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
         binds.push(format!("{source}:{target}{options}"));
     }
-    for (name, path) in &spec.secrets.0 {
+    for (name, path) in &spec.secrets.files {
         binds.push(format!("{}:{SECRETS_DIR}/{name}:ro", cx.resolve(path).display()));
     }
     (binds, anonymous)

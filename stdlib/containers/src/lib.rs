@@ -37,6 +37,7 @@ pub mod problem;
 mod raw;
 pub mod read;
 mod run;
+pub mod secrets;
 pub mod service;
 pub mod sockets;
 mod transfer;

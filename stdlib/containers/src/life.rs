@@ -11,6 +11,7 @@ use crate::compare;
 use crate::options::{PullPolicy, Spec};
 use crate::port::{ContainersPort, Engine, EngineError, Filters};
 use crate::problem::{Subject, error, explain, listed, too_late};
+use crate::secrets::{self, Handed};
 use crate::transfer;
 use crate::view;
 
@@ -64,16 +65,19 @@ pub(crate) fn id(found: &ContainerInspectResponse) -> String {
 pub(crate) async fn create(cx: &Ctx, name: &str, spec: &Spec) -> Result<Value, OpError> {
     let engine = engine(cx, spec.socket.as_deref()).await?;
     let start = spec.start.unwrap_or(false);
+    let handed = Handed::of(cx, name, spec)?;
     let (id, warm) = match made_by(&*engine, cx.key()).await? {
         Some(found) => (id(&found), is_running(&found)),
         None => {
-            let body = prepare(cx, &*engine, spec).await?;
+            let mut body = prepare(cx, &*engine, spec).await?;
+            handed.add_to(&mut body)?;
             (make(&*engine, name, spec, body).await?, false)
         }
     };
     if start && !warm {
         started_or_removed(&*engine, name, &id).await?;
     }
+    handed.settle();
     Ok(created(&id, name))
 }
 
@@ -187,7 +191,8 @@ pub(crate) async fn ensure(cx: &Ctx, name: &str, spec: &Spec) -> Result<Value, O
     let engine = engine(cx, spec.socket.as_deref()).await?;
     let engine = &*engine;
     let start = spec.start.unwrap_or(true);
-    let body = prepare(cx, engine, spec).await?;
+    let handed = Handed::of(cx, name, spec)?;
+    let mut body = prepare(cx, engine, spec).await?;
     let old = format!("{name}{SUFFIX_OLD}");
     let mut found = find(engine, name).await?;
     if found.is_none() && find(engine, &old).await?.is_some() {
@@ -196,26 +201,33 @@ pub(crate) async fn ensure(cx: &Ctx, name: &str, spec: &Spec) -> Result<Value, O
         found = find(engine, name).await?;
     }
     let Some(found) = found else {
+        handed.add_to(&mut body)?;
         let id = make(engine, name, spec, body).await?;
         if start {
             started_or_removed(engine, name, &id).await?;
         }
+        handed.settle();
         let because = vec!["it did not exist".to_owned()];
         return Ok(Ensured { id, changed: true, recreated: false, because }.into());
     };
-    let because = differences(engine, spec, &body, &found).await?;
+    let mut because = differences(engine, spec, &body, &found).await?;
+    because.extend(handed.changes());
     if !because.is_empty() {
         cx.progress(Progress { message: format!("recreating {name}"), ..Progress::default() });
+        handed.add_to(&mut body)?;
         let id = replace(engine, name, spec, body, &found, start).await?;
+        handed.settle();
         return Ok(Ensured { id, changed: true, recreated: true, because }.into());
     }
     let mut ensured = Ensured { id: self::id(&found), changed: false, recreated: false, because };
     if start && !is_running(&found) {
+        handed.lay_out()?;
         let state = found.state.and_then(|state| state.status).map_or_else(String::new, |s| s.to_string());
         start_in_place_of(engine, name, &ensured.id, &old).await?;
         ensured.changed = true;
         ensured.because = vec![format!("it was {state}")];
     }
+    handed.settle();
     // A crash came between starting the new one and removing the old one, or it was still depended on.
     remove_if_free(engine, &old).await?;
     Ok(ensured.into())
@@ -317,6 +329,30 @@ async fn put_back(engine: &dyn Engine, name: &str, old_id: &str, ran: bool, prob
             problem.detail("not_put_back", format!("{old_id}: {why}"))
         }
     }
+}
+
+/// Removes the container of this name, and what it was handed; whether there was one.
+pub(crate) async fn remove(
+    cx: &Ctx,
+    engine: &dyn Engine,
+    name: &str,
+    force: bool,
+    volumes: bool,
+) -> Result<bool, OpError> {
+    let found = find(engine, name).await?;
+    if !force && found.as_ref().is_some_and(is_running) {
+        let running = OpError::conflict(format!("container {name} is running")).nothing_happened();
+        return Err(running.hint("stop it first, or give `force: true`"));
+    }
+    let was_there = match found {
+        None => false,
+        Some(found) => match engine.remove(&id(&found), force, volumes).await {
+            Err(cause) if cause.is_absent() => false,
+            other => told(engine, name, other).map(|()| true)?,
+        },
+    };
+    secrets::forget(cx, name);
+    Ok(was_there)
 }
 
 /// Removes a predecessor; `false` when it must stay. Podman keeps what other containers share a network with, until they

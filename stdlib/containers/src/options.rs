@@ -7,7 +7,7 @@ use hob_primitive::{Choice, FromOptions, OptionMap, OptionSpec, Options, Size};
 
 use crate::devices::Devices;
 use crate::parts::{Command, HealthCheck, Logging, Mounts, Networks, Ports, Restart, Secrets, Ulimits};
-use crate::read::{ImageName, Pairs, Texts};
+use crate::read::{ImageName, Pairs, Texts, Variables};
 
 /// When an image is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
@@ -29,9 +29,10 @@ pub struct Spec {
     pub command: Option<Command>,
     /// The program, instead of the image's.
     pub entrypoint: Option<Command>,
-    /// Variables of its environment.
-    #[option(default = "Pairs::default()")]
-    pub environment: Pairs,
+    /// Variables of its environment. Whoever may inspect the container reads them, also those that are secrets: `secrets`
+    /// are files that no inspection shows.
+    #[option(default = "Variables::default()")]
+    pub environment: Variables,
     /// Published ports: `"8080:80"`, `"127.0.0.1:53:53/udp"`, `80` (the engine chooses the other side),
     /// `#{ target, published, host_ip, protocol }`.
     #[option(default = "Ports::default()")]
@@ -45,7 +46,8 @@ pub struct Spec {
     /// Paths with a file system in memory: `["/tmp", "/run:size=64m"]`.
     #[option(default = "Texts::default()")]
     pub tmpfs: Texts,
-    /// Files of the host that appear read-only as `/run/secrets/NAME`: `#{ db: "/run/keys/db" }`.
+    /// Files that appear read-only as `/run/secrets/NAME`, with secrets, or of the host:
+    /// `#{ db: secret("postgres"), tls: "/srv/keys/tls" }`.
     #[option(default = "Secrets::default()")]
     pub secrets: Secrets,
     /// User, and group, that it runs as: `"1000:1000"`.

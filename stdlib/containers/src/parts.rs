@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::models;
-use hob_model::Value;
+use hob_model::{Secret, Value};
 use hob_primitive::{FromValue, Mismatch, Options, PathText, Size};
 
 use crate::read::{Name, Pairs, Texts, Words, limited, mismatch, nested, scalar};
@@ -414,18 +414,29 @@ impl FromValue for Restart {
     }
 }
 
-/// Secrets as files: `#{ "db": "/run/keys/db" }`. Each file of the host appears read-only under `/run/secrets/NAME`.
+/// What appears read-only under `/run/secrets/NAME`: `#{ db: secret("postgres"), tls: "/srv/keys/tls" }`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Secrets(pub BTreeMap<String, String>);
+pub struct Secrets {
+    /// Files of the host, by name.
+    pub files: BTreeMap<String, String>,
+    /// Secrets, by the names of their files.
+    pub secrets: BTreeMap<String, Secret>,
+}
 
 impl FromValue for Secrets {
     const KIND: &'static str = "map";
+    const TAKES_SECRETS: bool = true;
+
     fn from_value(value: Value) -> Result<Self, Mismatch> {
-        let files = BTreeMap::<String, PathText>::from_value(value)?;
-        for name in files.keys() {
+        let mut it = Self::default();
+        for (name, value) in BTreeMap::<String, Value>::from_value(value)? {
             Name::from_value(Value::from(name.as_str()))?;
+            match value {
+                Value::Secret(secret) => drop(it.secrets.insert(name, secret)),
+                path => drop(it.files.insert(name, PathText::from_value(path)?.0)),
+            }
         }
-        Ok(Self(files.into_iter().map(|(name, path)| (name, path.0)).collect()))
+        Ok(it)
     }
 }
 

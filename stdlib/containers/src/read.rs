@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hob_model::{OpError, Value};
+use hob_model::{OpError, Secret, Value};
 use hob_primitive::{FromOptions, FromValue, Mismatch, OptionMap};
 
 /// The longest name of a container, network or volume.
@@ -170,5 +170,42 @@ impl FromValue for Pairs {
             }
             None => Ok(Self(limited(pairs)?.into_iter().collect())),
         }
+    }
+}
+
+/// Variables, of which some may be secrets: `#{ TZ: "UTC", PASSWORD: secret("db") }`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Variables {
+    /// Those that everybody may see.
+    pub plain: BTreeMap<String, String>,
+    /// The others.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+impl FromValue for Variables {
+    const KIND: &'static str = Pairs::KIND;
+    const TAKES_SECRETS: bool = true;
+
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        let mut secrets = BTreeMap::new();
+        let plain = match value {
+            Value::Map(mut map) => {
+                for (key, value) in map.iter_mut().filter(|(_, value)| matches!(value, Value::Secret(_))) {
+                    // The name stays among the others, which are checked.
+                    if let Value::Secret(secret) = std::mem::replace(value, Value::from("")) {
+                        secrets.insert(key.clone(), secret);
+                    }
+                }
+                Value::Map(map)
+            }
+            other => other,
+        };
+        if plain.has_secret() {
+            let message = "a secret stands alone, as the value of a variable";
+            return Err(mismatch(message, "write a map: #{ PASSWORD: secret(\"db\") }"));
+        }
+        let mut plain = Pairs::from_value(plain)?.0;
+        plain.retain(|name, _| !secrets.contains_key(name));
+        Ok(Self { plain, secrets })
     }
 }

@@ -9,12 +9,12 @@ use bollard::models::ExecConfig;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hob_model::{OpError, Value};
-use hob_primitive::{Content, Ctx, Options, Size};
+use hob_primitive::{Ctx, Options, SecretContent, Size};
 
 use crate::life::{self, engine, told};
 use crate::port::{Channel, Engine};
 use crate::problem::too_late;
-use crate::read::{Pairs, Words};
+use crate::read::{Variables, Words};
 
 /// How much of each stream is kept unless `output_limit` says otherwise: 8 MiB.
 pub(crate) const OUTPUT_BYTES: u64 = 8 << 20;
@@ -56,11 +56,11 @@ pub(crate) struct ExecOptions {
     user: Option<String>,
     /// The directory it starts in.
     workdir: Option<String>,
-    /// Further variables of its environment.
-    #[option(default = "Pairs::default()")]
-    environment: Pairs,
-    /// What it reads.
-    stdin: Option<Content>,
+    /// Further variables of its environment, which may be secrets.
+    #[option(default = "Variables::default()")]
+    environment: Variables,
+    /// What it reads, a secret too.
+    stdin: Option<SecretContent>,
     /// Whether it may do everything that root may.
     #[option(default = "false")]
     privileged: bool,
@@ -127,7 +127,10 @@ pub(crate) async fn exec(
     let digest = blake3::hash(cx.key().as_bytes()).to_hex();
     let mark = format!("{MARK}={}", &digest[..MARK_DIGITS]);
     let mut environment = vec![mark.clone()];
-    environment.extend(options.environment.0.iter().map(|(key, value)| format!("{key}={value}")));
+    environment.extend(options.environment.plain.iter().map(|(key, value)| format!("{key}={value}")));
+    for (key, secret) in &options.environment.secrets {
+        environment.push(format!("{key}={}", *cx.open_text(secret)?));
+    }
     let config = ExecConfig {
         attach_stdin: Some(options.stdin.is_some()),
         attach_stdout: Some(true),
@@ -151,7 +154,7 @@ pub(crate) async fn exec(
     let exec = told(&*engine, name, engine.exec(&id, config).await);
     let exec = exec.map_err(OpError::nothing_happened)?;
     let mut seen = Seen { limit: options.output_limit.0, ..Seen::default() };
-    let stdin = options.stdin.map(|content| Bytes::from(content.0));
+    let stdin = options.stdin.map(|content| cx.open(&content.0)).transpose()?.map(Bytes::from_owner);
     let what = format!("{program} in {name}");
     let cut = tokio::select! {
         biased;

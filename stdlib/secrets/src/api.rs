@@ -15,9 +15,10 @@ mod operations {
 
     use hob_model::secret::is_name;
     use hob_model::{OpError, Secret, SecretForm, SecretPart, SecretRef, Value};
-    use hob_primitive::{Args, Choice, Ctx, Mode, Options, PathText, SecretContent, SecretText};
+    use hob_primitive::{Args, Choice, Ctx, Mode, Options, PathText, Probe, SecretContent, SecretText};
     use subtle::ConstantTimeEq;
 
+    use crate::rotate::by_run::{self, NewValue};
     use crate::vault::{LiveVault, part};
     use crate::{Kind, agenix, live};
 
@@ -25,6 +26,8 @@ mod operations {
     const OTHERS_BITS: u32 = 0o077;
     /// The permission bits of such a file unless the call says otherwise.
     const FILE_MODE: u32 = 0o400;
+    /// How many letters and digits a new value has unless the call says otherwise.
+    const LENGTH_CHARS: u64 = 32;
     /// The most placeholders that one text may have.
     const PLACEHOLDERS_MAX: usize = 1_000;
 
@@ -117,12 +120,66 @@ mod operations {
             let content = live::read(&found.file).map_err(failed)?;
             return crate::sops::recipients_of(&found.file, &content).map_err(failed);
         }
-        let Some(rules) = live::above(&found.file, agenix::RULES_FILE) else { return Ok(Vec::new()) };
-        let content = live::read(&rules).map_err(failed)?;
-        let parsed = agenix::parse(&String::from_utf8_lossy(&content)).map_err(failed)?;
-        let directory = rules.parent().unwrap_or(&rules);
-        let rule = parsed.into_iter().find(|rule| directory.join(&rule.file) == found.file);
+        let rule = agenix::rule_of(&found.file).map_err(failed)?;
         Ok(rule.map(|rule| rule.recipients).unwrap_or_default())
+    }
+
+    /// Options of `secrets::rotate`.
+    #[derive(Debug, Options)]
+    struct RotateOptions {
+        /// How many letters and digits the new value has, where one is made.
+        #[option(default = "LENGTH_CHARS")]
+        length: u64,
+        /// The new value, instead of one that is made: a secret, or a text with one in it.
+        value: Option<SecretText>,
+    }
+
+    impl RotateOptions {
+        fn value(self) -> NewValue {
+            let made = || NewValue::Made(usize::try_from(self.length).unwrap_or(usize::MAX));
+            self.value.map_or_else(made, |value| NewValue::Given(value.0))
+        }
+    }
+
+    /// Gives a secret a new value, and has each service that uses it take it; gives `#{ name, version, services }`.
+    ///
+    /// As `hob secrets rotate`: the old value is kept until all of them are ready with the new one, in the order in which
+    /// they start. The first that does not get ready stops the rotation there. Another call goes on with a rotation that is
+    /// under way; `hob secrets rotate NAME --undo` goes back. A process that keeps no services only stores the value.
+    ///
+    /// Class `keyed`: the intent notes the version that is current. After a crash the rotation goes on where it was; another
+    /// version and no old one beside it say that it is finished.
+    ///
+    /// Fails with `not_found` when there is no such secret; `invalid` when nobody is named to encrypt it for; `failed` when
+    /// a service does not get ready with it, `conflict` when somebody else holds one.
+    ///
+    /// ```rhai,no_run
+    /// let done = secrets::rotate("postgres", #{ length: 48 });
+    /// log::info(`${done.services.len()} services have a new password`);
+    /// ```
+    #[operation(keyed, permission = "secrets.rotate:{name}", timeout = "30m", returns = "map", model = model_rotate,
+        intent = note_version, probe = probe_rotate)]
+    fn rotate(cx: &Ctx, name: String, options: RotateOptions) -> Result<Value, OpError> {
+        named(&name)?;
+        by_run::rotate(cx, &name, &options.value())
+    }
+
+    fn note_version(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let name: String = args.next("name")?;
+        named(&name)?;
+        by_run::note(cx, &name)
+    }
+
+    fn probe_rotate(cx: &Ctx, mut args: Args) -> Result<Probe, OpError> {
+        let name: String = args.next("name")?;
+        by_run::probe(cx, &name)
+    }
+
+    fn model_rotate(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let name: String = args.next("name")?;
+        named(&name)?;
+        args.options::<RotateOptions>()?;
+        by_run::modelled(cx, &name)
     }
 
     /// Options of `secrets::write_file`.

@@ -3,6 +3,8 @@
 //! How far a rotation is, the disk alone says: each step replaces or removes one file as a whole, so that after a crash at
 //! any step there is a working set, and the next attempt goes on where the last one ended.
 
+pub(crate) mod by_run;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

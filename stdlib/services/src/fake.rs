@@ -108,6 +108,11 @@ impl Services for FakeServices {
         Ok(dependents(&all, name))
     }
 
+    /// None of them uses any.
+    fn users_of(&self, _secret: &str) -> Result<Vec<String>, OpError> {
+        Ok(Vec::new())
+    }
+
     fn ask(
         &self,
         run: &str,

@@ -11,7 +11,7 @@ mod operations {
     use std::time::Duration;
 
     use hob_model::{OpError, Value};
-    use hob_primitive::{Args, Ctx, FromValue, Mismatch, Options, PathText, Probe};
+    use hob_primitive::{Args, Ctx, FromValue, Mismatch, Options, PathText, Probe, SecretTexts};
 
     use crate::job::Target;
     use crate::name::{AnyOf, UnitName};
@@ -23,6 +23,9 @@ mod operations {
 
     /// The most lines of the log that a result may show.
     const LINES_MAX: u32 = 1000;
+
+    /// The longest name of a credential.
+    const CREDENTIAL_BYTES_MAX: usize = 255;
 
     /// How many variables a command may be given.
     const VARIABLES_MAX: usize = 1000;
@@ -49,8 +52,11 @@ mod operations {
         name: Option<UnitName>,
         /// Its description; without one the command.
         description: Option<String>,
-        /// Variables for it. It does not see hob's own environment.
+        /// Variables for it. It does not see hob's own environment. Everybody may ask systemd for them: secrets are for
+        /// `credentials`.
         env: Option<BTreeMap<String, String>>,
+        /// Secrets, as files of these names in `$CREDENTIALS_DIRECTORY` that it alone may read: `#{ db: secret("postgres") }`.
+        credentials: Option<SecretTexts>,
         /// The directory it works in.
         cwd: Option<PathText>,
         /// Further properties by their names in unit files: `#{ MemoryMax: "512M", User: "nobody" }`.
@@ -111,6 +117,11 @@ mod operations {
     /// ```
     ///
     /// ```rhai,no_run
+    /// units::run(["sh", "-c", "restic backup --password-file \"$CREDENTIALS_DIRECTORY/repo\" /srv"], #{
+    ///     credentials: #{ repo: secret("restic") } });
+    /// ```
+    ///
+    /// ```rhai,no_run
     /// units::run("fstrim --all", #{ name: "trim", on_calendar: "Sun 03:00" }).timer == "trim.timer"
     /// ```
     #[operation(keyed, permission = "units.run:{cmd.program}", returns = "map", grace = "15s", model = model_run,
@@ -163,6 +174,15 @@ mod operations {
                 "option `env`: at most {VARIABLES_MAX} variables, without NUL characters"
             )));
         }
+        let credentials = options.credentials.unwrap_or_default();
+        let is_name = |name: &str| {
+            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            !name.is_empty() && name.len() <= CREDENTIAL_BYTES_MAX && name.chars().all(fits)
+        };
+        if let Some(name) = credentials.keys().find(|name| !is_name(name)) {
+            let message = format!("option `credentials`: {name:?} cannot be the name of one");
+            return Err(OpError::invalid(message).hint("it has letters, digits, `-`, `_` and `.`"));
+        }
         let calendar = options.on_calendar.unwrap_or_default().0;
         let monotonic = [
             ("OnActiveSec", options.on_active),
@@ -176,6 +196,7 @@ mod operations {
             service,
             command,
             env,
+            credentials: credentials.into_iter().map(|(name, secret)| (name, secret.0)).collect(),
             cwd: options.cwd.map(|path| cx.resolve(&path.0).display().to_string()),
             properties: properties::read(options.properties.unwrap_or_default())?,
             wait: options.wait,

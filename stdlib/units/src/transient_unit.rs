@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hob_model::{Digest, ErrorKind, OpError, Value};
+use hob_model::{Digest, ErrorKind, OpError, Secret, Value};
+use hob_planner::declaration::{SecretUse, SecretValue};
 use hob_primitive::{Ctx, Probe};
+use hob_supervisor::secrets::Handing;
 
 use crate::job::Target;
 use crate::journal::JournalQuery;
@@ -14,6 +16,9 @@ use crate::values::microseconds;
 
 /// The variable that carries the key of the effect.
 pub const EFFECT_VARIABLE: &str = "HOB_EFFECT";
+
+/// Whose secrets they are.
+const KIND: &str = "units";
 
 /// What the names of units begin with that were not named by a script.
 const PREFIX: &str = "hob-";
@@ -36,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) description: String,
     pub(crate) command: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+    /// Secrets that it loads, by the names that it finds them under.
+    pub(crate) credentials: BTreeMap<String, Secret>,
     pub(crate) cwd: Option<String>,
     pub(crate) properties: Properties,
     pub(crate) wait: bool,
@@ -69,7 +76,16 @@ impl Plan {
         self.wait && self.timer().is_none()
     }
 
-    fn transient(&self, key: &str) -> Transient {
+    /// What its credentials are loaded from.
+    fn handing(&self, cx: &Ctx) -> Result<Option<Handing>, OpError> {
+        let file = |(name, secret): (&String, &Secret)| SecretUse {
+            variable: name.clone(),
+            what: SecretValue::File { name: name.clone(), content: Some(secret.clone()), owner: None },
+        };
+        Handing::of(cx, KIND, &self.service, self.credentials.iter().map(file).collect())
+    }
+
+    fn transient(&self, key: &str, credentials: Vec<(String, String)>) -> Transient {
         let text = |name: &str, text: &str| (name.to_owned(), Property::Text(text.to_owned()));
         let span = |name: &str, span: Duration| (name.to_owned(), Property::Number(microseconds(span)));
         let description: String = self.description.chars().take(DESCRIPTION_CHARS_MAX).collect();
@@ -85,6 +101,9 @@ impl Plan {
         let own = [format!("{EFFECT_VARIABLE}={key}")];
         let given = self.env.iter().map(|(name, value)| format!("{name}={value}"));
         service.push(("Environment".to_owned(), Property::Texts(own.into_iter().chain(given).collect())));
+        if !credentials.is_empty() {
+            service.push(("LoadCredential".to_owned(), Property::Pairs(credentials)));
+        }
         service.push(("ExecStart".to_owned(), Property::Commands(vec![self.command.clone()])));
         let Some(timer) = self.timer() else {
             service.push(("RemainAfterExit".to_owned(), Property::Bool(true)));
@@ -118,11 +137,15 @@ pub(crate) async fn note(cx: &Ctx, target: &Target) -> Result<Value, OpError> {
 pub(crate) async fn run(cx: &Ctx, target: &Target, plan: Plan) -> Result<Value, OpError> {
     sweep(cx, target).await;
     let main = plan.main();
+    let handing = plan.handing(cx)?;
     let there = facts(target, &main).await?;
     if there.load == "loaded" {
         let key = effect_of(target, &plan).await?;
         match key {
-            Some(key) if key == cx.key() => return finish(cx, target, &plan).await,
+            Some(key) if key == cx.key() => {
+                loaded(&plan, handing.as_ref());
+                return finish(cx, target, &plan).await;
+            }
             Some(_) if has_ended(&there) => {
                 target.port.forget(target.scope, &main).await.map_err(|fault| target.plain(fault))?;
             }
@@ -137,8 +160,17 @@ pub(crate) async fn run(cx: &Ctx, target: &Target, plan: Plan) -> Result<Value, 
             }
         }
     }
-    let starting = target.port.run(target.scope, plan.transient(cx.key()));
-    let result = match target.wait(cx, &main, "run", starting).await {
+    let delivered = handing.as_ref().map(Handing::deliver).transpose()?.unwrap_or_default();
+    let path = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let credentials = delivered.env.iter().map(|it| (it.name.clone(), path(&it.value))).collect();
+    let starting = target.port.run(target.scope, plan.transient(cx.key(), credentials));
+    let started = target.wait(cx, &main, "run", starting).await;
+    match (&started, &handing) {
+        (Ok(_), handing) => loaded(&plan, handing.as_ref()),
+        (Err(_), Some(handing)) => handing.remove(),
+        (Err(_), None) => {}
+    }
+    let result = match started {
         Err(error) if matches!(error.kind, ErrorKind::Timeout | ErrorKind::Cancelled) => {
             return Err(stopped(target, &main, error).await);
         }
@@ -147,6 +179,13 @@ pub(crate) async fn run(cx: &Ctx, target: &Target, plan: Plan) -> Result<Value, 
     match result.as_str() {
         "done" => finish(cx, target, &plan).await,
         other => Err(target.job_error(&main, "run", other).await),
+    }
+}
+
+/// systemd has its own copies of the credentials of what has started. What a timer starts reads them each time.
+fn loaded(plan: &Plan, handing: Option<&Handing>) {
+    if let Some(handing) = handing.filter(|_| plan.timer().is_none()) {
+        handing.remove();
     }
 }
 

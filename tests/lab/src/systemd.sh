@@ -73,6 +73,9 @@ done
         ln -s /dev/null /run/systemd/system/systemd-tmpfiles-clean.timer
         # Last: the directory of the files is below it.
         mount -t tmpfs -o mode=1777 tmpfs /tmp
+        # As systemd does at the start of a machine, and not in a container: credentials of units are mounted from
+        # another name space, and would not be seen here.
+        mount --make-rshared /
         exec env -i container=lab NOTIFY_SOCKET="$NOTIFY" PATH="$PATH" \
             /lib/systemd/systemd --system --unit=lab.target
     '

@@ -75,6 +75,11 @@ impl Kind for ContainerKind {
         command(&mut fields, &mut mistakes);
         limits(&mut fields, &mut mistakes);
         network(asked, &mut fields);
+        if fields.get("secrets").is_some_and(Value::has_secret) {
+            fields.remove("secrets");
+            let mistake = OpError::invalid("`secrets`: files of this machine, and no secrets, belong here");
+            mistakes.push(mistake.hint("hand a secret over with `env`: #{ DB_FILE: secret_file(\"db\") }"));
+        }
         for key in ["volumes", "secrets"] {
             if let Some(value) = fields.get_mut(key) {
                 absolute(asked.directory, value);

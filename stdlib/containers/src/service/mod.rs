@@ -11,10 +11,10 @@
 //! | `gates` | whether they are ready |
 
 mod gates;
-mod handed;
 mod images;
 mod kind;
 mod lives;
+mod networks;
 mod output;
 mod place;
 mod supervisor;

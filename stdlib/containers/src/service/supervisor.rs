@@ -5,7 +5,7 @@
 //! belongs to somebody else, and is left alone.
 #![allow(clippy::disallowed_methods)] // It takes a real clock, and asks the kernel for name spaces.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,11 +25,10 @@ use hob_supervisor::{
 use tokio::runtime::Runtime;
 
 use super::gates;
-use super::handed::hand_over;
 use super::kind::KIND;
 use super::lives::{Watched, exit_of, instance};
 use super::place::{Place, place};
-use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, context, images, output, spec_of};
+use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, context, images, networks, output, spec_of};
 use crate::body::LABEL_EFFECT;
 use crate::compare;
 use crate::life::{self, find, id, is_running, told};
@@ -136,7 +135,7 @@ impl ContainerSupervisor {
             told(engine, name, engine.stop(&id(&found), None).await)?;
             left = self.ours(engine, name).await?;
         }
-        self.networks(engine, &declared).await?;
+        networks::make(engine, &declared, &self.state).await?;
         let cx = self.cx(key);
         let mut body = life::prepare(&cx, engine, &declared).await?;
         images::pin(&mut body, spec);
@@ -164,37 +163,11 @@ impl ContainerSupervisor {
             told(engine, name, engine.remove(&id(&found), true, false).await)?;
         }
         lock(&self.begun).remove(name);
-        hand_over(&mut body, &spec.delivered);
+        crate::secrets::hand_to_service(&mut body, &spec.delivered);
         let made = life::make(engine, name, &declared, body).await?;
         life::started_or_removed(engine, name, &made).await?;
         let found = life::existing(engine, &made).await?;
         Ok(Started { running: self.running(engine, &found).await, adopted: false })
-    }
-
-    /// Makes the networks be there that a container is to be in.
-    async fn networks(&self, engine: &dyn Engine, spec: &Spec) -> Result<(), OpError> {
-        if spec.networks.0.is_empty() {
-            return Ok(());
-        }
-        let wanted: BTreeSet<&String> = spec.networks.0.keys().collect();
-        let listed = engine.networks().await;
-        let listed = listed.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))?;
-        let there: BTreeSet<&String> = listed.iter().filter_map(|network| network.name.as_ref()).collect();
-        for name in wanted.difference(&there) {
-            let labels = [(LABEL_STATE.to_owned(), self.state.clone())];
-            let request = models::NetworkCreateRequest {
-                name: (*name).clone(),
-                labels: Some(labels.into()),
-                ..Default::default()
-            };
-            match engine.network_create(request).await {
-                Ok(_) => {}
-                // Another service was quicker.
-                Err(cause) if cause.message.contains("already") => {}
-                Err(cause) => return Err(error(&engine.address(), Subject::Network(name), &cause)),
-            }
-        }
-        Ok(())
     }
 
     /// A container that runs, as its supervisor tells of it; remembers where it is reached.

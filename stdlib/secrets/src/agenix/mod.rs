@@ -87,3 +87,14 @@ fn without_comment(key: &str) -> String {
         _ => key.trim().to_owned(),
     }
 }
+
+/// What the nearest `secrets.nix` above an age file says of it; nothing where there is none, or none for it.
+///
+/// # Errors
+/// When it cannot be read, or has what is not understood.
+pub fn rule_of(file: &std::path::Path) -> crate::Result<Option<Rule>> {
+    let Some(rules) = crate::live::above(file, RULES_FILE) else { return Ok(None) };
+    let parsed = parse(&String::from_utf8_lossy(&crate::live::read(&rules)?))?;
+    let directory = rules.parent().unwrap_or(&rules);
+    Ok(parsed.into_iter().find(|rule| directory.join(&rule.file) == file))
+}

@@ -221,7 +221,7 @@ fn not_found(name: &str, sources: &[PathBuf]) -> OpError {
 }
 
 /// As scripts see it.
-fn op_error(error: Error, name: &str) -> OpError {
+pub(crate) fn op_error(error: Error, name: &str) -> OpError {
     let message = format!("secret `{name}`: {error}");
     let made = match error.kind {
         Kind::NoIdentity => OpError::denied(message),
@@ -252,6 +252,12 @@ impl LiveVault {
     #[must_use]
     pub fn with_keyring(keyring: Keyring) -> Self {
         Self(Mutex::new(State { keyring: Some(keyring), ..State::default() }))
+    }
+
+    /// Lets `act` use the identities of this process, which are looked for when they are first needed.
+    pub(crate) fn with_identities<T>(&self, act: impl FnOnce(&Keyring) -> T) -> T {
+        guard_process();
+        act(self.state().keyring.get_or_insert_with(usual_keyring))
     }
 
     /// The secrets of a place, without opening any.

@@ -27,7 +27,8 @@ pub(super) fn lint(context: &Context, files: &[PathBuf], kind: &KindArgs, keys: 
         if target::is_rules(file) {
             for (path, rule) in target::agenix(file)? {
                 if path.exists() {
-                    let found = age_file(&path, &super::read(&path)?, Some(&rule.recipients), &keyring);
+                    let found =
+                        age_file(&path, &super::read(&path)?, Some(&rule.recipients), &keyring, false);
                     all.extend(found.into_iter().map(|finding| (path.clone(), finding)));
                 } else {
                     all.push((path, Finding::note("there is a rule for this file, and no file")));
@@ -35,7 +36,7 @@ pub(super) fn lint(context: &Context, files: &[PathBuf], kind: &KindArgs, keys: 
             }
             continue;
         }
-        let found = one(file, kind, &keyring)?;
+        let found = one(file, kind, &keyring, false)?;
         all.extend(found.into_iter().map(|finding| (file.clone(), finding)));
     }
     report(context, &all);
@@ -49,9 +50,11 @@ pub(super) fn homelab(context: &Context, args: &HomelabArgs, kind: &KindArgs, ke
     let place = Place::open(context, args)?;
     let listed = place.list()?;
     let mut all: Vec<(PathBuf, Finding)> = Vec::new();
+    let consumers = place.consumers();
     let files: BTreeSet<&Path> = listed.iter().map(|one| one.place.file.as_path()).collect();
     for file in files {
-        let found = one(file, kind, &keyring)?;
+        let used = listed.iter().any(|one| one.place.file == file && consumers.contains_key(&one.name));
+        let found = one(file, kind, &keyring, used)?;
         all.extend(found.into_iter().map(|finding| (file.to_path_buf(), finding)));
         if live::is_file(&live::previous(file)) {
             let message =
@@ -59,8 +62,8 @@ pub(super) fn homelab(context: &Context, args: &HomelabArgs, kind: &KindArgs, ke
             all.push((file.to_path_buf(), Finding::note(message)));
         }
     }
-    for (name, users) in place.consumers() {
-        if !listed.iter().any(|one| one.name == name) {
+    for (name, users) in &consumers {
+        if !listed.iter().any(|one| one.name == *name) {
             let message = format!("`{}` uses the secret `{name}`, which is not there", users.join("`, `"));
             all.push((place.directory().to_path_buf(), Finding::mistake(message)));
         }
@@ -101,12 +104,21 @@ fn report(context: &Context, all: &[(PathBuf, Finding)]) {
     }
 }
 
-fn one(file: &Path, kind: &KindArgs, keyring: &Keyring) -> Result<Vec<Finding>, Failure> {
+/// That no identity here opens a file: a mistake where this host must.
+fn locked(message: &str, must_open: bool) -> Finding {
+    match must_open {
+        true => Finding::mistake(format!("this host cannot open it and has to: {message}")),
+        false => Finding::note(format!("not verified: {message}")),
+    }
+}
+
+/// One file; services here use it, or not.
+fn one(file: &Path, kind: &KindArgs, keyring: &Keyring, used: bool) -> Result<Vec<Finding>, Failure> {
     let content = super::read(file)?;
     let Some(format) = target::kind_of(file, &content, kind.kind) else {
         let rule = target::age_rule(file, &Default::default());
         let recipients = rule.ok().flatten().map(|rule| rule.recipients);
-        return Ok(age_file(file, &content, recipients.as_deref(), keyring));
+        return Ok(age_file(file, &content, recipients.as_deref(), keyring, used));
     };
     let mut findings = sops::lint(&content, format).map_err(|error| failure(error, Some(file)))?;
     let not_encrypted = !sops::is_sops(&content, format);
@@ -115,7 +127,7 @@ fn one(file: &Path, kind: &KindArgs, keyring: &Keyring) -> Result<Vec<Finding>, 
     }
     match sops::open(&content, format, keyring) {
         Err(error) if error.kind == Mistake::NoIdentity => {
-            findings.push(Finding::note(format!("not verified: {}", error.message)));
+            findings.push(locked(&error.message, used));
         }
         Err(error) => findings.push(Finding::mistake(error.message)),
         Ok(opened) => findings.extend(compared(file, &opened)?),
@@ -139,7 +151,13 @@ fn compared(file: &Path, opened: &sops::Opened) -> Result<Vec<Finding>, Failure>
         .collect())
 }
 
-fn age_file(file: &Path, content: &[u8], recipients: Option<&[String]>, keyring: &Keyring) -> Vec<Finding> {
+fn age_file(
+    file: &Path,
+    content: &[u8],
+    recipients: Option<&[String]>,
+    keyring: &Keyring,
+    used: bool,
+) -> Vec<Finding> {
     if !age::is_age(content) {
         return vec![Finding::mistake("this is no age file: it is not encrypted")];
     }
@@ -150,8 +168,7 @@ fn age_file(file: &Path, content: &[u8], recipients: Option<&[String]>, keyring:
             // A host that the rules name must be able to open it.
             let named =
                 recipients.unwrap_or_default().iter().any(|recipient| keyring.publics().contains(recipient));
-            let message = format!("not verified: {}", error.message);
-            findings.push(if named { Finding::mistake(message) } else { Finding::note(message) });
+            findings.push(locked(&error.message, named || used));
         }
         Err(error) => findings.push(Finding::mistake(error.message)),
     }
