@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use bollard::models::{self, ContainerInspectResponse};
+use bollard::models::ContainerInspectResponse;
 use futures_util::StreamExt;
 use hob_model::{Digest, OpError};
 use hob_planner::Exit;
