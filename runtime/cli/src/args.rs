@@ -250,7 +250,13 @@ pub(crate) struct InstallArgs {
     /// A directory with homelab.rhai
     #[arg(default_value = ".")]
     pub path: PathBuf,
-    /// Print the unit instead
+    /// Write a target for each tier, too: active once its services are ready
+    #[arg(long)]
+    pub targets: bool,
+    /// Remove what `hob install` wrote instead
+    #[arg(long, conflicts_with_all = ["targets", "dry_run"])]
+    pub remove: bool,
+    /// Print the units instead
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -33,6 +33,33 @@ pub(crate) fn feed_watchdog<const N: usize>(beats: impl Fn() -> [u64; N] + Send 
     }
 }
 
+/// Has the manager that hob is a unit of start targets, one after the other; does nothing where hob is no unit. Nobody waits
+/// for it: a manager that does not answer holds up nothing.
+pub(crate) fn start_targets(targets: Vec<String>) {
+    if std::env::var_os("INVOCATION_ID").is_none() || targets.is_empty() {
+        return;
+    }
+    let start = move || {
+        for target in targets {
+            let mut command = Command::new("systemctl");
+            if !rustix::process::geteuid().is_root() {
+                command.arg("--user");
+            }
+            match command.args(["start", &target]).stdin(Stdio::null()).output() {
+                Ok(output) if output.status.success() => {}
+                Ok(output) => {
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    tracing::warn!(target, said = said.trim(), "a target was not started");
+                }
+                Err(error) => tracing::warn!(target, %error, "a target was not started"),
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("hob-targets".into()).spawn(start) {
+        tracing::warn!(%error, "no target is started");
+    }
+}
+
 /// Whether the machine is being shut down, as the manager says that hob is a unit of. `systemctl` asks it over its own
 /// socket, which outlives the bus.
 pub(crate) fn is_shutting_down() -> bool {

@@ -278,6 +278,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let beating = Arc::clone(&core);
     crate::manager::feed_watchdog(move || beating.beats());
+    crate::manager::start_targets(super::targets::ready(&core.keeper().status()));
     wait_for_the_end(&async_core);
     let stop = args.on_exit == OnExit::Stop || crate::manager::is_shutting_down();
     context.say(if stop { "stopping services in reverse order" } else { "leaving; services go on" });

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 
 use hob_model::{Code, Diagnostic};
 
+use super::targets;
 use crate::args::InstallArgs;
 use crate::context::{Context, Exit, Failure, Outcome, home};
 use crate::loader;
 
 /// The first line of what it writes; without it a unit belongs to somebody else.
-const MARK: &str =
+pub(super) const MARK: &str =
     "# Written by `hob install`; it is written anew by the next one. `systemctl edit hob` adds to it.";
 
 /// The name of the unit.
-const UNIT: &str = "hob.service";
+pub(super) const UNIT: &str = "hob.service";
 
 /// The state directory that systemd makes for `StateDirectory=hob`.
 const STATE: &str = "/var/lib/hob";
@@ -28,28 +29,76 @@ const UNIT_BYTES_MAX: u64 = 1024 * 1024;
 
 /// `hob install [DIR]`
 pub(crate) fn install(context: &Context, args: &InstallArgs) -> Outcome {
+    let is_root = rustix::process::geteuid().is_root();
+    let dir = unit_dir(is_root)?;
+    let user = if is_root { "" } else { "--user " };
+    if args.remove {
+        for path in targets::written(&dir).into_iter().chain([dir.join(UNIT)]) {
+            remove(context, &path)?;
+        }
+        context.say(&format!("next: systemctl {user}daemon-reload"));
+        return Ok(Exit::Done);
+    }
     let loaded = loader::load_homelab(&args.path)?;
-    super::homelab::declared(context, &loaded)?;
+    let declared = super::homelab::declared(context, &loaded)?;
     let program =
         std::env::current_exe().map_err(|error| refused(&format!("hob does not find itself: {error}")))?;
     let homelab = args.path.canonicalize().map_err(|error| refused(&error.to_string()))?;
-    let is_root = rustix::process::geteuid().is_root();
     let text = unit(&program, &homelab, &context.state, is_root)?;
-    let dir = if is_root { PathBuf::from(SYSTEM_UNITS) } else { user_units()? };
-    let path = dir.join(UNIT);
+    let mut units = vec![(dir.join(UNIT), text)];
+    if args.targets {
+        units.extend(declared.tiers.iter().map(|tier| targets::of(&dir, tier, &declared.tiers)));
+    }
     if args.dry_run {
-        context.print_line(&format!("# {}\n{}", path.display(), text.trim_end()));
+        for (path, text) in &units {
+            context.print_line(&format!("# {}\n{}", path.display(), text.trim_end()));
+        }
         return Ok(Exit::Done);
     }
-    write(&path, &text)?;
-    let user = if is_root { "" } else { "--user " };
-    context.say(&format!("wrote {}", path.display()));
+    for (path, text) in &units {
+        write(path, text)?;
+        context.say(&format!("wrote {}", path.display()));
+    }
+    // Of tiers that are gone, or all of them when they are not wanted any more.
+    for path in targets::written(&dir).into_iter().filter(|path| units.iter().all(|(unit, _)| unit != path)) {
+        remove(context, &path)?;
+    }
     context.say(&format!("next: systemctl {user}daemon-reload && systemctl {user}enable --now {UNIT}"));
     Ok(Exit::Done)
 }
 
 fn refused(message: &str) -> Diagnostic {
     Diagnostic::error(Code::StateUnusable, message)
+}
+
+/// Where units are written: those of the machine for root, else those of the user.
+pub(crate) fn unit_dir(is_root: bool) -> Result<PathBuf, Failure> {
+    if is_root { Ok(PathBuf::from(SYSTEM_UNITS)) } else { user_units() }
+}
+
+/// Removes a unit that it wrote itself; one that is not there is fine.
+fn remove(context: &Context, path: &Path) -> Result<(), Diagnostic> {
+    let problem = |error| refused(&format!("{} cannot be removed: {error}", path.display()));
+    if !path.try_exists().map_err(problem)? {
+        return Ok(());
+    }
+    if !is_ours(path).map_err(problem)? {
+        return Err(somebody_elses(path));
+    }
+    std::fs::remove_file(path).map_err(problem)?;
+    context.say(&format!("removed {}", path.display()));
+    Ok(())
+}
+
+/// Whether it wrote a unit that is there.
+pub(super) fn is_ours(path: &Path) -> std::io::Result<bool> {
+    let meta = std::fs::metadata(path)?;
+    Ok(meta.is_file() && meta.len() <= UNIT_BYTES_MAX && std::fs::read_to_string(path)?.starts_with(MARK))
+}
+
+fn somebody_elses(path: &Path) -> Diagnostic {
+    let message = format!("{} is there already, and `hob install` did not write it", path.display());
+    refused(&message).hint("remove or rename it")
 }
 
 /// Where the units of a user are.
@@ -103,16 +152,9 @@ fn write(path: &Path, text: &str) -> Result<(), Diagnostic> {
             .hint("`--dry-run` prints it instead")
     };
     match std::fs::metadata(path) {
-        Ok(meta) => {
-            let is_ours = meta.is_file()
-                && meta.len() <= UNIT_BYTES_MAX
-                && std::fs::read_to_string(path).map_err(problem)?.starts_with(MARK);
-            if !is_ours {
-                return Err(refused(&format!(
-                    "{} is there already, and `hob install` did not write it",
-                    path.display()
-                ))
-                .hint("remove or rename it"));
+        Ok(_) => {
+            if !is_ours(path).map_err(problem)? {
+                return Err(somebody_elses(path));
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -120,7 +162,8 @@ fn write(path: &Path, text: &str) -> Result<(), Diagnostic> {
     }
     let dir = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(dir).map_err(problem)?;
-    let beside = dir.join(format!(".{UNIT}.{}", std::process::id()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = dir.join(format!(".{name}.{}", std::process::id()));
     let written = std::fs::File::create(&beside).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()

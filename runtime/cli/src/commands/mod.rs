@@ -24,5 +24,6 @@ pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod setup;
 pub(crate) mod state;
+mod targets;
 pub(crate) mod test;
 pub(crate) mod update;
