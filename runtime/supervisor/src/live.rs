@@ -93,9 +93,7 @@ impl Live {
         known: impl IntoIterator<Item = Running>,
     ) -> Result<Self, OpError> {
         let state = state.canonicalize().map_err(|error| OpError::io(&error, state.display()))?;
-        let kept = environ.into_iter().filter(|(name, _)| BASE_VARIABLES.contains(&name.as_str()));
-        let mut base: BTreeMap<String, String> = kept.collect();
-        base.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
+        let base = base_of(environ);
         let service = |leader: Leader| {
             (
                 leader.name.clone(),
@@ -289,4 +287,22 @@ fn process_of(spec: &Spec) -> Result<&Process, OpError> {
     let wrong =
         || OpError::invalid(format!("service `{}` is a {} and no process", spec.name, spec.body.kind()));
     spec.body.process().ok_or_else(wrong)
+}
+
+/// The surroundings that services get of hob's own.
+fn base_of(environ: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let kept = environ.into_iter().filter(|(name, _)| BASE_VARIABLES.contains(&name.as_str()));
+    let mut base: BTreeMap<String, String> = kept.collect();
+    base.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
+    base
+}
+
+/// Looks once through the gate `exec` for a service that gives a command no surroundings of its own: it runs on this
+/// machine, as whom hob runs as, in `/`, for at most `timeout`.
+///
+/// # Errors
+/// When the command cannot be watched.
+pub fn run_check(command: &[String], timeout: Duration) -> Result<Look, OpError> {
+    let process = Process { workdir: "/".into(), ..Process::default() };
+    look::exec(&process, command, &base_of(std::env::vars()), Instant::now() + timeout)
 }

@@ -42,6 +42,7 @@ struct Mishaps {
 pub struct Fake {
     machine: Mutex<Machine>,
     mishaps: Mutex<Mishaps>,
+    calls: Mutex<Vec<String>>,
     /// Counts what happened, for those who wait.
     moved: watch::Sender<u64>,
     changes: broadcast::Sender<Change>,
@@ -61,6 +62,7 @@ impl Fake {
         Self {
             machine: Mutex::new(Machine::new(changes.clone())),
             mishaps: Mutex::default(),
+            calls: Mutex::default(),
             moved: watch::Sender::new(0),
             changes,
         }
@@ -80,6 +82,15 @@ impl Fake {
     /// Never, unless another thread panicked in a call.
     pub fn always(&self, method: &'static str, fault: Fault) {
         self.mishaps.lock().expect("no code panics while holding this lock").always.push((method, fault));
+    }
+
+    /// The methods that were called since the last look.
+    ///
+    /// # Panics
+    /// Never, unless another thread panicked in a call.
+    #[must_use]
+    pub fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut *self.calls.lock().expect("no code panics while holding this lock"))
     }
 
     /// How often a unit was started.
@@ -107,6 +118,7 @@ impl Fake {
         method: &str,
         what: impl FnOnce(&mut Machine) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        self.calls.lock().expect("no code panics while holding this lock").push(method.to_owned());
         let mishap = self.mishap(method);
         if let Some(Mishap::Before(fault)) = mishap {
             return Err(fault);

@@ -148,6 +148,8 @@ pub struct Facts {
     pub conditions_held: bool,
     /// The environment that its file sets: `NAME=value`.
     pub environment: Vec<String>,
+    /// Whether it tells the manager how it is: by `Type=notify`, `notify-reload` or `dbus`, or by a watchdog that it feeds.
+    pub reports: bool,
     /// For timers.
     pub timer: Option<TimerFacts>,
 }
@@ -273,6 +275,9 @@ pub struct Content {
     /// What is in it.
     pub text: String,
 }
+
+/// The types of services that are active only when they have said so themselves (systemd.service(5)).
+pub const REPORTING_TYPES: [&str; 3] = ["notify", "notify-reload", "dbus"];
 
 /// A unit changed its active state.
 #[derive(Clone, Debug, PartialEq, Eq)]

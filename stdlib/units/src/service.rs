@@ -15,6 +15,7 @@ use hob_model::{OpError, Timestamp, Value};
 use hob_planner::Exit;
 use hob_planner::declaration::{Asked, Body, Gate, Kind};
 use hob_primitive::{Ctx, Ports};
+use hob_supervisor::live::run_check;
 use hob_supervisor::secrets::Delivered;
 use hob_supervisor::{
     Instance, LOCALHOST, Life, Lives, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, ServiceKind,
@@ -38,6 +39,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// How often all units are looked at although no change was told.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// How many units are looked at, at one time.
+const LOOKS_AT_ONCE: usize = 8;
 
 /// How long a unit may be writing before it counts as up.
 const BEFORE_UP: Duration = Duration::from_secs(60);
@@ -81,8 +85,8 @@ impl Kind for UnitKind {
         BTreeSet::from(["unit", "scope", "credentials"])
     }
 
-    fn has_gate(&self, gate: &Gate) -> bool {
-        !matches!(gate, Gate::Exec { .. } | Gate::Healthy)
+    fn has_gate(&self, _: &Gate) -> bool {
+        true
     }
 
     fn read(&self, asked: &Asked<'_>) -> Result<BTreeMap<String, Value>, Vec<OpError>> {
@@ -279,6 +283,28 @@ impl UnitSupervisor {
         })
     }
 
+    /// Whether the manager calls a unit active that tells it how it is: one that has said that it is ready, or would be ended
+    /// if its watchdog were not fed. Of all others the manager knows no more than that they run.
+    async fn is_healthy(&self, spec: &Spec, timeout: Duration) -> Result<Look, OpError> {
+        let unit = Unit::of(&spec.body)?;
+        let target = self.target(&unit);
+        let Ok(facts) = tokio::time::timeout(timeout, target.facts(&unit.name)).await else {
+            return Ok(Look::NotYet("systemd does not answer".to_owned()));
+        };
+        let facts = facts?;
+        if !facts.reports {
+            return Err(OpError::invalid(format!(
+                "systemd knows no more of {} than that it runs: it has neither `Type=notify` nor `WatchdogSec=`",
+                unit.name
+            ))
+            .hint("look with another gate: tcp, http, exec or file"));
+        }
+        Ok(match facts.active.as_str() {
+            "active" => Look::Passed,
+            other => Look::NotYet(format!("systemd calls it {other} ({})", facts.sub)),
+        })
+    }
+
     async fn read_log_now(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
         let Some(unit) = self.unit(name)? else { return Ok(LogChunk::default()) };
         let target = self.target(&unit);
@@ -348,11 +374,9 @@ impl Supervisor for UnitSupervisor {
     fn observe(&self) -> Result<Vec<Running>, OpError> {
         let known: Vec<Spec> = self.known().values().cloned().collect();
         self.runtime().block_on(async {
-            let mut all = Vec::new();
-            for spec in &known {
-                all.extend(self.running(spec).await?);
-            }
-            Ok(all)
+            let looks = futures_util::stream::iter(&known).map(|spec| self.running(spec));
+            let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).collect().await;
+            found.into_iter().filter_map(Result::transpose).collect()
         })
     }
 
@@ -368,8 +392,12 @@ impl Supervisor for UnitSupervisor {
         self.runtime().block_on(self.read_log_now(name, from))
     }
 
-    fn look(&self, _: &Spec, gate: &Gate, timeout: Duration) -> Result<Look, OpError> {
-        Ok(probe(&LOCALHOST, gate, timeout).unwrap_or(Look::Passed))
+    fn look(&self, spec: &Spec, gate: &Gate, timeout: Duration) -> Result<Look, OpError> {
+        match gate {
+            Gate::Exec { command } => run_check(command, timeout),
+            Gate::Healthy => self.runtime().block_on(self.is_healthy(spec, timeout)),
+            gate => Ok(probe(&LOCALHOST, gate, timeout).unwrap_or(Look::Passed)),
+        }
     }
 
     fn now(&self) -> Duration {

@@ -25,7 +25,7 @@ pub(super) fn look(
 }
 
 /// Runs a command in the surroundings of the service; it holds when it ends with code 0.
-fn exec(
+pub(super) fn exec(
     process: &Process,
     words: &[String],
     base: &BTreeMap<String, String>,

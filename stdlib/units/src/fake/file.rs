@@ -4,7 +4,7 @@ use crate::name::kind_of;
 use crate::port::UnitFile;
 
 /// The settings that it has heard of.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "After",
     "Before",
     "ConditionPathExists",
@@ -30,6 +30,7 @@ const KNOWN: [&str; 27] = [
     "Unit",
     "WantedBy",
     "Wants",
+    "WatchdogSec",
     "What",
     "Where",
 ];

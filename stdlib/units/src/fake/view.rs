@@ -9,7 +9,7 @@ use super::file::{Settings, lacks_command};
 use super::machine::{Machine, STARTED_US, Unit};
 use crate::journal::{JournalEntry, JournalQuery};
 use crate::name::kind_of;
-use crate::port::{Facts, ManagerFacts, Row, TimerFacts};
+use crate::port::{Facts, ManagerFacts, REPORTING_TYPES, Row, TimerFacts};
 
 impl Machine {
     pub(super) fn manager(&self) -> ManagerFacts {
@@ -132,6 +132,8 @@ impl Machine {
             has_job: unit.is_some_and(|it| it.job.is_some()),
             conditions_held: unit.is_none_or(|it| it.conditions_held),
             environment: settings.all("Environment").map(str::to_owned).collect(),
+            reports: settings.last("Type").is_some_and(|it| REPORTING_TYPES.contains(&it))
+                || settings.last("WatchdogSec").is_some_and(|span| span != "0"),
             timer: is_timer.then(|| self.timer(name, unit, &settings)),
         }
     }

@@ -8,7 +8,7 @@ use zbus::zvariant::{OwnedValue, Value as Variant};
 
 use super::bus::Props;
 use crate::name::kind_of;
-use crate::port::{Facts, TimerFacts};
+use crate::port::{Facts, REPORTING_TYPES, TimerFacts};
 
 /// How the kernel tells that a process was ended by a signal (`CLD_KILLED`, `CLD_DUMPED`; it is 1 for an exit).
 const ENDED_BY_SIGNAL: [i32; 2] = [2, 3];
@@ -101,6 +101,8 @@ pub(super) fn facts(asked: &str, general: &Props, special: &Props) -> Facts {
         has_job: general.get("Job").is_some_and(|job| job_id(job) != 0),
         conditions_held: get(general, "ConditionResult").unwrap_or(true),
         environment: get(special, "Environment").unwrap_or_default(),
+        reports: text(special, "Type").is_some_and(|it| REPORTING_TYPES.contains(&it.as_str()))
+            || number(special, "WatchdogUSec").is_some_and(|us| us > 0),
         timer: (kind_of(asked) == "timer").then(|| timer(special)),
     }
 }
