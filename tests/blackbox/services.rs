@@ -197,6 +197,48 @@ fn containers_are_planned_booted_kept_and_adopted() {
 }
 
 #[test]
+fn output_of_containers_is_kept_within_bounds() {
+    let homelab = r#"service("chatty", #{
+        image: "IMAGE", ready: log("^done$"), stop_signal: "SIGKILL", ulimits: LIMITS,
+        command: ["sh", "-c", "yes `printf %01000d 7` | head -n 11500; sleep 1.2; echo done; exec sleep 1000"],
+    });"#;
+    let Some(house) = House::new(homelab) else { return };
+    let mut up = house.home.up("lab", &[]);
+    let file = house.podman(&["inspect", "--format", "{{.HostConfig.LogConfig.Path}}", "chatty"]);
+    let len = house.engine.inside("stat").unwrap().args(["--format", "%s", &file]).output().unwrap().stdout;
+    let len: u64 = String::from_utf8(len).unwrap().trim().parse().expect("the log is a file");
+    assert!(len < 11 << 20, "{len} bytes");
+    assert!(house.home.hob(&["logs", "chatty"]).exits(0).stdout.ends_with("done\n"));
+    let _ = house.home.hob(&["plan", "lab"]).exits(0);
+    House::stop(&mut up);
+}
+
+#[test]
+fn another_image_under_the_labels_of_hob_is_a_difference() {
+    let homelab = r#"service("web", #{ image: "IMAGE", command: ["sleep", "1000"], stop_signal: "SIGKILL", ulimits: LIMITS });"#;
+    let Some(house) = House::new(homelab) else { return };
+    let mut up = house.home.up("lab", &["--on-exit", "keep"]);
+    House::stop(&mut up);
+    let labels = house.podman(&[
+        "inspect",
+        "--format",
+        "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}}\n{{end}}",
+        "web",
+    ]);
+    house.podman(&["rm", "--force", "--time", "0", "web"]);
+    house.podman(&["tag", IMAGE, "localhost/other:1"]);
+    let mut args = vec!["run", "--detach", "--name", "web"];
+    labels.lines().for_each(|label| args.extend(["--label", label]));
+    args.extend(["localhost/other:1", "sleep", "1000"]);
+    house.podman(&args);
+    let plan = house.home.hob(&["plan", "lab", "--json"]).exits(2).json();
+    let change = &plan["changes"][0];
+    assert_eq!(change["action"], "recreate", "{plan}");
+    let diff = change["diff"].as_array().unwrap();
+    assert!(diff.contains(&json!({ "field": "image", "from": "localhost/other:1", "to": IMAGE })), "{plan}");
+}
+
+#[test]
 fn what_belongs_to_somebody_else_is_left_alone() {
     let homelab = r#"service("taken", #{ image: "IMAGE", restart: "never", command: ["sleep", "1000"], ulimits: LIMITS });"#;
     let Some(house) = House::new(homelab) else { return };
@@ -261,5 +303,40 @@ fn units_are_started_kept_and_let_go() {
     home.write("lab/homelab.rhai", r#"service("beside", #{ command: "sleep 1000" });"#);
     let mut up = home.up("lab", &[]);
     assert_eq!(systemctl(&["is-active", "web.service"]), "inactive");
+    let _ = up.stop().exits(0);
+}
+
+/// It tells systemd when it is ready, a moment later than it starts.
+const TELLING_UNIT: &str = "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'sleep 0.2; systemd-notify --ready; exec sleep 1000'\n";
+
+#[test]
+fn units_are_checked_by_commands_and_by_what_they_tell_systemd() {
+    if !is_there(Systemd::missing()) {
+        return;
+    }
+    let systemd = Systemd::start().expect("systemd starts");
+    for (name, text) in [("telling", TELLING_UNIT), ("silent", WEB_UNIT), ("tried", WEB_UNIT)] {
+        systemd.write_unit(format!("{name}.service"), text).expect("a unit can be written");
+    }
+    let home = home()
+        .with_env("DBUS_SYSTEM_BUS_ADDRESS", systemd.bus_address())
+        .with_env("HOB_SYSTEMD_ROOT", systemd.root());
+    let checked = home.path("checked");
+    home.write(
+        "lab/homelab.rhai",
+        format!(
+            r#"service("telling", #{{ unit: "telling.service", ready: healthy() }});
+service("silent", #{{ unit: "silent.service", ready: healthy(), restart: "never" }});
+service("tried", #{{ unit: "tried.service", ready: exec(["mkdir", {checked:?}]) }});"#
+        ),
+    );
+    let mut up = home.up("lab", &[]);
+    let status = home.json(&["status"]);
+    let services = status["services"].as_array().expect("services are a list");
+    let states: Vec<&Json> = services.iter().map(|it| &it["state"]).collect();
+    assert_eq!(states, ["ready", "failed", "ready"], "{status}");
+    let note = services[1]["note"].as_str().expect("it says why");
+    assert!(note.contains("neither `Type=notify` nor `WatchdogSec=`"), "{note}");
+    assert!(checked.is_dir(), "the command ran on this machine");
     let _ = up.stop().exits(0);
 }

@@ -202,6 +202,15 @@ pub trait Supervisor: Send + Sync {
         Ok(Images::default())
     }
 
+    /// The same of a life that [`Supervisor::observe`] told of, as it was then: a plan asks for many at one time.
+    ///
+    /// # Errors
+    /// When they cannot be looked at.
+    fn images_seen(&self, spec: &Spec, running: &Running) -> Result<Images, OpError> {
+        let _ = running;
+        self.images(spec)
+    }
+
     /// Starts a service, or adopts what the same effect has started. Returns as soon as it runs; whether it gets ready is
     /// [`crate::await_ready`]'s to say. What an earlier life of the service left behind is ended first, and what was made
     /// for another declaration of it is made anew.

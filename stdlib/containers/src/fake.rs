@@ -109,6 +109,10 @@ impl Engine for Fake {
         self.ready("version", |_| Ok(models::SystemVersion::default()))
     }
 
+    fn log_driver(&self) -> PortFuture<String> {
+        self.ready("log_driver", |_| Ok("json-file".to_owned()))
+    }
+
     fn list(&self, all: bool, filters: Filters) -> PortFuture<Vec<models::ContainerSummary>> {
         self.ready("list", |world| {
             let shown = world.containers.values().map(world::summarised).filter(|one| {

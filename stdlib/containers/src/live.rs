@@ -210,6 +210,10 @@ impl Engine for LiveEngine {
         call!(self,; |docker| docker.version())
     }
 
+    fn log_driver(&self) -> PortFuture<String> {
+        call!(self,; |docker| async move { docker.info().await.map(|info| info.logging_driver.unwrap_or_default()) })
+    }
+
     fn list(&self, all: bool, filters: Filters) -> PortFuture<Vec<models::ContainerSummary>> {
         let filters = serde_json::to_string(&filters).expect("a map of texts has a JSON form");
         let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);

@@ -34,6 +34,8 @@ pub trait Engine: Send + Sync {
 
     /// What it is.
     fn version(&self) -> PortFuture<models::SystemVersion>;
+    /// Where the output of containers goes that do not say it themselves; empty where the engine does not tell.
+    fn log_driver(&self) -> PortFuture<String>;
     /// Containers that all of `filters` fit (`label`, `name`, `status`, …); `all` with those that do not run.
     fn list(&self, all: bool, filters: Filters) -> PortFuture<Vec<models::ContainerSummary>>;
     /// All that is known about a container.

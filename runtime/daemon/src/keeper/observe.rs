@@ -146,7 +146,7 @@ pub(super) fn with(
             digest: running.digest,
             fields: fact.and_then(|fact| fact.get("fields")).cloned().unwrap_or(Value::Unit),
             drift,
-            outdated: declared.and_then(|service| outdated(supervisors, service, &rejected)),
+            outdated: declared.and_then(|service| outdated(supervisors, service, running, &rejected)),
         });
     }
     for (name, fact) in &facts {
@@ -171,9 +171,15 @@ pub(super) fn with(
 
 /// The images of a service, where its name stands for another one than it is made from, and not for one that was
 /// rejected.
-fn outdated(supervisors: &Supervisors, service: &Service, rejected: &[&str]) -> Option<Outdated> {
+fn outdated(
+    supervisors: &Supervisors,
+    service: &Service,
+    running: &Running,
+    rejected: &[&str],
+) -> Option<Outdated> {
     service.body.image()?;
-    let images = supervisors.of(service.body.kind()).ok()?.images(&Spec::from(service)).ok()?;
+    let supervisor = supervisors.of(service.body.kind()).ok()?;
+    let images = supervisor.images_seen(&Spec::from(service), running).ok()?;
     let (used, named) = images.differ().then_some(images.used.zip(images.named)).flatten()?;
     (!rejected.contains(&named.as_str())).then_some(Outdated { used, named })
 }

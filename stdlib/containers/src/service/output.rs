@@ -1,5 +1,6 @@
 //! What containers write.
 
+use bollard::models::{ContainerCreateBody, HostConfigLogConfig};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hob_model::OpError;
@@ -13,6 +14,21 @@ const LINES_MAX: usize = 100_000;
 
 /// Lines that are longer are cut.
 const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// How much output of a container is kept, unless its service says so itself: the engine begins anew when it is more.
+const KEPT: &str = "10m";
+
+/// Has a container's output kept within bounds, where its service says nothing of it. Files of engines grow without end
+/// unless they are told; what else they write to (journald, the network) has bounds of its own. It is no part of what is
+/// declared: what runs without it goes on.
+pub(super) fn bounded(body: &mut ContainerCreateBody, driver: &str) {
+    let host = body.host_config.get_or_insert_default();
+    // Podman does not tell its driver, and passes over the option where that has no files.
+    if host.log_config.is_none() && ["", "json-file", "k8s-file"].contains(&driver) {
+        let options = [("max-size".to_owned(), KEPT.to_owned())];
+        host.log_config = Some(HostConfigLogConfig { typ: None, config: Some(options.into()) });
+    }
+}
 
 /// Where the output of a life begins that starts at this second at the earliest.
 pub(super) fn position(second: i64) -> LogPosition {

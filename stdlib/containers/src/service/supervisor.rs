@@ -23,8 +23,10 @@ use hob_supervisor::{
     Stopped, Supervisor,
 };
 use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
 
 use super::gates;
+use super::images::Names;
 use super::kind::KIND;
 use super::lives::{Watched, exit_of, instance};
 use super::place::{Place, place};
@@ -35,7 +37,7 @@ use crate::life::{self, find, id, is_running, told};
 use crate::options::Spec;
 use crate::port::{ContainersPort, Engine, Filters};
 use crate::problem::{Subject, error, listed};
-use crate::transfer;
+use crate::transfer::{self, tagged};
 
 /// How many containers are looked at, at one time.
 const LOOKS_AT_ONCE: usize = 8;
@@ -49,12 +51,15 @@ pub(super) struct ContainerSupervisor {
     state: String,
     runtime: OnceLock<Runtime>,
     lives: Arc<Watched>,
-    /// What [`Supervisor::observe`] saw last, until [`Supervisor::drift`] has compared it.
-    seen: Mutex<BTreeMap<String, ContainerInspectResponse>>,
+    /// What [`Supervisor::observe`] saw last: a plan that compares many containers asks for each of them once.
+    seen: Mutex<BTreeMap<String, Arc<ContainerInspectResponse>>>,
+    /// What names of images stood for then.
+    named: Mutex<Names>,
     /// Where services that run are reached, by their names.
     places: Mutex<BTreeMap<String, Place>>,
     /// Where the output of the present life of a container begins that lived before.
     begun: Mutex<BTreeMap<String, LogPosition>>,
+    log_driver: OnceCell<String>,
     origin: Instant,
 }
 
@@ -67,8 +72,10 @@ impl ContainerSupervisor {
             state: state.to_string_lossy().into_owned(),
             runtime: OnceLock::new(),
             seen: Mutex::default(),
+            named: Mutex::default(),
             places: Mutex::default(),
             begun: Mutex::default(),
+            log_driver: OnceCell::new(),
             origin: Instant::now(),
         }
     }
@@ -164,10 +171,17 @@ impl ContainerSupervisor {
         }
         lock(&self.begun).remove(name);
         crate::secrets::hand_to_service(&mut body, &spec.delivered);
+        output::bounded(&mut body, self.log_driver(engine).await?);
         let made = life::make(engine, name, &declared, body).await?;
         life::started_or_removed(engine, name, &made).await?;
         let found = life::existing(engine, &made).await?;
         Ok(Started { running: self.running(engine, &found).await, adopted: false })
+    }
+
+    /// Where the output of containers goes; asked for once.
+    async fn log_driver(&self, engine: &dyn Engine) -> Result<&str, OpError> {
+        let asked = self.log_driver.get_or_try_init(|| engine.log_driver()).await;
+        asked.map(String::as_str).map_err(|cause| error(&engine.address(), Subject::Engine, &cause))
     }
 
     /// A container that runs, as its supervisor tells of it; remembers where it is reached.
@@ -221,23 +235,19 @@ impl ContainerSupervisor {
         for found in found {
             if let Some(found) = found?.filter(is_running) {
                 let running = self.running(engine, &found).await;
-                seen.insert(running.name.clone(), found);
+                seen.insert(running.name.clone(), Arc::new(found));
                 all.push(running);
             }
         }
         *lock(&self.seen) = seen;
+        lock(&self.named).clear();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
 
     async fn drift_now(&self, spec: &ServiceSpec, running: &Running) -> Result<Vec<FieldChange>, OpError> {
         let engine = &*self.engine().await?;
-        let seen = lock(&self.seen).remove(&spec.name).filter(|found| instance(found) == running.instance);
-        let found = match seen {
-            Some(found) => Some(found),
-            None => self.ours(engine, &spec.name).await?,
-        };
-        let Some(found) = found else { return Ok(Vec::new()) };
+        let Some(found) = self.seen_as(engine, running).await? else { return Ok(Vec::new()) };
         let declared = declared(&spec.body)?;
         let shared = declared.network_mode.as_deref().and_then(crate::body::shared_with);
         let lender = match shared {
@@ -245,11 +255,22 @@ impl ContainerSupervisor {
             None => None,
         };
         let body = crate::body::body(&self.cx(""), &declared, lender.as_deref().or(shared))?;
-        let differences = compare::changes(&body, &found);
-        Ok(differences
-            .into_iter()
-            .map(|it| FieldChange { field: it.field, from: it.now, to: it.wanted })
-            .collect())
+        let differences = compare::changes(&body, &found).into_iter();
+        let differences = differences.map(|it| FieldChange { field: it.field, from: it.now, to: it.wanted });
+        Ok(differences.chain(images::drift(&found, &declared.image.0)).collect())
+    }
+
+    /// A life that was observed, as it was seen then; looked at anew where another one was.
+    async fn seen_as(
+        &self,
+        engine: &dyn Engine,
+        running: &Running,
+    ) -> Result<Option<Arc<ContainerInspectResponse>>, OpError> {
+        let seen = lock(&self.seen).get(&running.name).cloned();
+        match seen.filter(|found| instance(found) == running.instance) {
+            Some(found) => Ok(Some(found)),
+            None => Ok(self.ours(engine, &running.name).await?.map(Arc::new)),
+        }
     }
 
     fn place_of(&self, name: &str) -> Place {
@@ -337,6 +358,24 @@ impl Supervisor for ContainerSupervisor {
             let engine = &*self.engine().await?;
             let found = self.ours(engine, &spec.name).await?;
             images::of(engine, found.as_ref(), &declared.image.0).await
+        })
+    }
+
+    fn images_seen(&self, spec: &ServiceSpec, running: &Running) -> Result<Images, OpError> {
+        let declared = declared(&spec.body)?;
+        self.block(async {
+            let engine = &*self.engine().await?;
+            let found = self.seen_as(engine, running).await?;
+            if lock(&self.named).is_empty() {
+                *lock(&self.named) = images::names(engine).await?;
+            }
+            let named = lock(&self.named).get(&tagged(&declared.image.0)).cloned();
+            match named {
+                Some(named) => {
+                    Ok(Images { used: found.and_then(|it| images::used(&it)), named: Some(named) })
+                }
+                None => images::of(engine, found.as_deref(), &declared.image.0).await,
+            }
         })
     }
 
