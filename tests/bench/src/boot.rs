@@ -4,14 +4,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hob_lab::engine::{Engine, IMAGE, Kind};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
+use crate::process_tree::end;
+use crate::python::install;
 use crate::sample::{Sample, text};
 
 /// What is measured.
@@ -23,7 +24,13 @@ pub(crate) struct Options {
     /// How often each is booted.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// How often podman-compose starts the same; 0 leaves it out.
+    #[arg(long, default_value_t = 3)]
+    others: usize,
 }
+
+/// podman-compose, in a version that was tried.
+const COMPOSE: &str = "podman-compose==1.6.0";
 
 const TIERS: usize = 5;
 const PER_TIER: usize = 6;
@@ -101,6 +108,55 @@ pub(crate) fn measure(root: &Path, options: &Options) {
         text(late.quantile(0.95)),
         (TIERS - 1) * options.rounds
     );
+    if options.others > 0 {
+        let bin = install(root, &[COMPOSE]);
+        let rounds = (0..options.others).map(|_| compose(&podman, root, &bin)).collect();
+        println!("podman-compose up, until all are ready   {}", Sample::of(rounds).text());
+        println!(
+            "  (it starts each after the start of what it depends on: it does not wait until that is ready)"
+        );
+    }
+}
+
+/// The same services with podman-compose, each after all of the tier before. Conditions such as `service_healthy` need
+/// systemd to run the checks, which this Podman does not have.
+fn compose(podman: &Engine, root: &Path, bin: &Path) -> Duration {
+    let shared = podman.shared();
+    let services = (0..TIERS).flat_map(|tier| (0..PER_TIER).map(move |member| (tier, member)));
+    let services: serde_json::Map<String, Json> = services
+        .map(|(tier, member)| {
+            let before = tier.checked_sub(1).map(|tier| (0..PER_TIER).map(|member| name(tier, member)).collect());
+            // A dollar sign begins a variable there.
+            let command = program(&shared, tier, member).map(|word| word.replace('$', "$$"));
+            let declared = json!({
+                "image": IMAGE, "command": command, "stop_signal": "SIGKILL",
+                "volumes": [format!("{0}:{0}", shared.display())], "depends_on": before.unwrap_or_else(Vec::new),
+            });
+            (name(tier, member), declared)
+        })
+        .collect();
+    let file = shared.join("compose.json");
+    std::fs::write(&file, json!({ "services": services }).to_string()).unwrap();
+    // It calls a program with the name `podman`.
+    let programs = root.join("programs");
+    if !programs.exists() {
+        std::fs::create_dir(&programs).unwrap();
+        let cli = podman.socket().ancestors().nth(2).expect("it is two directories below").join("cli");
+        std::os::unix::fs::symlink(cli, programs.join("podman")).unwrap();
+    }
+    let mut command = podman.inside("env").unwrap();
+    command.arg(format!("PATH={}:{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display(), bin.display()));
+    command.args(["podman-compose", "--in-pod", "0", "-p", "bench", "-f"]).arg(&file).args(["up", "-d"]);
+    let begun = Instant::now();
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = || std::fs::read_to_string(shared.join("ready")).unwrap_or_default().lines().count();
+    while said() < TIERS * PER_TIER {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = begun.elapsed();
+    clean(podman);
+    took
 }
 
 /// The critical path without hob: each tier's calls, [`CALLS_AT_ONCE`] at one time, and its slowest member.
@@ -185,7 +241,7 @@ fn boot(hob: &Path, podman: &Engine, lab: &Path, state: &Path) -> Boot {
     let took = begun.elapsed();
     let runs = command(&["runs", "list", "--json", "--limit", "1000"]).output().unwrap();
     let late = lateness(&podman.shared(), &serde_json::from_slice(&runs.stdout).unwrap());
-    stop(&mut up);
+    end(&mut up);
     clean(podman);
     Boot { took, late }
 }
@@ -209,12 +265,4 @@ fn lateness(shared: &Path, runs: &Json) -> Vec<Duration> {
         times.map(|at| at.as_duration().as_secs_f64()).fold(f64::MAX, f64::min)
     };
     (1..TIERS).map(|tier| Duration::from_secs_f64((asked(tier) - ready(tier - 1)).max(0.0))).collect()
-}
-
-/// Ends the hob that runs below `nsenter`.
-fn stop(up: &mut Child) {
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", up.id())).unwrap();
-    let pid = children.split_whitespace().next().map_or(up.id(), |pid| pid.parse().unwrap());
-    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::TERM).unwrap();
-    assert!(up.wait().unwrap().success());
 }

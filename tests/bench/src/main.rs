@@ -9,8 +9,11 @@ mod durable;
 mod floor;
 mod lab;
 mod machine;
+mod plan;
 mod process;
+mod process_tree;
 mod prompt;
+mod python;
 mod replay;
 mod sample;
 mod schedules;
@@ -42,6 +45,8 @@ enum Program {
     Webhook(webhook::Options),
     /// A boot of 30 containers in 5 tiers, beside the engine alone.
     Boot(boot::Options),
+    /// A plan of 200 services with nothing to do, beside Ansible and pyinfra.
+    Plan(plan::Options),
     /// Many schedules: due together, spread over a minute, and idle.
     Schedules(schedules::Options),
     /// Replaying long runs.
@@ -69,6 +74,7 @@ fn main() {
         Program::Durable(options) => durable::measure(root.path(), options),
         Program::Webhook(options) => webhook::measure(root.path(), options),
         Program::Boot(options) => boot::measure(root.path(), options),
+        Program::Plan(options) => plan::measure(root.path(), options),
         Program::Schedules(options) => schedules::measure(root.path(), options),
         Program::Replay(options) => replay::measure(root.path(), options),
         Program::Check(options) => check::measure(options),
