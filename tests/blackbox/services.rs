@@ -244,7 +244,12 @@ fn what_belongs_to_somebody_else_is_left_alone() {
     let Some(house) = House::new(homelab) else { return };
     house.podman(&["run", "--detach", "--name", "taken", IMAGE, "sleep", "1000"]);
     let before = house.id("taken");
+    // Engines take the beginning of an id for a name, where nothing has that name yet.
+    let prefix = &before[..3];
+    let own = r#"service("NAME", #{ image: "IMAGE", command: ["sleep", "1000"], stop_signal: "SIGKILL", ulimits: LIMITS });"#;
+    house.write(&format!("{homelab}\n{}", own.replace("NAME", prefix)));
     let mut up = house.home.up("lab", &[]);
+    assert_eq!(house.service(prefix)["state"], "ready", "{}", house.service(prefix));
     let service = house.service("taken");
     assert_eq!(service["state"], "failed", "{service}");
     assert!(service["note"].as_str().unwrap().contains("which this hob did not make"), "{service}");

@@ -31,10 +31,21 @@ pub(crate) async fn find(
     name: &str,
 ) -> Result<Option<ContainerInspectResponse>, OpError> {
     match engine.inspect(name).await {
-        Ok(found) => Ok(Some(found)),
+        Ok(found) if is_meant(&found, name) => Ok(Some(found)),
+        Ok(_) => Ok(None),
         Err(cause) if cause.is_absent() => Ok(None),
         Err(cause) => Err(error(&engine.address(), Subject::Container(name), &cause)),
     }
+}
+
+/// How many digits of an id stand for it: as many as engines show.
+const ID_DIGITS_MIN: usize = 12;
+
+/// Whether a container has this name, or this is its id. Where there is none of a name, engines look for an id that begins
+/// with it: `db` is any container whose id happens to.
+fn is_meant(found: &ContainerInspectResponse, name: &str) -> bool {
+    let has_name = found.name.as_deref().is_none_or(|its| its.trim_start_matches('/') == name);
+    has_name || name.len() >= ID_DIGITS_MIN
 }
 
 /// The container that the effect with this key made, if it did.
