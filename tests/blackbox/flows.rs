@@ -109,3 +109,47 @@ fn each_construct_of_a_graph() {
     assert_eq!(home.lines("lab/tried").len(), 3, "the third attempt goes well");
     let _ = up.stop().exits(0);
 }
+
+#[test]
+fn a_workflow_runs_up_to_a_node_or_step() {
+    let home = home();
+    home.write(
+        "lab/homelab.rhai",
+        r#"homelab(#{ name: "parts", timezone: "UTC" });
+           flow("graph", #{ on: manual(), tags: ["parts", "drawn"] })
+               .node("read", |n| n + 1)
+               .node("double", |n| n * 2)
+               .node("other", |n| { files::append("done", "other\n"); n })
+               .node("write", |n| { files::append("done", "write\n"); n })
+               .edge("read", "double").edge("read", "other").edge("double", "write");
+           workflow("code", #{ on: manual(), tags: ["parts"] }, |n| {
+               finally(|| files::append("done", "finally\n"));
+               let sum = step("sum", || n + 1);
+               sleep("1ms");
+               step("write", || files::append("done", "step\n"));
+               invoke("graph", sum)
+           });"#,
+    );
+    let mut up = home.up("lab", &[]);
+    let part = |args: &[&str]| home.json(&[&["run"], args, &["--input", "4"]].concat())["output"].clone();
+    assert_eq!(part(&["graph", "--until", "double"]), serde_json::json!([10]));
+    assert_eq!(home.lines("lab/done"), Vec::<String>::new());
+    assert_eq!(part(&["code", "--until", "sum"]), 5);
+    assert_eq!(home.lines("lab/done"), ["finally"]);
+    let unknown = home.hob(&["run", "graph", "--until", "duoble"]).exits(1);
+    assert!(unknown.says("did you mean `double`?"), "{unknown:#?}");
+    // What it invokes goes to its end, and has tags of its own.
+    assert_eq!(part(&["code"]), serde_json::json!({ "other": [6], "write": [12] }));
+    let tagged = |args: &[&str]| {
+        let list = home.json(&[&["runs", "list"], args].concat());
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tagged(&["--tag", "parts"]), ["graph", "code", "code", "graph"]);
+    assert_eq!(tagged(&["--tag", "parts", "--tag", "drawn", "--limit", "1"]), ["graph"]);
+    assert!(tagged(&["--tag", "part"]).is_empty());
+    let _ = up.stop().exits(0);
+}

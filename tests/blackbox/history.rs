@@ -127,3 +127,27 @@ fn a_run_is_kept_as_a_test_and_brought_elsewhere() {
     elsewhere.write("bad.json", exported.replacen("\"record\": \"", "\"record\": \"AAAA", 1));
     let _ = elsewhere.hob(&["runs", "import", "bad.json"]).exits(2).saying("this is no recorded run");
 }
+
+#[test]
+fn what_ended_goes_by_number_when_the_homelab_says_so() {
+    let home = home();
+    home.write(
+        "lab/homelab.rhai",
+        "homelab(#{ name: \"tidy\" }); workflow(\"n\", #{ on: manual() }, |n| n);",
+    );
+    home.write("lab/hob.toml", "[journal]\nkeep = 2\nkeep_events = 1\nmax_size = \"1G\"\n");
+    let mut up = home.up("lab", &[]);
+    for n in 0..4 {
+        let _ = home.hob(&["run", "n", "--input", &n.to_string()]).exits(0);
+    }
+    let _ = up.stop().exits(0);
+    let mut up = home.up("lab", &[]);
+    hob_tests::until("the oldest are gone", || {
+        let list = home.json(&["runs", "list", "--name", "n"]);
+        (list.as_array().unwrap().len() <= 2).then_some(())
+    });
+    let _ = up.stop().exits(0);
+    let told = home.hob(&["journal", "prune", "--keep", "0", "--keep-events", "0"]).exits(0);
+    assert!(told.says("removed"), "{told:#?}");
+    assert_eq!(home.json(&["runs", "list"]), json!([]));
+}

@@ -9,10 +9,12 @@ use crate::commands::secrets::args::SecretsCommand;
 
 mod interactive;
 mod runs;
+mod stored;
 mod timed;
 
 pub(crate) use interactive::{CheckArgs, CheckFormat, EvalArgs, ManArgs, ReplArgs};
 pub(crate) use runs::{ReplayArgs, ResolveChoice, RunsCommand};
+pub(crate) use stored::{JournalCommand, PruneArgs, StateCommand};
 pub(crate) use timed::{EventsCommand, FlowCommand, GraphFormat, ScheduleCommand};
 
 /// The most runs or fire times that are printed at once.
@@ -167,6 +169,9 @@ pub(crate) struct RunArgs {
     /// Return as soon as the run is durable; the daemon goes on with it
     #[arg(long, conflicts_with = "dry_run")]
     pub detach: bool,
+    /// End after this node or step of a workflow, and give its value
+    #[arg(long, value_name = "NODE", conflicts_with = "dry_run")]
+    pub until: Option<String>,
     /// What to do with effects whose outcome a crash left unknown: ask, retry, skip or fail
     #[arg(long, value_name = "POLICY", default_value = "ask")]
     pub on_doubt: String,
@@ -314,47 +319,6 @@ pub(crate) struct LogsArgs {
     /// At most so many last lines
     #[arg(short = 'n', long, default_value_t = 200)]
     pub lines: usize,
-}
-
-/// `hob journal …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum JournalCommand {
-    /// Verify every record
-    Check,
-    /// Make the projections anew from the entries
-    Rebuild,
-    /// Remove old runs
-    Prune {
-        /// Runs that ended longer ago: 90d
-        #[arg(long, value_name = "DURATION")]
-        older_than: Option<String>,
-        /// Keep at most so many ended runs
-        #[arg(long, value_name = "COUNT")]
-        keep: Option<u64>,
-        /// Keep the journal below this size: 2G
-        #[arg(long, value_name = "SIZE")]
-        max_size: Option<String>,
-    },
-    /// Print entries as JSON lines
-    Export {
-        /// Only this run
-        run: Option<String>,
-    },
-}
-
-/// `hob state …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum StateCommand {
-    /// Copy the state to a new directory, consistently, also while hob serves
-    Backup {
-        /// The directory
-        to: PathBuf,
-    },
-    /// Bring a copy back into an empty state directory; its live runs are held until resumed
-    Restore {
-        /// The directory
-        from: PathBuf,
-    },
 }
 
 /// `hob doc`

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 use crate::admission::Admission;
 use crate::bus::EventTriggers;
 use crate::clock::ThisMachine;
-use crate::hub::{Hub, WebhookMatch};
+use crate::hub::{Hub, Order, WebhookMatch};
 use crate::keeper::Keeper;
 use crate::node::Node;
 use crate::schedules::{Launch, ScheduleBell, ScheduleCommand, Scheduling};
@@ -320,8 +320,8 @@ impl Hub for Core {
         triggers::webhook(&self.homelab, method, path)
     }
 
-    fn start(&self, run: RunId, workflow: &str, input: Value, trigger: &str) -> Result<Ticket, Diagnostic> {
-        triggers::start(&self.launch, &self.homelab, run, workflow, input, trigger)
+    fn start(&self, run: RunId, order: Order<'_>) -> Result<Ticket, Diagnostic> {
+        triggers::start(&self.launch, &self.homelab, run, order)
     }
 
     fn status(&self) -> Json {

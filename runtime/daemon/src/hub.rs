@@ -39,6 +39,19 @@ pub struct WebhookMatch {
     pub body_bytes_max: Option<u64>,
 }
 
+/// A workflow that is to be started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order<'a> {
+    /// Its name.
+    pub workflow: &'a str,
+    /// Its argument.
+    pub input: Value,
+    /// Who asks for it.
+    pub trigger: &'a str,
+    /// The node or step after which it ends; it goes to its end when absent.
+    pub until: Option<&'a str>,
+}
+
 /// The core of a hob that serves, as the API and the socket see it.
 pub trait Hub: Send + Sync + 'static {
     /// All runs.
@@ -61,7 +74,7 @@ pub trait Hub: Send + Sync + 'static {
     ///
     /// # Errors
     /// When there is none of this name, or the journal cannot take it.
-    fn start(&self, run: RunId, workflow: &str, input: Value, trigger: &str) -> Result<Ticket, Diagnostic>;
+    fn start(&self, run: RunId, order: Order<'_>) -> Result<Ticket, Diagnostic>;
 
     /// Starts a playbook that the owner of the state directory sent over the socket (see
     /// [`crate::playbook::Playbook::to_json`]); returns once that is durable.

@@ -96,6 +96,8 @@ impl Playbook {
             trusted: self.trusted,
             on_doubt: self.on_doubt,
             trigger: "person".to_owned(),
+            tags: vec![],
+            until: None,
         };
         NewRun { id, started, bundle: Arc::clone(&self.bundle) }
     }

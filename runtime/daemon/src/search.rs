@@ -1,6 +1,7 @@
 //! Finding runs by what they were given, did and came to.
 
 use hob_journal::{Journal, JournalError, RunFilter, RunRow};
+use hob_model::EntryKind;
 
 use crate::view::run_detail;
 
@@ -20,13 +21,25 @@ pub struct Found {
     pub stopped_at: Option<hob_model::RunId>,
 }
 
-/// The newest runs that `filter` lets through and that have `text` in their name, trigger, input, output, error, calls or
-/// log, in whatever case.
+/// What is looked for beside what a [`RunFilter`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A text in the name, trigger, input, output, error, calls or log of a run, in whatever case.
+    pub text: Option<String>,
+    /// Tags, each of which a run must have.
+    pub tags: Vec<String>,
+}
+
+/// The newest runs that `filter` lets through and that have what is wanted.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn runs(journal: &dyn Journal, filter: RunFilter, text: &str) -> Result<Found, JournalError> {
-    let (text, limit) = (text.to_lowercase(), filter.limit.unwrap_or(usize::MAX));
+pub fn runs(journal: &dyn Journal, filter: RunFilter, wanted: &Wanted) -> Result<Found, JournalError> {
+    if *wanted == Wanted::default() {
+        return Ok(Found { found: journal.runs(&filter)?, stopped_at: None });
+    }
+    let wanted = Wanted { text: wanted.text.as_ref().map(|text| text.to_lowercase()), ..wanted.clone() };
+    let limit = filter.limit.unwrap_or(usize::MAX);
     let mut page = RunFilter { limit: Some(RUNS_AT_ONCE), ..filter };
     let (mut result, mut searched) = (Found::default(), 0);
     loop {
@@ -38,7 +51,7 @@ pub fn runs(journal: &dyn Journal, filter: RunFilter, text: &str) -> Result<Foun
             }
             searched += 1;
             page.before = Some(row.run);
-            if holds(journal, row, &text)? {
+            if has(journal, row, &wanted)? {
                 result.found.push(row.clone());
                 if result.found.len() >= limit {
                     return Ok(result);
@@ -51,9 +64,16 @@ pub fn runs(journal: &dyn Journal, filter: RunFilter, text: &str) -> Result<Foun
     }
 }
 
-fn holds(journal: &dyn Journal, row: &RunRow, text: &str) -> Result<bool, JournalError> {
-    let entries = journal.entries(row.run, 0, ENTRIES_MAX)?;
-    // Large values are not fetched: their blobs may be hundreds of MiB.
-    let detail = run_detail(row, &entries, |_| None);
-    Ok(detail.to_string().to_lowercase().contains(text))
+fn has(journal: &dyn Journal, row: &RunRow, wanted: &Wanted) -> Result<bool, JournalError> {
+    // The tags are in the first entry, and most runs end here.
+    let entries = journal.entries(row.run, 0, if wanted.text.is_some() { ENTRIES_MAX } else { 1 })?;
+    let has_tag = |tag: &String| match entries.first().map(|entry| &entry.kind) {
+        Some(EntryKind::Started(started)) => started.tags.contains(tag),
+        _ => false,
+    };
+    let has_text = |text: &String| {
+        // Large values are not fetched: their blobs may be hundreds of MiB.
+        run_detail(row, &entries, |_| None).to_string().to_lowercase().contains(text)
+    };
+    Ok(wanted.tags.iter().all(has_tag) && wanted.text.as_ref().is_none_or(has_text))
 }

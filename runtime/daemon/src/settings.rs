@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hob_engine::bundle::{SETTINGS_FILE, join};
 use hob_engine::{Base, Bundle, Permissions};
-use hob_model::{Code, Diagnostic, OpError, Source, duration, names};
+use hob_model::{Code, Diagnostic, OpError, Source, duration, names, size};
 use hob_primitive::{Place, Registry};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -23,14 +23,27 @@ const RUNS_MAX: usize = 100_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     narrowings: Vec<Narrowing>,
-    /// How long ended runs and events are kept.
-    pub retain: Option<Duration>,
+    /// What is kept of what has ended.
+    pub retention: Retention,
     /// How many runs of workflows go on at one time, all together.
     pub runs_max: Option<usize>,
     /// Where the HTTP API and the webhooks listen.
     pub listen: Option<SocketAddr>,
     /// Names beside loopback that a request's `Host` may have.
     pub hosts: Vec<String>,
+}
+
+/// What is kept of ended runs and of events: what is beyond one of these goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Ended runs and events of this time.
+    pub age: Option<Duration>,
+    /// So many ended runs, the last ended first.
+    pub runs: Option<u64>,
+    /// So many events, the newest first.
+    pub events: Option<u64>,
+    /// Ended runs of so many bytes together, the last ended first.
+    pub bytes: Option<u64>,
 }
 
 /// What the scripts at a path may do at most.
@@ -79,7 +92,7 @@ impl Settings {
         for (key, value) in reader.known(whole.get_ref(), &["journal", "limits", "permissions", "server"]) {
             match key {
                 "permissions" => settings.narrowings = reader.narrowings(value),
-                "journal" => settings.retain = reader.journal(value),
+                "journal" => settings.retention = reader.journal(value),
                 "limits" => settings.runs_max = reader.limits(value),
                 _ => (settings.listen, settings.hosts) = reader.server(value),
             }
@@ -220,18 +233,44 @@ impl Reader<'_> {
         grants
     }
 
-    fn journal(&mut self, value: Item<'_, '_>) -> Option<Duration> {
-        let table = self.table(value, "`journal`")?;
-        let (_, value) = self.known(table, &["retain"]).pop()?;
-        let parsed = duration::parse(self.word(value, "`retain`")?);
-        parsed.map_err(|error| self.wrong(value.span(), format!("`retain`: {error}"), None)).ok()
+    fn journal(&mut self, value: Item<'_, '_>) -> Retention {
+        let mut kept = Retention::default();
+        let Some(table) = self.table(value, "`journal`") else { return kept };
+        for (key, value) in self.known(table, &["keep", "keep_events", "max_size", "retain"]) {
+            match key {
+                "keep" => kept.runs = self.count(value, key),
+                "keep_events" => kept.events = self.count(value, key),
+                "max_size" => kept.bytes = self.measure(value, key, size::parse),
+                _ => kept.age = self.measure(value, key, duration::parse),
+            }
+        }
+        kept
+    }
+
+    /// A text that `parse` understands.
+    fn measure<T, E: std::fmt::Display>(
+        &mut self,
+        value: Item<'_, '_>,
+        key: &str,
+        parse: fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let parsed = parse(self.word(value, &format!("`{key}`"))?);
+        parsed.map_err(|error| self.wrong(value.span(), format!("`{key}`: {error}"), None)).ok()
+    }
+
+    /// A number of things to keep.
+    fn count(&mut self, value: Item<'_, '_>, key: &str) -> Option<u64> {
+        let count = integer(value).filter(|count| *count > 0);
+        if count.is_none() {
+            self.expected(value, &format!("`{key}` is a number of 1 or more"));
+        }
+        count
     }
 
     fn limits(&mut self, value: Item<'_, '_>) -> Option<usize> {
         let table = self.table(value, "`limits`")?;
         let (_, value) = self.known(table, &["runs"]).pop()?;
-        let runs =
-            value.get_ref().as_integer().and_then(|n| usize::from_str_radix(n.as_str(), n.radix()).ok());
+        let runs = integer(value).and_then(|runs| usize::try_from(runs).ok());
         let runs = runs.filter(|runs| (1..=RUNS_MAX).contains(runs));
         if runs.is_none() {
             self.expected(value, &format!("`runs` is a number from 1 to {RUNS_MAX}"));
@@ -273,6 +312,10 @@ impl Reader<'_> {
         }
         words.into_iter().map(|(host, _)| host.to_owned()).collect()
     }
+}
+
+fn integer(value: Item<'_, '_>) -> Option<u64> {
+    value.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok())
 }
 
 /// Refuses what cannot be the name in a `Host` header.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use hob_journal::Ticket;
-use hob_model::{Code, Diagnostic, RunId, Value};
+use hob_model::{Code, Diagnostic, RunId};
 use hob_planner::Homelab;
 use hob_planner::declaration::{Respond as Declared, Trigger, Webhook, Workflow};
 
-use crate::hub::{Respond, WebhookMatch};
+use crate::hub::{Order, Respond, WebhookMatch};
 use crate::schedules::{Launch, Timed};
 
 /// Everything of a homelab that fires at times: its schedules, and workflows with times among their triggers.
@@ -84,14 +84,8 @@ fn params(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
 ///
 /// # Errors
 /// When there is none of this name, or the journal cannot take it.
-pub fn start(
-    launch: &Launch,
-    homelab: &Homelab,
-    run: RunId,
-    name: &str,
-    input: Value,
-    trigger: &str,
-) -> Result<Ticket, Diagnostic> {
+pub fn start(launch: &Launch, homelab: &Homelab, run: RunId, order: Order<'_>) -> Result<Ticket, Diagnostic> {
+    let name = order.workflow;
     let Some(workflow) = homelab.workflows.iter().find(|workflow| workflow.name == name) else {
         let near = hob_model::names::nearest(name, homelab.workflows.iter().map(|w| w.name.as_str()));
         let error = Diagnostic::error(Code::UnknownName, format!("there is no workflow `{name}`"));
@@ -100,8 +94,17 @@ pub fn start(
             None => error,
         });
     };
-    let mut new = launch.new_run("workflow", name, &workflow.policy, input, trigger.to_owned());
+    let mut new = launch.new_run("workflow", name, &workflow.policy, order.input, order.trigger.to_owned());
     new.id = run;
+    if let (Some(graph), Some(node)) = (&workflow.graph, order.until) {
+        let names = || graph.nodes.iter().map(|node| node.name.as_str());
+        if !names().any(|known| known == node) {
+            let near = hob_model::names::nearest(node, names()).unwrap_or_default();
+            let error = Diagnostic::error(Code::UnknownName, format!("`{name}` has no node `{node}`"));
+            return Err(if near.is_empty() { error } else { error.hint(format!("did you mean `{near}`?")) });
+        }
+    }
+    new.started.until = order.until.map(str::to_owned);
     launch.start(new, vec![]).map_err(|error| error.diagnostic())
 }
 

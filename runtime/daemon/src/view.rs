@@ -58,6 +58,10 @@ pub fn run_detail(row: &RunRow, entries: &[Entry], mut blob: impl FnMut(Digest) 
         view["input"] = value_json(&started.input);
         view["trigger"] = Json::String(started.trigger.clone());
         view["cwd"] = Json::String(started.cwd.clone());
+        view["tags"] = started.tags.as_slice().into();
+        if let Some(until) = &started.until {
+            view["until"] = Json::String(until.clone());
+        }
     }
     let paused = entries.iter().rev().find_map(|entry| match &entry.kind {
         EntryKind::Paused { position, message } => Some((position, message)),

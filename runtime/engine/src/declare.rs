@@ -19,7 +19,7 @@ use crate::handle::Handle;
 use crate::run_cx::lock;
 
 /// The most declarations of one homelab.
-pub const DECLARATIONS_MAX: usize = 10_000;
+pub const DECLARATIONS_MAX: usize = 200_000;
 
 /// One declared thing, as it was written.
 #[derive(Clone)]

@@ -268,6 +268,7 @@ fn conclude(
         return match halt {
             Halt::Cancelled if run.mode == Mode::Verify => Evaluated::Verified(None),
             Halt::Cancelled => compensate(run, engine, Evaluated::Cancelled { compensated: false }),
+            Halt::Reached(value) => ended_well(run, engine, value.clone()),
             other => halted(run, other),
         };
     }
@@ -292,13 +293,18 @@ fn conclude(
         Err(Ended::Refused(error)) => failed(error, hob_model::Code::ScriptFailed),
     };
     match evaluated {
-        Evaluated::Succeeded(value) if run.mode == Mode::Verify => {
-            Evaluated::Verified(Some(RunEnd::Succeeded(value)))
-        }
+        Evaluated::Succeeded(value) => ended_well(run, engine, value),
         Evaluated::Failed { error, .. } if run.mode == Mode::Verify => {
             Evaluated::Verified(Some(RunEnd::Failed(error)))
         }
         evaluated => compensate(run, engine, evaluated),
+    }
+}
+
+fn ended_well(run: &Arc<RunCx>, engine: &Engine, value: Value) -> Evaluated {
+    match run.mode {
+        Mode::Verify => Evaluated::Verified(Some(RunEnd::Succeeded(value))),
+        _ => compensate(run, engine, Evaluated::Succeeded(value)),
     }
 }
 
@@ -334,6 +340,7 @@ fn halted(run: &RunCx, halt: &Halt) -> Evaluated {
             run.stopped().unwrap_or_else(|| JournalError::Stopped("a write failed".to_owned())),
         ),
         Halt::Carried { state, pin } => Evaluated::Carried { state: state.clone(), pin: *pin },
+        Halt::Reached(value) => Evaluated::Succeeded(value.clone()),
         Halt::Left => Evaluated::Left,
         Halt::EndOfRecord => Evaluated::Verified(None),
     }

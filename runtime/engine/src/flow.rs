@@ -187,6 +187,12 @@ pub(crate) fn of(run: &RunCx, bundle: &Arc<Bundle>) -> Result<Option<Arc<Running
     let (graph, mistakes) = Graph::read(graph);
     let wrong = || OpError::invalid(mistakes.first().map_or_else(String::new, |it| it.message.clone()));
     let graph = graph.ok_or_else(wrong)?;
+    let graph = match &run.started.until {
+        Some(node) => {
+            graph.up_to(node).ok_or_else(|| OpError::not_found(format!("there is no node `{node}`")))?
+        }
+        None => graph,
+    };
     let function = |node: &hob_flow::Node| function_of(found, &node.name);
     let functions = graph.nodes.iter().map(function).collect();
     let items = match run.started.input.clone() {

@@ -28,6 +28,8 @@ pub enum Halt {
         /// Whether the successor keeps the bundle.
         pin: bool,
     },
+    /// The step after which the run was to end has ended with this value.
+    Reached(Value),
     /// The process is about to end: the run goes on when hob starts again.
     Left,
     /// A verifying replay came to the end of the records.

@@ -42,7 +42,10 @@ impl Library {
             }
         }
         modules.insert("log", crate::control::log_module());
-        let namespaces = modules.into_iter().map(|(name, module)| (name.to_owned(), shared(name, module)));
+        let namespaces = nested(modules).into_iter().map(|(name, module)| {
+            let module = shared(&name, module);
+            (name, module)
+        });
         let namespaces = namespaces.collect();
         let includes = shared("include", crate::include::module(registry));
         Self { namespaces, global: Shared::clone(&GLOBAL), includes }
@@ -56,6 +59,23 @@ impl Library {
             engine.register_static_module(name, Shared::clone(module));
         }
     }
+}
+
+/// The modules with those inside of them in their places: of `containers::images` an engine would make a copy, with all of
+/// `containers`, to put the one into the other.
+fn nested(modules: BTreeMap<&str, Module>) -> BTreeMap<String, Module> {
+    let mut outer: BTreeMap<String, Module> = BTreeMap::new();
+    // What contains comes before what is contained.
+    for (name, module) in modules {
+        match name.split_once("::") {
+            None => drop(outer.insert(name.to_owned(), module)),
+            Some((around, inner)) => {
+                debug_assert!(!inner.contains("::"), "a namespace has two parts at most");
+                outer.entry(around.to_owned()).or_default().set_sub_module(inner, module);
+            }
+        }
+    }
+    outer
 }
 
 /// The module as engines share it. One without index or id would be copied for each engine that it is added to.

@@ -163,6 +163,27 @@ impl Graph {
         self.edges.iter().enumerate().filter(move |(_, edge)| edge.to == node).map(|(at, _)| at)
     }
 
+    /// The part that leads to the node `name`, at which it ends: partial execution. None when there is no such node.
+    #[must_use]
+    pub fn up_to(&self, name: &str) -> Option<Self> {
+        let end = self.nodes.iter().position(|node| node.name == name)?;
+        let (mut leads, mut open) = (vec![false; self.nodes.len()], vec![end]);
+        while let Some(node) = open.pop() {
+            if !std::mem::replace(&mut leads[node], true) {
+                // What leads back comes along where it lies between nodes that are needed anyway.
+                let forward = self.coming(node).filter(|at| !self.edges[*at].back);
+                open.extend(forward.map(|at| self.edges[at].from));
+            }
+        }
+        let kept: Vec<usize> = (0..self.nodes.len()).filter(|node| leads[*node]).collect();
+        let place = |node: usize| kept.binary_search(&node).ok();
+        let nodes = kept.iter().map(|node| self.nodes[*node].clone()).collect();
+        let edges = self.edges.iter().filter(|edge| edge.from != end);
+        let edges = edges
+            .filter_map(|edge| Some(Edge { from: place(edge.from)?, to: place(edge.to)?, ..edge.clone() }));
+        Some(Self { nodes, edges: edges.collect() })
+    }
+
     /// The nodes at which the graph begins.
     #[must_use]
     pub fn entries(&self) -> Vec<usize> {

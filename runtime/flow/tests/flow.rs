@@ -184,6 +184,27 @@ fn batches_all_errors_pins_and_disabled_nodes() {
 }
 
 #[test]
+fn the_part_up_to_a_node_is_a_graph() {
+    // A loop, a branch that is not needed, and what follows.
+    let nodes = [node("a"), node("b"), of_kind("c", "branch"), node("aside"), node("d"), node("e")];
+    let whole = graph(&nodes, "a>b b>c c.true>b c.false>d a>aside d>e");
+    let act = |name: &str, item: &Json| {
+        Ok(match name {
+            "b" => json!(item.as_i64().unwrap() + 1),
+            "c" => json!(item.as_i64().unwrap() < 3),
+            _ => item.clone(),
+        })
+    };
+    let part = |name: &str| run(&whole.up_to(name).unwrap(), json!([1]), act);
+    let worked = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(part("a"), (worked("a"), json!([1])));
+    assert_eq!(part("b"), (worked("a b"), json!([2])));
+    assert_eq!(part("d"), (worked("a b c b c d"), json!([3])));
+    assert_eq!(part("aside"), (worked("a aside"), json!([1])));
+    assert!(whole.up_to("f").is_none());
+}
+
+#[test]
 fn all_mistakes_of_a_graph_are_told() {
     let nodes = [
         node("a"),

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use expect_test::expect_file;
 use hob_journal::BundleRecord;
 use hob_journal::codec::{self, CodecError};
-use hob_model::{Digest, Entry};
+use hob_model::{Digest, Entry, EntryKind, RunStarted};
 use proptest::prelude::*;
 
 #[path = "common/samples.rs"]
 mod samples;
 
-use samples::{a_secret, any_kind, any_time, any_value, any_wait, at, one_of_each, run};
+use samples::{a_secret, any_kind, any_time, any_value, any_wait, at, one_of_each, run, started};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -44,15 +44,22 @@ fn the_format_is_pinned() {
     bytes.clear();
     codec::encode_value(&a_secret().into(), &mut bytes);
     let _ = writeln!(text, "Secret {}", hex(&bytes));
-    expect_file!["format-2.txt"].assert_eq(&text);
+    bytes.clear();
+    let EntryKind::Started(plain) = started("sample") else { unreachable!("it is a start") };
+    let tagged = RunStarted { tags: vec!["media".into()], until: Some("read".into()), ..plain };
+    codec::encode_entry(run(1), &Entry { seq: 0, at: at(7), kind: EntryKind::Started(tagged) }, &mut bytes);
+    let _ = writeln!(text, "Tagged {}", hex(&bytes));
+    expect_file!["format-3.txt"].assert_eq(&text);
 }
 
-/// What format 1 wrote is read by this one: the entries are the same, byte for byte.
+/// What the formats before wrote is read by this one: the entries are the same, byte for byte.
 #[test]
-fn the_first_format_is_read() {
+fn former_formats_are_read() {
     let entries = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
-    let (first, now) = (entries(include_str!("format-1.txt")), entries(include_str!("format-2.txt")));
-    assert!(first.iter().all(|entry| now.contains(entry)));
+    let now = entries(include_str!("format-3.txt"));
+    for former in [include_str!("format-1.txt"), include_str!("format-2.txt")] {
+        assert!(entries(former).iter().all(|entry| now.contains(entry)));
+    }
 }
 
 #[test]

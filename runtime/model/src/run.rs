@@ -199,6 +199,10 @@ pub struct RunStarted {
     pub on_doubt: OnDoubt,
     /// The trigger: schedule slot, webhook delivery, event, person.
     pub trigger: String,
+    /// What it is found by, beside its name.
+    pub tags: Vec<String>,
+    /// The node or step after which it ends, and whose value it gives; it goes to its end when absent.
+    pub until: Option<String>,
 }
 
 impl RunStarted {
@@ -220,6 +224,8 @@ impl RunStarted {
             trusted: true,
             on_doubt: OnDoubt::Ask,
             trigger: String::new(),
+            tags: Vec::new(),
+            until: None,
         }
     }
 }

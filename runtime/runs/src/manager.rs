@@ -18,7 +18,7 @@ use crate::threads::Spawner;
 pub(crate) const BUNDLES_CACHED_MAX: usize = 64;
 
 /// Runs that were just started and whose beginning is kept in memory for their first pass; more read it again.
-const FRESH_RUNS_MAX: usize = 1_024;
+const FRESH_RUNS_MAX: usize = 10_000;
 
 /// The fact that names the bundle of the adopted homelab.
 pub const ADOPTED_BUNDLE: &str = "homelab/bundle";
@@ -341,19 +341,25 @@ impl Runs {
         }
         let declared =
             hob_engine::declarations(&self.0.host, &bundle).map_err(|d| OpError::failed(d.message))?;
-        let names = || declared.iter().filter(|d| d.kind == "workflow").map(|d| d.name.as_str());
-        if !names().any(|known| known == name) {
-            let near = hob_model::names::nearest(name, names());
+        let workflows = || declared.iter().filter(|d| d.kind == "workflow");
+        let Some(found) = workflows().find(|known| known.name == name) else {
+            let near = hob_model::names::nearest(name, workflows().map(|d| d.name.as_str()));
             return Err(unknown(&near.map_or_else(
                 || "the homelab declares none with this name".to_owned(),
                 |n| format!("did you mean `{n}`?"),
             )));
-        }
+        };
+        let tags = match found.options.get("tags") {
+            Some(Value::Array(tags)) => tags.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            _ => vec![],
+        };
         Ok(RunStarted {
             name: name.to_owned(),
             entry: RunEntry::Declared { kind: "workflow".to_owned(), name: name.to_owned() },
             input,
             trigger: "invoke".to_owned(),
+            tags,
+            until: None,
             ..parent.clone()
         })
     }

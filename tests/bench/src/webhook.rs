@@ -77,8 +77,21 @@ impl Drop for Up {
     }
 }
 
+/// What n8n calls webhook → set → respond, in code and as a graph: fields are set from what came, and are the answer.
+const SET: &str = r#"
+workflow("set", #{ on: webhook("POST /set", #{ respond: "last" }) }, |request| {
+    step("set", || #{ message: "hello", got: request.body })
+});
+flow("set-graph", #{ on: webhook("POST /set-graph", #{ respond: "last" }) })
+    .node("webhook", |request| request.body)
+    .node("set",     |body| #{ message: "hello", got: body })
+    .node("respond", |item| item)
+    .edge("webhook", "set").edge("set", "respond");
+"#;
+
 fn write_homelab(dir: &Path, schedules: usize, server: &CountingServer) {
     let mut text = String::from("homelab(#{ name: \"bench\" });\n");
+    text += SET;
     for n in [3, 40] {
         text += &format!(
             "workflow(\"noop{n}\", #{{ on: webhook(\"POST /noop{n}\", #{{ respond: \"last\" }}) }}, |request| {{
@@ -125,6 +138,8 @@ pub(crate) fn measure(root: &Path, options: &Options) {
     println!("\n/healthz: HTTP alone");
     wrk(&up, &get, "/healthz", 1, options.seconds);
     for (path, title) in [
+        ("set", "webhook → set → respond, in code"),
+        ("set-graph", "webhook → set → respond, as a graph of three nodes"),
         ("noop3", "3 no-op steps"),
         ("noop40", "40 no-op steps"),
         ("post3", "3 once effects, http::post"),
@@ -135,6 +150,7 @@ pub(crate) fn measure(root: &Path, options: &Options) {
         for connections in &options.connections {
             wrk(&up, &script, &format!("/hooks/{path}"), *connections, options.seconds);
         }
+        println!("memory    {} resident", mib(up.resident()));
     }
     println!("\neffects   {} at the server", server.count());
     std::thread::sleep(IDLE);

@@ -27,6 +27,9 @@ pub(crate) enum RunsCommand {
         /// Only runs that were started before this time
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
+        /// Only runs with this tag (may be repeated: with each of them)
+        #[arg(long)]
+        tag: Vec<String>,
         /// Only runs with this text in their name, trigger, input, output, error, calls or log
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,

@@ -13,7 +13,7 @@ use hob_daemon::hub::Hub;
 use hob_daemon::keeper::{self, Keeper};
 use hob_daemon::node::{Node, NodeParts, Purpose};
 use hob_daemon::performer::AsyncCore;
-use hob_daemon::settings::{Settings, check_host};
+use hob_daemon::settings::{Retention, Settings, check_host};
 use hob_engine::Base;
 use hob_journal::sqlite::PrunePolicy;
 use hob_journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
@@ -225,10 +225,11 @@ impl UpOptions {
     }
 
     /// What applies: the command line, else `hob.toml`, else the default.
-    fn over(self, settings: &Settings) -> (SocketAddr, Vec<String>, Duration) {
+    fn over(self, settings: &Settings) -> (SocketAddr, Vec<String>, Retention) {
         let hosts = if self.hosts.is_empty() { settings.hosts.clone() } else { self.hosts };
         let listen = self.listen.or(settings.listen).unwrap_or(LISTEN);
-        (listen, hosts, self.retain.or(settings.retain).unwrap_or(RETAIN))
+        let age = self.retain.or(settings.retention.age).or(Some(RETAIN));
+        (listen, hosts, Retention { age, ..settings.retention })
     }
 }
 
@@ -237,7 +238,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     let options = UpOptions::read(args)?;
     let loaded = loader::load_homelab(&args.path)?;
     let homelab = declared(context, &loaded)?;
-    let (listen, hosts, retain) = options.over(&loaded.settings);
+    let (listen, hosts, retention) = options.over(&loaded.settings);
     let store = context.open()?;
     let journal: Arc<dyn Journal> = Arc::clone(&store) as Arc<dyn Journal>;
     let (ears, waiters, async_core) =
@@ -265,7 +266,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
         state: context.state.clone(),
         living: assemble::living,
         runs_max: loaded.settings.runs_max,
-        maintain: Box::new(move || prune(&store, retain)),
+        maintain: Box::new(move || prune(&store, &retention)),
     })?;
     let served =
         Served::begin(context, &async_core, Arc::clone(&core) as Arc<dyn Hub>, waiters, (listen, hosts))?;
@@ -288,10 +289,17 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Removes ended runs and events that are older than `retain`.
-fn prune(store: &SqliteJournal, retain: Duration) {
-    let before = hob_primitive::Clock::now(&hob_daemon::clock::SystemClock).checked_sub(retain).ok();
-    let policy = PrunePolicy { ended_before: before, events_before: before, ..PrunePolicy::default() };
+/// Removes ended runs and events that are not to be kept.
+fn prune(store: &SqliteJournal, retention: &Retention) {
+    let now = hob_primitive::Clock::now(&hob_daemon::clock::SystemClock);
+    let before = retention.age.and_then(|age| now.checked_sub(age).ok());
+    let policy = PrunePolicy {
+        ended_before: before,
+        runs_max: retention.runs,
+        bytes_max: retention.bytes,
+        events_before: before,
+        events_max: retention.events,
+    };
     match store.prune(&policy) {
         Ok(pruned) if pruned.runs + pruned.events > 0 => tracing::info!(?pruned, "the journal was pruned"),
         Ok(_) => {}

@@ -7,7 +7,7 @@ use hob_primitive::Clock;
 use hob_runs::journal_diagnostic;
 use hob_terminal::human;
 
-use crate::args::JournalCommand;
+use crate::args::{JournalCommand, PruneArgs};
 use crate::context::{Context, Exit, Failure, Outcome};
 
 /// `hob journal …`
@@ -19,9 +19,7 @@ pub(crate) fn dispatch(context: &Context, command: JournalCommand) -> Outcome {
             context.say("the projections are made anew from the entries");
             Ok(Exit::Done)
         }
-        JournalCommand::Prune { older_than, keep, max_size } => {
-            prune(context, older_than.as_deref(), keep, max_size.as_deref())
-        }
+        JournalCommand::Prune(args) => prune(context, &args),
         JournalCommand::Export { run } => export(context, run.as_deref()),
     }
 }
@@ -48,21 +46,22 @@ fn check(context: &Context) -> Outcome {
     Err(error.hint("`hob journal rebuild` repairs projections; for the rest restore a backup with `hob state restore`").into())
 }
 
-fn prune(context: &Context, older_than: Option<&str>, keep: Option<u64>, max_size: Option<&str>) -> Outcome {
-    if older_than.is_none() && keep.is_none() && max_size.is_none() {
-        return Err(Failure::usage("say what to prune: --older-than, --keep or --max-size"));
+fn prune(context: &Context, args: &PruneArgs) -> Outcome {
+    let PruneArgs { older_than, keep, keep_events, max_size } = args;
+    if older_than.is_none() && keep.is_none() && keep_events.is_none() && max_size.is_none() {
+        return Err(Failure::usage("say what to prune: --older-than, --keep, --keep-events or --max-size"));
     }
     let usage = |error: &dyn std::fmt::Display| Failure::usage(error.to_string());
-    let age = older_than.map(duration::parse).transpose().map_err(|error| usage(&error))?;
-    let bytes = max_size.map(size::parse).transpose().map_err(|error| usage(&error))?;
+    let age = older_than.as_deref().map(duration::parse).transpose().map_err(|error| usage(&error))?;
+    let bytes = max_size.as_deref().map(size::parse).transpose().map_err(|error| usage(&error))?;
     let now = hob_daemon::clock::SystemClock.now();
     let before = age.and_then(|age| now.checked_sub(age).ok());
     let policy = PrunePolicy {
         ended_before: before,
-        runs_max: keep,
+        runs_max: *keep,
         bytes_max: bytes,
         events_before: before,
-        events_max: None,
+        events_max: *keep_events,
     };
     let pruned = context.open()?.prune(&policy)?;
     if context.global.json {

@@ -37,9 +37,16 @@ pub(crate) fn playbook(context: &Context, playbook: &Playbook, detach: bool) -> 
 }
 
 /// Has a workflow started there, and follows it unless `detach`.
-pub(crate) fn workflow(context: &Context, name: &str, input: &Value, detach: bool) -> Outcome {
+pub(crate) fn workflow(
+    context: &Context,
+    name: &str,
+    input: &Value,
+    until: Option<&str>,
+    detach: bool,
+) -> Outcome {
     let client = client(context);
-    let started = client.post("/api/v1/runs", &json!({ "workflow": name, "input": as_json(input)? }))?;
+    let order = json!({ "workflow": name, "input": as_json(input)?, "until": until });
+    let started = client.post("/api/v1/runs", &order)?;
     follow(context, &client, &started, detach)
 }
 

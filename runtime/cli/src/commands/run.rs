@@ -31,6 +31,12 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Outcome {
     if !is_script(&args.target) {
         return run_workflow(context, args, &value);
     }
+    if args.until.is_some() {
+        let hint = "put the part in a function, or make it a workflow";
+        return Err(Diagnostic::error(Code::Usage, "--until is for workflows; a script is run to its end")
+            .hint(hint)
+            .into());
+    }
     let loaded = loader::load(&args.target)?;
     let name = Path::new(&args.target)
         .file_stem()
@@ -239,13 +245,15 @@ fn run_workflow(context: &Context, args: &RunArgs, input: &Value) -> Outcome {
             "a workflow is dry-run from its homelab's directory: not available yet; give a script",
         ));
     }
-    super::remote::workflow(context, &args.target, input, args.detach).map_err(|mut failure| {
-        for problem in failure.diagnostics.iter_mut().filter(|problem| problem.code == Code::NoDaemon) {
-            problem.notes.push(format!(
-                "there is no file `{}`, so it was taken for a workflow of the homelab that is served",
-                args.target
-            ));
-        }
-        failure
-    })
+    super::remote::workflow(context, &args.target, input, args.until.as_deref(), args.detach).map_err(
+        |mut failure| {
+            for problem in failure.diagnostics.iter_mut().filter(|problem| problem.code == Code::NoDaemon) {
+                problem.notes.push(format!(
+                    "there is no file `{}`, so it was taken for a workflow of the homelab that is served",
+                    args.target
+                ));
+            }
+            failure
+        },
+    )
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use hob_daemon::node::Purpose;
-use hob_daemon::{search, view};
+use hob_daemon::search::{self, Found, Wanted};
+use hob_daemon::view;
 use hob_journal::{Journal, JournalError, RunFilter};
 use hob_model::{Code, Diagnostic, Position, RunId, RunOwner, RunStatus};
 use hob_runs::{Fork, Migration, RunChoice, RunError, Runs};
@@ -20,13 +21,13 @@ const RUNS_NEWEST: usize = 20;
 /// `hob runs …`
 pub(crate) fn dispatch(context: &Context, command: RunsCommand) -> Outcome {
     match command {
-        RunsCommand::List { status, name, kind, since, until, search, limit } => {
+        RunsCommand::List { status, name, kind, since, until, tag, search, limit } => {
             let time = |text: Option<String>| text.map(|text| history::time(&text)).transpose();
             let (since, until) = (time(since)?, time(until)?);
             let status = statuses(&status)?;
             let filter =
                 RunFilter { status, name, kind, since, until, limit: Some(limit), ..RunFilter::default() };
-            list(context, filter, search.as_deref())
+            list(context, filter, &Wanted { text: search, tags: tag })
         }
         RunsCommand::Show { run, position: None } => show(context, &run),
         RunsCommand::Show { run, position: Some(position) } => {
@@ -61,7 +62,7 @@ pub(crate) fn newest(context: &Context, of: Option<&str>) -> Result<(), Failure>
     let filter = RunFilter { name: of.map(str::to_owned), limit: Some(RUNS_NEWEST), ..RunFilter::default() };
     match of {
         Some(of) if context.read()?.runs(&filter)?.is_empty() => show(context, of).map(drop),
-        _ => list(context, filter, None).map(drop),
+        _ => list(context, filter, &Wanted::default()).map(drop),
     }
 }
 
@@ -159,21 +160,15 @@ fn statuses(texts: &[String]) -> Result<Vec<RunStatus>, Failure> {
     texts.iter().map(parse).collect()
 }
 
-fn list(context: &Context, filter: RunFilter, search: Option<&str>) -> Outcome {
+fn list(context: &Context, filter: RunFilter, wanted: &Wanted) -> Outcome {
     let journal = context.read()?;
-    let rows = match search {
-        None => journal.runs(&filter)?,
-        Some(text) => {
-            let found = search::runs(&*journal, filter, text)?;
-            if let Some(last) = found.stopped_at {
-                let most = search::SEARCHED_RUNS_MAX;
-                context.say(&format!(
-                    "looked into {most} runs, down to {last}; narrow it with --since, --name or --kind"
-                ));
-            }
-            found.found
-        }
-    };
+    let Found { found: rows, stopped_at } = search::runs(&*journal, filter, wanted)?;
+    if let Some(last) = stopped_at {
+        let most = search::SEARCHED_RUNS_MAX;
+        context.say(&format!(
+            "looked into {most} runs, down to {last}; narrow it with --since, --name or --kind"
+        ));
+    }
     if context.global.json {
         context.print_json(&rows.iter().map(view::run_view).collect());
         return Ok(Exit::Done);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hob_daemon::http::{self, Serving, Settings, Waiters};
-use hob_daemon::hub::{Hub, WebhookMatch};
+use hob_daemon::hub::{Hub, Order, WebhookMatch};
 use hob_daemon::node::Node;
 use hob_daemon::performer::AsyncCore;
 use hob_journal::Ticket;
-use hob_model::{Code, Diagnostic, RunId, Value};
+use hob_model::{Code, Diagnostic, RunId};
 use hob_primitive::ServiceRequest;
 use hob_runs::Runs;
 use serde_json::{Value as Json, json};
@@ -81,7 +81,7 @@ impl Hub for Foreground {
     fn webhook(&self, _: &str, _: &str) -> Option<WebhookMatch> {
         None
     }
-    fn start(&self, _: RunId, _: &str, _: Value, _: &str) -> Result<Ticket, Diagnostic> {
+    fn start(&self, _: RunId, _: Order<'_>) -> Result<Ticket, Diagnostic> {
         Err(not_serving())
     }
     fn status(&self) -> Json {

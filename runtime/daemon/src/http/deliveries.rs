@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
 use super::reply::Refusal;
-use crate::hub::Hub;
+use crate::hub::{Hub, Order};
 
 /// Headers that name a delivery, so that the same one sent again is known: the draft of the IETF, Standard Webhooks,
 /// GitHub, Gitea and Forgejo, GitLab.
@@ -105,7 +105,9 @@ impl Deliveries {
     ) -> Result<Delivered, Diagnostic> {
         let Delivery { workflow, input, trigger, id } = delivery;
         let Some(id) = id else {
-            return Ok(Delivered::Started(hub.start(run, &workflow, input, &trigger)?));
+            return Ok(Delivered::Started(
+                hub.start(run, Order { workflow: &workflow, input, trigger: &trigger, until: None })?,
+            ));
         };
         let mut forgotten = lock(&self.forgotten);
         let (journal, now) = (hub.runs().journal(), hub.runs().now());
@@ -125,7 +127,9 @@ impl Deliveries {
         }
         let value = Value::map([("run", Value::from(run.to_string())), ("at", Value::from(now.to_string()))]);
         journal.submit(Commit::one(Write::Fact { key, value: Some(value) }));
-        Ok(Delivered::Started(hub.start(run, &workflow, input, &trigger)?))
+        Ok(Delivered::Started(
+            hub.start(run, Order { workflow: &workflow, input, trigger: &trigger, until: None })?,
+        ))
     }
 }
 

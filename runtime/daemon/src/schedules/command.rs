@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::limits::BACKFILL;
 use super::look::Look;
 use super::memory::{Pause, backfill_queue_of, queue_of};
-use super::{Scheduling, Timed};
+use super::{Firings, Scheduling, Timed};
 
 /// The longest reason for a pause, in characters.
 const REASON_CHARS_MAX: usize = 500;
@@ -179,9 +179,9 @@ impl Scheduling {
         }
         if !range.dry && !Self::is_paused(timed, look) {
             // What is due by itself is decided first: a claim settles all older slots.
-            let mut firings = Vec::new();
+            let mut firings = Firings::default();
             self.look_at(timed, look, now, &mut firings).map_err(|error| from_journal(&error))?;
-            self.launch.runs.start_slots(firings).map_err(|error| from_journal(&error))?;
+            self.launch.runs.start_slots(firings.all).map_err(|error| from_journal(&error))?;
         }
         look.forget();
         let (mut runs, mut known) = (Vec::new(), 0_usize);

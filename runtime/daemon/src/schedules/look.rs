@@ -1,6 +1,6 @@
 //! One look at one schedule.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use hob_journal::{Commit, RunFilter, RunRow, Slot, Write};
@@ -10,11 +10,14 @@ use hob_scheduler::slots::ON_TIME_SECONDS_MAX;
 use hob_scheduler::{CatchUp, Decision, Due, LiveRun, LiveState, Progress};
 
 use super::memory::{Memory, queue_of};
-use super::{Scheduling, Timed};
+use super::{Firings, Scheduling, Timed};
 use crate::overdue::Overdue;
 
 /// Claimed slots that one look reads of each schedule.
 pub(super) const SLOTS_READ: usize = 64;
+
+/// Live runs of schedules that one look at all of them reads.
+const BUSY_MAX: usize = 10_000;
 
 /// Where a schedule stands.
 pub(super) struct Look {
@@ -85,7 +88,7 @@ impl Scheduling {
         timed: &Timed,
         look: &mut Look,
         now: Timestamp,
-        firings: &mut Vec<Firing>,
+        firings: &mut Firings,
     ) -> Result<(), RunError> {
         look.awaits_ends = false;
         let limit = self.end_overdue(timed, look, now)?;
@@ -102,7 +105,7 @@ impl Scheduling {
         timed: &Timed,
         look: &mut Look,
         now: Timestamp,
-        firings: &mut Vec<Firing>,
+        firings: &mut Firings,
     ) -> Result<Option<Timestamp>, RunError> {
         self.begin_queued(timed, look)?;
         if look.claimed.is_none() {
@@ -115,9 +118,11 @@ impl Scheduling {
             let lateness = now.duration_since(slot.due);
             let late = lateness.unsigned_abs() > Duration::from_secs(ON_TIME_SECONDS_MAX);
             look.claim(slot.nominal);
-            if let Some(firing) = self.settle(timed, look, slot.nominal, late)? {
+            let is_idle = alone && firings.knows_idle(timed);
+            let live = if is_idle { vec![] } else { self.live_runs(timed)? };
+            if let Some(firing) = self.settle(timed, look, (slot.nominal, late), &live)? {
                 if alone {
-                    firings.push(firing);
+                    firings.all.push(firing);
                 } else {
                     self.start_slot(firing)?;
                 }
@@ -154,18 +159,17 @@ impl Scheduling {
         &self,
         timed: &Timed,
         look: &mut Look,
-        nominal: Timestamp,
-        late: bool,
+        (nominal, late): (Timestamp, bool),
+        live: &[LiveRun<'_, RunId>],
     ) -> Result<Option<Firing>, RunError> {
         let schedule = &timed.schedule;
-        let live = self.live_runs(timed)?;
         // `catch_up: "all"` promises each slot a run. And while a backfill waits, slots that come meanwhile are not its
         // victims: they wait before it.
         let promised = late && schedule.catch_up == CatchUp::All;
         let decision = if promised || !look.backfill.is_empty() {
-            schedule.decide_in_turn(&live, look.memory.skipped)
+            schedule.decide_in_turn(live, look.memory.skipped)
         } else {
-            schedule.decide(&live, look.memory.skipped)
+            schedule.decide(live, look.memory.skipped)
         };
         let queue = Some(queue_of(&schedule.name));
         match decision {
@@ -300,6 +304,18 @@ impl Scheduling {
             ..RunFilter::default()
         };
         Ok(self.launch.runs.journal().runs(&filter)?)
+    }
+
+    /// The schedules with runs that have not ended; none when they are too many to be read at once.
+    pub(super) fn busy(&self) -> Result<Option<HashSet<String>>, RunError> {
+        let filter = RunFilter {
+            status: RunStatus::live(),
+            kind: Some("schedule".to_owned()),
+            limit: Some(BUSY_MAX),
+            ..RunFilter::default()
+        };
+        let rows = self.launch.runs.journal().runs(&filter)?;
+        Ok((rows.len() < BUSY_MAX).then(|| rows.into_iter().map(|row| row.name).collect()))
     }
 
     pub(super) fn state_of(&self, row: &RunRow) -> LiveState {

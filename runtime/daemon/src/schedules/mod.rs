@@ -12,7 +12,7 @@
 //! | `command` | what people do: list, run, pause, resume, backfill |
 //! | `watch` | steps of the clock, suspension of the machine, and the audit |
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +43,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
 /// Slots that are claimed with one wait for the disk.
 const FIRINGS_AT_ONCE: usize = 1_000;
+/// Due schedules from which on the live runs of all are read at once, and no more those of each.
+const MANY_DUE: usize = 32;
 /// Claimed slots whose runs have not begun.
 const CLAIMED_MAX: usize = 10_000;
 /// The pause before the thread goes on after a panic.
@@ -134,6 +136,7 @@ impl Launch {
             trusted: policy.allow.is_none(),
             on_doubt: policy.on_doubt.unwrap_or(OnDoubt::Ask),
             trigger,
+            tags: policy.tags.clone(),
             ..RunStarted::trusted(name, RunEntry::Declared { kind: kind.to_owned(), name: name.to_owned() })
         };
         NewRun { id: self.runs.new_id(), started, bundle: Arc::clone(&self.bundle) }
@@ -200,6 +203,15 @@ struct Firings {
     of: Vec<usize>,
     /// Claimed, and not begun yet.
     claimed: Vec<Claimed>,
+    /// The schedules that had live runs when the round began, where all were read at once.
+    busy: Option<HashSet<String>>,
+}
+
+impl Firings {
+    /// Whether it is known, without a further look, that the schedule has no live run.
+    fn knows_idle(&self, timed: &Timed) -> bool {
+        self.busy.as_ref().is_some_and(|busy| !busy.contains(&timed.target.1))
+    }
 }
 
 /// All that fires at times, and where each of it stands.
@@ -281,6 +293,10 @@ impl Scheduling {
         let (mut wake, mut awaits_ends) = (None, false);
         let mut looks = self.looks();
         let mut firings = Firings::default();
+        if looks.iter().filter(|look| moved || look.is_due(now, ended)).count() >= MANY_DUE {
+            // Where that fails, each is looked up by itself, and says so.
+            firings.busy = self.busy().ok().flatten();
+        }
         for at in 0..looks.len() {
             if moved || looks[at].is_due(now, ended) {
                 self.look_or_later(at, &mut looks[at], now, &mut firings);
@@ -311,7 +327,7 @@ impl Scheduling {
     /// Looks at one schedule; where that fails, once more soon.
     fn look_or_later(&self, at: usize, look: &mut Look, now: Timestamp, firings: &mut Firings) {
         let timed = &self.timed[at];
-        if let Err(error) = self.look_at(timed, look, now, &mut firings.all) {
+        if let Err(error) = self.look_at(timed, look, now, firings) {
             tracing::error!(schedule = timed.schedule.name, %error, "the schedule cannot be served now");
             look.forget();
             look.wake = now.checked_add(LOOK_AGAIN).ok();

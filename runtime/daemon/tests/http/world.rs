@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hob_daemon::clock::{SystemClock, entropy};
 use hob_daemon::http::{Limits, Serving, Settings, Waiters, serve};
-use hob_daemon::hub::{Hub, Respond, WebhookMatch};
+use hob_daemon::hub::{Hub, Order, Respond, WebhookMatch};
 use hob_engine::{Bundle, InlinePerformer};
 use hob_journal::{Journal, MemoryJournal, Ticket};
 use hob_model::{Code, Diagnostic, RunEntry, RunId, RunStarted, Value, names};
@@ -117,7 +117,8 @@ impl Hub for FakeHub {
         })
     }
 
-    fn start(&self, run: RunId, workflow: &str, input: Value, trigger: &str) -> Result<Ticket, Diagnostic> {
+    fn start(&self, run: RunId, order: Order<'_>) -> Result<Ticket, Diagnostic> {
+        let Order { workflow, input, trigger, .. } = order;
         let Some((_, script)) = WORKFLOWS.iter().find(|(name, _)| *name == workflow) else {
             let near = names::nearest(workflow, WORKFLOWS.iter().map(|(name, _)| *name));
             let problem = Diagnostic::error(Code::UnknownName, format!("there is no workflow `{workflow}`"));

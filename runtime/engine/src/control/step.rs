@@ -1,11 +1,12 @@
 //! `step(name, fn)`: a named group of effects.
 
-use hob_model::{EntryKind, OpError, Payload, Value};
+use hob_model::{EntryKind, OpError, Payload, Position, Value};
 use rhai::{Dynamic, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext};
 
 use super::recorded::{Thrown, misuse};
 use crate::branch::{BranchCx, BranchHandle, branch_of, source_of, within};
 use crate::convert::{RhaiResult, to_dynamic, to_value};
+use crate::latch::Halt;
 use crate::run_cx::{Mode, RunCx, lock};
 
 /// Calls `f` in this call's context, as a part of `branch`.
@@ -55,13 +56,14 @@ fn step(ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr) -> RhaiR
     }
     outer.check()?;
     let (stored, returned) = store(&inner, result);
-    match recorded {
+    let reached = is_last(&outer, &name).then(|| returned.as_ref().ok().cloned()).flatten();
+    let returned = match recorded {
         Some(recorded)
             if recorded.is_ok() != stored.is_ok() || recorded.as_ref().ok() != stored.as_ref().ok() =>
         {
             let message =
                 format!("the step `{name}` gave {recorded:?} when it was recorded and gives {stored:?} now");
-            Err(outer.differ(&position, message))
+            return Err(outer.differ(&position, message));
         }
         Some(_) => returned,
         None if outer.run.mode == Mode::Verify => returned,
@@ -71,7 +73,17 @@ fn step(ctx: NativeCallContext<'_>, name: ImmutableString, body: FnPtr) -> RhaiR
             outer.run.append(vec![EntryKind::StepEnded { position, result, source }], vec![]);
             returned
         }
+    };
+    match reached {
+        Some(value) => Err(outer.halt(Halt::Reached(to_value(&value).unwrap_or(Value::Unit)))),
+        None => returned,
     }
+}
+
+/// Whether the run is to end after this step. In a graph the graph ends there, and what is in a branch ends that branch alone.
+fn is_last(outer: &BranchCx, name: &str) -> bool {
+    let run = &outer.run;
+    run.started.until.as_deref() == Some(name) && outer.position == Position::root()
 }
 
 /// What is recorded of a step's result, and what the script gets. A value that cannot be written down counts as `()`:

@@ -7,7 +7,9 @@ use hob_model::{
 use minicbor::data::Type;
 
 use super::CodecError;
-use super::wire::{In, Out, Wire, expect_fields, header, put_str, record, variants, words};
+use super::wire::{
+    In, Out, Wire, expect_fields, header, is_default, put_str, record, record_with_tail, variants, words,
+};
 
 words!(EffectClass, ErrorKind, OnDoubt, RunOwner, RunStatus);
 
@@ -15,7 +17,7 @@ record!(Source { file, line, column });
 
 record!(OpError { kind, message, hint, operation, retryable, nothing_happened, details, position });
 
-record!(RunStarted {
+record_with_tail!(RunStarted {
     name,
     entry,
     bundle,
@@ -29,7 +31,7 @@ record!(RunStarted {
     trusted,
     on_doubt,
     trigger,
-});
+} then { tags, until });
 
 variants!(RunEntry {
     0 = Playbook(path);

@@ -54,6 +54,41 @@ macro_rules! record {
     };
 }
 
+/// Whether a field of a tail says nothing.
+pub(super) fn is_default<T: Default + PartialEq>(field: &T) -> bool {
+    *field == T::default()
+}
+
+/// The same with further fields, which are there together when one of them is not empty.
+macro_rules! record_with_tail {
+    ($type:ident { $($field:ident),* $(,)? } then { $($tail:ident),* }) => {
+        impl Wire for $type {
+            fn put(&self, e: &mut Out<'_>) {
+                let fields = const { [$(stringify!($field)),*].len() as u64 };
+                let tail = const { [$(stringify!($tail)),*].len() as u64 };
+                let has_tail = $(!is_default(&self.$tail))||*;
+                header(e, if has_tail { fields + tail } else { fields });
+                $(self.$field.put(e);)*
+                if has_tail {
+                    $(self.$tail.put(e);)*
+                }
+            }
+            fn take(d: &mut In<'_>) -> Result<Self, CodecError> {
+                let expected = const { [$(stringify!($field)),*].len() as u64 };
+                let tail = const { [$(stringify!($tail)),*].len() as u64 };
+                let found = d.array()?;
+                let has_tail = found == Some(expected + tail);
+                if !has_tail && found != Some(expected) {
+                    return Err(CodecError::Fields { expected, found });
+                }
+                $(let $field = Wire::take(d)?;)*
+                $(let $tail = if has_tail { Wire::take(d)? } else { Default::default() };)*
+                Ok(Self { $($field,)* $($tail),* })
+            }
+        }
+    };
+}
+
 /// An enum as `[number, field…]`.
 macro_rules! variants {
     ($type:ident { $($number:literal = $variant:ident $(($($item:ident),*))? $({$($field:ident),* $(,)?})?;)* }) => {
@@ -103,7 +138,7 @@ macro_rules! words {
     )*};
 }
 
-pub(super) use {record, variants, words};
+pub(super) use {record, record_with_tail, variants, words};
 
 pub(super) fn put_str(text: &str, e: &mut Out<'_>) {
     e.str(text).expect(NEVER);

@@ -247,7 +247,8 @@ fn any_started() -> impl Strategy<Value = RunStarted> {
     let links = (proptest::option::of(any_digest()), proptest::option::of((any_run(), any_position())));
     let lists = any::<(Vec<(String, String)>, Vec<String>, Vec<String>)>();
     let texts = any::<(String, String, String, bool)>();
-    (entry, owner, on_doubt, links, any_value(), lists, texts).prop_map(
+    let tail = any::<(Vec<String>, Option<String>)>();
+    (entry, owner, on_doubt, links, any_value(), lists, texts, tail).prop_map(
         |(
             entry,
             owner,
@@ -256,6 +257,7 @@ fn any_started() -> impl Strategy<Value = RunStarted> {
             input,
             (env, allow, deny),
             (name, cwd, trigger, trusted),
+            (tags, until),
         )| {
             RunStarted {
                 name,
@@ -271,6 +273,8 @@ fn any_started() -> impl Strategy<Value = RunStarted> {
                 trusted,
                 on_doubt,
                 trigger,
+                tags,
+                until,
             }
         },
     )

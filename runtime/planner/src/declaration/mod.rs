@@ -323,6 +323,8 @@ pub struct RunPolicy {
     pub deny: Vec<String>,
     /// The workflow that is started when a run of it fails.
     pub on_error: Option<String>,
+    /// What its runs are found by.
+    pub tags: Vec<String>,
 }
 
 /// How many runs of a workflow go on at one time, which comes first, and how long each may take.

@@ -10,7 +10,7 @@ use super::options::{Options, texts};
 use super::{Raw, RunPolicy, ScheduleDeclaration, Setup, Surroundings, WorkLimits, Workflow, trigger};
 
 /// The options of schedules beside those of the scheduler.
-const POLICY: [&str; 4] = ["on_doubt", "allow", "deny", "on_error"];
+const POLICY: [&str; 5] = ["on_doubt", "allow", "deny", "on_error", "tags"];
 
 /// The options of workflows beside those and `on`.
 const LIMITS: [&str; 3] = ["concurrency", "priority", "timeout"];
@@ -20,6 +20,10 @@ const CONCURRENCY_MAX: i64 = 1_000;
 
 /// The highest `priority`; its negative is the lowest.
 const PRIORITY_MAX: i64 = 1_000;
+
+/// The most tags of a declaration, and the longest of them in characters.
+const TAGS_MAX: usize = 32;
+const TAG_CHARS_MAX: usize = 64;
 
 /// The option that holds the graph of a flow.
 const GRAPH: &str = "graph";
@@ -117,11 +121,15 @@ fn has_body(raw: &Raw, options: &mut Options<'_>) -> bool {
 fn policy(options: &mut Options<'_>) -> RunPolicy {
     let doubts = [OnDoubt::Ask, OnDoubt::Retry, OnDoubt::Skip, OnDoubt::Fail].map(|it| (it.as_str(), it));
     let permissions = |value: &Value| texts(value);
+    let wanted = format!("an array of up to {TAGS_MAX} texts of 1 to {TAG_CHARS_MAX} characters");
+    let is_tag = |tag: &String| (1..=TAG_CHARS_MAX).contains(&tag.chars().count());
+    let tags = |value: &Value| texts(value).filter(|tags| tags.len() <= TAGS_MAX && tags.iter().all(is_tag));
     RunPolicy {
         on_doubt: options.choice("on_doubt", &doubts),
         allow: options.read("allow", "an array of permissions", permissions),
         deny: options.read("deny", "an array of permissions", permissions).unwrap_or_default(),
         on_error: options.text("on_error"),
+        tags: options.read("tags", &wanted, tags).unwrap_or_default(),
     }
 }
 

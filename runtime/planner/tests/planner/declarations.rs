@@ -140,7 +140,7 @@ fn all_mistakes_are_reported_at_once() {
           help: did you mean `policy`?
         warning[HOB-0501]: service `i` has `bypass_auth` and is not `public`, so nothing is bypassed (homelab.rhai:12:1)
         error[HOB-0105]: schedule `s`: there is no option `catchup` (homelab.rhai:13:1)
-          note: allowed are allow, catch_up, conflicts, deadline, deny, gap, jitter, on_doubt, on_error, overlap, overlap_hour, paused, timeout, timezone, when, window
+          note: allowed are allow, catch_up, conflicts, deadline, deny, gap, jitter, on_doubt, on_error, overlap, overlap_hour, paused, tags, timeout, timezone, when, window
           help: did you mean `catch_up`?
         error[HOB-0501]: the time of a schedule cannot be read: column 3 (hour): found `25`, expected 0-23 (homelab.rhai:13:1)
           note: 0 25 * * *

@@ -70,6 +70,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
             optional("kind", Text, "only runs of this kind: playbook, workflow, schedule, …"),
             optional("since", Text, "only runs that were started at this time or later, RFC 3339"),
             optional("until", Text, "only runs that were started before this time"),
+            optional("tag", Texts, "only runs with each of these tags, with commas between them"),
             optional("search", Text, "only runs with this text in their name, input, output, error, calls or log"),
             optional("limit", Count, "at most so many; 100 when not given"),
             optional("before", Text, "only runs older than this one, for paging"),
@@ -82,6 +83,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
         body: &[
             optional("workflow", Text, "the workflow to start"),
             optional("input", Any, "its argument"),
+            optional("until", Text, "the node or step after which it ends, and whose value it gives"),
             optional("playbook", Map, "a playbook with its sources, as `hob run` sends it"),
         ];
     POST "/runs/check" "checkRuns" "Replays all live runs on this hob, without acting"

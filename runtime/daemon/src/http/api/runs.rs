@@ -16,7 +16,8 @@ use crate::http::reply::{Refusal, json_reply};
 use crate::http::route::{Call, ok};
 use crate::http::stream::{self, Gone, Sink};
 use crate::http::waiters::News;
-use crate::search;
+use crate::hub::Order;
+use crate::search::{self, Wanted};
 use crate::view::{log_view, name_living, problem_json, run_detail, run_summary, run_view};
 
 type Reply = Result<Response, Refusal>;
@@ -42,14 +43,11 @@ pub(super) async fn list(call: Call) -> Reply {
         limit: usize::try_from(limit).ok(),
         ..RunFilter::default()
     };
-    let search = call.args.text("search").map(str::to_owned);
+    let wanted = Wanted { text: call.args.text("search").map(str::to_owned), tags: call.args.texts("tag") };
     let rows = call.app.blocking(move |hub| {
         filter.before = before.map(|prefix| hub.runs().find(&prefix)).transpose()?;
         let journal = hub.runs().journal();
-        Ok(match search {
-            Some(text) => search::runs(&**journal, filter, &text)?.found,
-            None => journal.runs(&filter)?,
-        })
+        Ok(search::runs(&**journal, filter, &wanted)?.found)
     });
     Ok(ok(&rows.await?.iter().map(run_view).collect()))
 }
@@ -137,9 +135,12 @@ pub(super) async fn start(call: Call) -> Reply {
         (Some(workflow), None) => {
             app.check_room()?;
             let (workflow, input) = (workflow.to_owned(), call.args.value("input")?.unwrap_or_default());
+            let until = call.args.text("until").map(str::to_owned);
             let started = app.blocking(move |hub| {
                 let run = hub.runs().new_id();
-                let ticket = hub.start(run, &workflow, input, &trigger)?;
+                let until = until.as_deref();
+                let ticket =
+                    hub.start(run, Order { workflow: &workflow, input, trigger: &trigger, until })?;
                 hub.runs().journal().wait(ticket)?;
                 Ok(run)
             });
