@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use hob_daemon::disks::{DiskEvents, LocalDisks};
 use hob_primitive::{Ports, Registry};
 
 /// All operations.
@@ -21,6 +22,7 @@ pub(crate) fn registry() -> Arc<Registry> {
 pub(crate) fn ports() -> Ports {
     let mut ports = Ports::default();
     hob_stdlib::install(&mut ports);
+    ports.add_source(Arc::new(DiskEvents::new(Arc::new(LocalDisks::default()))));
     ports
 }
 

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod compare;
 pub mod core;
 pub mod declared;
+pub mod disks;
 pub mod http;
 pub mod hub;
 pub mod keeper;
