@@ -308,6 +308,8 @@ impl RunModel {
         let allowed = match self.phase(position) {
             Some(Phase::Doubt) => Ok(()),
             Some(Phase::Intended { past: true }) if by == "on_doubt" => Ok(()),
+            // As in `doubt`: a second cancel cut a compensation off, and the process ended before the run did.
+            Some(Phase::GivenUp) if self.killed && by == "on_doubt" => Ok(()),
             phase => Err(format!("settled where the effect is {phase:?}")),
         };
         self.set(position, Phase::Resolved(resolution.clone()), None);
