@@ -7,8 +7,8 @@ use hob_tests::{until, within};
 
 use crate::{home, set_mode};
 
-/// How long a menu that was asked for may take before it is asked for again.
-const MENU_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long what a key brings may take before the key is pressed again.
+const ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often the server of a terminal is started before a test gives up.
 const SERVER_STARTS_MAX: usize = 10;
@@ -88,10 +88,17 @@ impl<'a> Terminal<'a> {
         self.waits_for(text);
     }
 
-    /// Drops what is being typed.
+    /// Drops what is being typed. An Escape before it that is read together with it makes another key of both, so it is
+    /// pressed again where nothing comes of it.
     fn drops(&self) {
-        self.presses("C-c");
-        self.waits_for_prompt();
+        until("the prompt", || {
+            self.presses("C-c");
+            within(ANSWER_MAX, || self.has_prompt().then_some(()))
+        });
+    }
+
+    fn has_prompt(&self) -> bool {
+        self.screen().lines().last().is_some_and(|line| line.trim_end().ends_with('>'))
     }
 
     fn presses(&self, key: &str) {
@@ -262,7 +269,7 @@ fn what_exists_is_completed() {
         // The first look may come before the names.
         until(&format!("{exists} is offered; the terminal shows\n{}", terminal.screen()), || {
             terminal.presses("Tab");
-            within(MENU_MAX, || terminal.screen().contains(exists).then_some(())).or_else(|| {
+            within(ANSWER_MAX, || terminal.screen().contains(exists).then_some(())).or_else(|| {
                 terminal.presses("Escape");
                 None
             })
