@@ -142,13 +142,13 @@ fn a_workflow_runs_up_to_a_node_or_step() {
     assert_eq!(part(&["code"]), serde_json::json!({ "other": [6], "write": [12] }));
     let tagged = |args: &[&str]| {
         let list = home.json(&[&["runs", "list"], args].concat());
-        list.as_array()
-            .unwrap()
-            .iter()
-            .map(|run| run["name"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        let names = list.as_array().unwrap().iter().map(|run| run["name"].as_str().unwrap().to_owned());
+        // A run and the one that it invoked begin in the same moment.
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
     };
-    assert_eq!(tagged(&["--tag", "parts"]), ["graph", "code", "code", "graph"]);
+    assert_eq!(tagged(&["--tag", "parts"]), ["code", "code", "graph", "graph"]);
     assert_eq!(tagged(&["--tag", "parts", "--tag", "drawn", "--limit", "1"]), ["graph"]);
     assert!(tagged(&["--tag", "part"]).is_empty());
     let _ = up.stop().exits(0);
