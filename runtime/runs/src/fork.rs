@@ -9,6 +9,9 @@ use hob_model::{EffectClass, Entry, EntryKind, Payload, Position, RunId, RunOwne
 use crate::error::RunError;
 use crate::manager::Runs;
 
+/// How the trigger of a fork begins; the run that it was forked from follows.
+const FORKED: &str = "fork:";
+
 /// What a fork changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fork {
@@ -59,7 +62,7 @@ impl Runs {
         let row = self.row(run)?;
         let mut started = started;
         started.bundle = row.bundle;
-        started.trigger = format!("fork:{run}");
+        started.trigger = format!("{FORKED}{run}");
         started.owner = owner;
         started.parent = None;
         if let Some(input) = &fork.input {
@@ -73,7 +76,7 @@ impl Runs {
                 _ => None,
             })
             .collect();
-        let earlier = |place: &Position, other: &Position| came_before(&entries, place, other);
+        let earlier = |place: &Position, other: &Position| self.came_before(&entries, place, other);
         // A wait is shared with its end, which does not say what was waited for; without one it is the old run's.
         let waited: HashSet<&Position> = entries
             .iter()
@@ -115,6 +118,43 @@ impl Runs {
         self.journal().wait(ticket)?;
         self.schedule(id);
         Ok(id)
+    }
+
+    /// Whether the run of these entries came to `place` before it came to `other`.
+    ///
+    /// Values that a fork gave stand behind what it shared, wherever their calls stood. So of a place that shared nothing but
+    /// was given a value, and one that was shared, the run that it was forked from tells.
+    fn came_before(&self, entries: &[Entry], place: &Position, other: &Position) -> bool {
+        let is_given = |entry: &Entry| matches!(entry.kind, EntryKind::Overridden { .. });
+        let shared_until = entries.iter().find(|entry| is_given(entry)).map_or(0, |entry| entry.seq);
+        let first = |place: &Position, given: bool| {
+            let is_there = |it: &Entry| it.kind.position().is_some_and(|at| at.is_within(place));
+            entries.iter().find(|it| is_there(it) && is_given(it) == given).map(|it| it.seq)
+        };
+        let is_shared = |place: &Position| first(place, false).is_some_and(|seq| seq < shared_until);
+        let only_given = |place: &Position| first(place, true).is_some() && !is_shared(place);
+        if (only_given(place) && is_shared(other)) || (is_shared(place) && only_given(other)) {
+            let origin = forked_from(entries).and_then(|run| self.journal().entries(run, 0, usize::MAX).ok());
+            if let Some(mut origin) = origin.filter(|origin| !origin.is_empty()) {
+                drop_voided(&mut origin);
+                return self.came_before(&origin, place, other);
+            }
+        }
+        match (first(place, false), first(other, false)) {
+            (Some(place), Some(other)) => place < other,
+            // There is nothing but given values, which go along.
+            (None, _) => true,
+            // What came after the value was given came before the call that takes it; of the rest nobody knows.
+            (Some(place), None) => first(other, true).is_some_and(|given| given < place),
+        }
+    }
+}
+
+/// The run that one was forked from, as its first entry tells.
+fn forked_from(entries: &[Entry]) -> Option<RunId> {
+    match &entries.first()?.kind {
+        EntryKind::Started(started) => RunId::parse(started.trigger.strip_prefix(FORKED)?),
+        _ => None,
     }
 }
 
@@ -172,23 +212,6 @@ fn is_fact(kind: &EntryKind) -> bool {
             | EntryKind::Overridden { .. }
             | EntryKind::Log { .. }
     )
-}
-
-/// Whether the run came to `place` before it came to `other`, as its entries tell. A value that an earlier fork gave stands
-/// behind what that fork shared, wherever its call stood, so it does not tell.
-fn came_before(entries: &[Entry], place: &Position, other: &Position) -> bool {
-    let first = |place: &Position, given: bool| {
-        let is_there = |it: &&Entry| it.kind.position().is_some_and(|at| at.is_within(place));
-        let mut there = entries.iter().filter(is_there);
-        there.find(|it| matches!(it.kind, EntryKind::Overridden { .. }) == given).map(|it| it.seq)
-    };
-    match (first(place, false), first(other, false)) {
-        (Some(place), Some(other)) => place < other,
-        // There is nothing but given values, which go along.
-        (None, _) => true,
-        // What came after the value was given came before the call that takes it; of the rest nobody knows.
-        (Some(place), None) => first(other, true).is_some_and(|given| given < place),
-    }
 }
 
 /// Whether `position` stands before `at` in the structure of the run. Steps have no number of their own: they stand

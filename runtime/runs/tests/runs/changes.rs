@@ -157,3 +157,22 @@ fn a_value_given_in_a_step_does_not_move_the_step() {
     world.settle();
     assert_eq!(world.ledger.done()[5..], ["look a", "look b", "look c"]);
 }
+
+#[test]
+fn a_fork_of_a_fork_keeps_the_step_that_stood_before_what_was_shared() {
+    let world = World::default();
+    let run = world.run(r#"step("s", || world::look("a")); world::look("b"); world::look("c")"#);
+    let given = Fork { at: Some(at("2")), set: vec![(at("step:s/1"), Value::from("given"))], input: None };
+    let first = world.runs.fork(run, &given, hob_model::RunOwner::Daemon).unwrap();
+    world.settle();
+    let again = Fork { at: Some(at("2")), set: vec![], input: None };
+    let second = world.runs.fork(first, &again, hob_model::RunOwner::Daemon).unwrap();
+    world.settle();
+    assert_eq!(world.value(second), Value::from("saw c"));
+    assert_eq!(world.ledger.done(), ["look a", "look b", "look c", "look c", "look c"]);
+    // Before what came after the step, the step is shared with its value.
+    let earlier = Fork { at: Some(at("1")), set: vec![], input: None };
+    let _ = world.runs.fork(second, &earlier, hob_model::RunOwner::Daemon).unwrap();
+    world.settle();
+    assert_eq!(world.ledger.done()[5..], ["look b", "look c"]);
+}
