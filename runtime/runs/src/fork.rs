@@ -1,5 +1,6 @@
 //! Forking: a new run that shares the past of another one up to a position.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use hob_journal::{Commit, Write};
@@ -38,8 +39,8 @@ impl Runs {
     /// # Errors
     /// When there is no such run or position.
     pub fn fork(&self, run: RunId, fork: &Fork, owner: RunOwner) -> Result<RunId, RunError> {
-        let mut entries = self.journal().entries(run, 0, usize::MAX)?;
-        drop_voided(&mut entries);
+        let past = Past::of(self, run)?;
+        let entries = &past.entries;
         let Some(EntryKind::Started(started)) = entries.first().map(|entry| entry.kind.clone()) else {
             return Err(RunError::NotFound(run.to_string()));
         };
@@ -76,7 +77,7 @@ impl Runs {
                 _ => None,
             })
             .collect();
-        let earlier = |place: &Position, other: &Position| self.came_before(&entries, place, other);
+        let earlier = |place: &Position, other: &Position| past.came_before(place, other);
         // A wait is shared with its end, which does not say what was waited for; without one it is the old run's.
         let waited: HashSet<&Position> = entries
             .iter()
@@ -119,12 +120,39 @@ impl Runs {
         self.schedule(id);
         Ok(id)
     }
+}
 
-    /// Whether the run of these entries came to `place` before it came to `other`.
+/// What is recorded of a run, and of those that it was forked from.
+struct Past<'r> {
+    runs: &'r Runs,
+    entries: Vec<Entry>,
+    /// Read when it is first asked for: most runs are forks of nothing.
+    origin: OnceCell<Option<Box<Self>>>,
+}
+
+impl<'r> Past<'r> {
+    /// That of a run; without entries where there is no such run.
+    fn of(runs: &'r Runs, run: RunId) -> Result<Self, RunError> {
+        let mut entries = runs.journal().entries(run, 0, usize::MAX)?;
+        drop_voided(&mut entries);
+        Ok(Self { runs, entries, origin: OnceCell::new() })
+    }
+
+    /// That of the run that it was forked from, while it is kept.
+    fn origin(&self) -> Option<&Self> {
+        let read = || {
+            let origin = Self::of(self.runs, forked_from(&self.entries)?).ok()?;
+            (!origin.entries.is_empty()).then(|| Box::new(origin))
+        };
+        self.origin.get_or_init(read).as_deref()
+    }
+
+    /// Whether the run came to `place` before it came to `other`.
     ///
     /// Values that a fork gave stand behind what it shared, wherever their calls stood. So of a place that shared nothing but
     /// was given a value, and one that was shared, the run that it was forked from tells.
-    fn came_before(&self, entries: &[Entry], place: &Position, other: &Position) -> bool {
+    fn came_before(&self, place: &Position, other: &Position) -> bool {
+        let entries = &self.entries;
         let is_given = |entry: &Entry| matches!(entry.kind, EntryKind::Overridden { .. });
         let shared_until = entries.iter().find(|entry| is_given(entry)).map_or(0, |entry| entry.seq);
         let first = |place: &Position, given: bool| {
@@ -133,12 +161,10 @@ impl Runs {
         };
         let is_shared = |place: &Position| first(place, false).is_some_and(|seq| seq < shared_until);
         let only_given = |place: &Position| first(place, true).is_some() && !is_shared(place);
-        if (only_given(place) && is_shared(other)) || (is_shared(place) && only_given(other)) {
-            let origin = forked_from(entries).and_then(|run| self.journal().entries(run, 0, usize::MAX).ok());
-            if let Some(mut origin) = origin.filter(|origin| !origin.is_empty()) {
-                drop_voided(&mut origin);
-                return self.came_before(&origin, place, other);
-            }
+        if ((only_given(place) && is_shared(other)) || (is_shared(place) && only_given(other)))
+            && let Some(origin) = self.origin()
+        {
+            return origin.came_before(place, other);
         }
         match (first(place, false), first(other, false)) {
             (Some(place), Some(other)) => place < other,
