@@ -21,11 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the one who watches sleeps at most before it looks whether it is still needed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How each of these stands.
+/// How each of these stands; nobody is asked where there are none.
 fn states<'m>(
     inner: &Inner,
     mounts: impl Iterator<Item = &'m Mount>,
 ) -> Result<Vec<(&'m Mount, MountState)>, OpError> {
+    let mut mounts = mounts.peekable();
+    if mounts.peek().is_none() {
+        return Ok(Vec::new());
+    }
     let mounted = inner.file_systems.mounted()?;
     let state = |mount: &Mount| {
         let device = mount.device.as_deref().map(|device| inner.file_systems.device(device));
@@ -40,9 +44,6 @@ fn mounts_of<'i>(inner: &'i Inner, service: &'i Service) -> impl Iterator<Item =
 
 /// The file system that a service lacks, and what is there instead.
 fn missing<'i>(inner: &'i Inner, service: &'i Service) -> Option<(&'i Mount, String)> {
-    if service.mounts.is_empty() {
-        return None;
-    }
     let states = states(inner, mounts_of(inner, service)).ok()?;
     states.into_iter().find_map(|(mount, state)| match state {
         MountState::Missing(why) => Some((mount, why)),
@@ -83,12 +84,16 @@ pub(super) fn guard(inner: &Inner, service: &Service) -> Result<(), OpError> {
 /// Why a service's files are not where it would look for them. Where something is mounted when somebody comes there,
 /// it is by now.
 fn check(inner: &Inner, service: &Service) -> Result<(), OpError> {
-    for (mount, state) in states(inner, mounts_of(inner, service))? {
-        if state == MountState::Automatic {
-            inner.file_systems.is_directory(&mount.path, PATIENCE)?;
-        }
+    let mut found = states(inner, mounts_of(inner, service))?;
+    let automatic = found.iter().filter(|(_, state)| *state == MountState::Automatic);
+    let automatic: Vec<&Mount> = automatic.map(|(mount, _)| *mount).collect();
+    for mount in &automatic {
+        inner.file_systems.is_directory(&mount.path, PATIENCE)?;
     }
-    for (mount, state) in states(inner, mounts_of(inner, service))? {
+    if !automatic.is_empty() {
+        found = states(inner, mounts_of(inner, service))?;
+    }
+    for (mount, state) in found {
         let why = match state {
             MountState::There => continue,
             MountState::Automatic => format!("nothing gets mounted at {}", mount.path.display()),
@@ -126,8 +131,10 @@ pub(super) fn watch(inner: &Arc<Inner>) -> Result<(), OpError> {
         while alive(&weak).is_some() {
             let changed = changes.wait(LOOK_AGAIN);
             if let Some(inner) = alive(&weak).filter(|_| changed) {
-                tell(&inner, &mut known);
-                encourage(&inner);
+                let now = self::known(&inner);
+                tell(&inner, &known, &now);
+                encourage(&inner, &now);
+                known = now;
             }
         }
     });
@@ -148,9 +155,8 @@ fn note(state: MountState) -> String {
 }
 
 /// Emits `mount.ready` and `mount.missing` for what came and went.
-fn tell(inner: &Inner, known: &mut Vec<String>) {
-    let now = self::known(inner);
-    for ((mount, before), after) in inner.homelab.mounts.iter().zip(known.iter()).zip(&now) {
+fn tell(inner: &Inner, known: &[String], now: &[String]) {
+    for ((mount, before), after) in inner.homelab.mounts.iter().zip(known).zip(now) {
         if before.is_empty() == after.is_empty() {
             continue;
         }
@@ -167,14 +173,14 @@ fn tell(inner: &Inner, known: &mut Vec<String>) {
             at: inner.runs.now(),
         }));
     }
-    *known = now;
 }
 
 /// Services that failed for want of a file system which is there now are tried again at once.
-fn encourage(inner: &Inner) {
+fn encourage(inner: &Inner, known: &[String]) {
     let now = inner.supervisors.now();
+    let mounts = || inner.homelab.mounts.iter().zip(known);
     for service in inner.homelab.services.iter().filter(|it| !it.mounts.is_empty()) {
-        let there = missing(inner, service).is_none();
+        let there = mounts().all(|(mount, why)| why.is_empty() || !service.mounts.contains(&mount.name));
         inner.update(&service.name, |entry| {
             if there && entry.unmounted_until.is_some() && entry.retry_at.is_some() {
                 entry.retry_at = Some(now);
