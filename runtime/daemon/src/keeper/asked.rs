@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use hob_model::{Code, Diagnostic, ErrorKind, OpError, RunId, Value};
-use hob_planner::{Node, Service, ServiceState};
+use hob_planner::{Service, ServiceState};
 use hob_primitive::{Patience, ServiceRequest, Services};
 use serde_json::{Value as Json, json};
 
@@ -236,8 +236,7 @@ impl Services for KeptServices {
     fn users_of(&self, secret: &str) -> Result<Vec<String>, OpError> {
         let inner = self.inner()?;
         let uses = |service: &&Service| service.body.secrets().iter().any(|it| it.names().contains(&secret));
-        let order = inner.homelab.graph.order().filter_map(|node| inner.homelab.service(Node::name(node)));
-        Ok(order.filter(uses).map(|service| service.name.clone()).collect())
+        Ok(inner.homelab.services_in_order().filter(uses).map(|service| service.name.clone()).collect())
     }
 
     fn ask(

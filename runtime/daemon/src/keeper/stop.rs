@@ -39,16 +39,8 @@ pub(super) fn obsolete(inner: &Arc<Inner>, plan: &Plan) -> Result<(), Diagnostic
 
 /// Stops the services that `which` names, dependents first.
 pub(super) fn all(inner: &Arc<Inner>, cause: &str, which: impl Fn(&str) -> bool) {
-    let order: Vec<String> = inner
-        .homelab
-        .graph
-        .order()
-        .rev()
-        .filter_map(|node| match node {
-            Node::Service(name) if which(name) => Some(name.clone()),
-            _ => None,
-        })
-        .collect();
+    let order = inner.homelab.services_in_order().rev().filter(|it| which(&it.name));
+    let order: Vec<String> = order.map(|it| it.name.clone()).collect();
     in_order(inner, &order, cause);
 }
 
@@ -57,13 +49,8 @@ pub(super) fn order_with_dependents(inner: &Inner, name: &str) -> Vec<String> {
     let dependents = inner.homelab.graph.dependents(&Node::Service(name.to_owned()));
     // A later tier waits for this service at boot; only what needs it stops with it.
     let stops = |other: &str| other == name || (dependents.contains(other) && needs(inner, other, name));
-    let order = inner.homelab.graph.order().rev();
-    order
-        .filter_map(|node| match node {
-            Node::Service(other) if stops(other) => Some(other.clone()),
-            _ => None,
-        })
-        .collect()
+    let order = inner.homelab.services_in_order().rev().filter(|it| stops(&it.name));
+    order.map(|it| it.name.clone()).collect()
 }
 
 /// Whether `other` needs `name`, itself or over others.

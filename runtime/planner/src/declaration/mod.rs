@@ -29,7 +29,7 @@ use hob_model::{Code, Diagnostic, OnDoubt, Source, Value};
 use hob_scheduler::{Schedule, When};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::restart::Restart;
 
 /// How many characters a name may have: it becomes part of file names and of variables.
@@ -482,6 +482,14 @@ impl Homelab {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
+    }
+
+    /// Its services, in the order in which they start.
+    pub fn services_in_order(&self) -> impl DoubleEndedIterator<Item = &Service> {
+        self.graph.order().filter_map(|node| match node {
+            Node::Service(name) => self.service(name),
+            Node::Tier(_) => None,
+        })
     }
 
     /// The tier of this name.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hob_model::{Code, Diagnostic, OpError};
-use hob_planner::{Homelab, Node};
+use hob_planner::Homelab;
 use hob_primitive::Vault;
 use hob_std_secrets::rotate::{self, Rotation, Sealing, Stage};
 use hob_std_secrets::vault::Listed;
@@ -56,7 +56,7 @@ impl Place {
     pub(super) fn consumers(&self) -> BTreeMap<String, Vec<String>> {
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let Some(homelab) = &self.homelab else { return all };
-        for service in homelab.graph.order().filter_map(|node| homelab.service(Node::name(node))) {
+        for service in homelab.services_in_order() {
             for name in service.body.secrets().iter().flat_map(|it| it.names()) {
                 let services = all.entry(name.to_owned()).or_default();
                 if !services.contains(&service.name) {
