@@ -104,10 +104,9 @@ impl Deliveries {
         delivery: Delivery,
     ) -> Result<Delivered, Diagnostic> {
         let Delivery { workflow, input, trigger, id } = delivery;
+        let order = Order { workflow: &workflow, input, trigger: &trigger, until: None };
         let Some(id) = id else {
-            return Ok(Delivered::Started(
-                hub.start(run, Order { workflow: &workflow, input, trigger: &trigger, until: None })?,
-            ));
+            return Ok(Delivered::Started(hub.start(run, order)?));
         };
         let mut forgotten = lock(&self.forgotten);
         let (journal, now) = (hub.runs().journal(), hub.runs().now());
@@ -127,9 +126,7 @@ impl Deliveries {
         }
         let value = Value::map([("run", Value::from(run.to_string())), ("at", Value::from(now.to_string()))]);
         journal.submit(Commit::one(Write::Fact { key, value: Some(value) }));
-        Ok(Delivered::Started(
-            hub.start(run, Order { workflow: &workflow, input, trigger: &trigger, until: None })?,
-        ))
+        Ok(Delivered::Started(hub.start(run, order)?))
     }
 }
 
