@@ -20,7 +20,7 @@ struct Terminal<'a> {
 }
 
 impl<'a> Terminal<'a> {
-    /// Starts hob in a terminal of 100 columns and 30 rows.
+    /// Starts hob in a terminal of 100 columns and 30 rows, and waits for its prompt.
     fn start(home: &'a Home, args: &[&str]) -> Self {
         let it = Self { home };
         let hob = home.command(args);
@@ -33,6 +33,7 @@ impl<'a> Terminal<'a> {
         command.arg(format!("env HOB_STATE='{}' {}; exec cat", home.state().display(), line.join(" ")));
         let started = command.output().unwrap();
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        it.waits_for_prompt();
         it
     }
 
@@ -78,7 +79,7 @@ impl<'a> Terminal<'a> {
     fn waits_for_prompt(&self) -> String {
         until("the prompt", || {
             let screen = self.screen();
-            screen.lines().last().is_some_and(|line| line.trim_end().ends_with('>')).then_some(screen)
+            has_prompt(&screen).then_some(screen)
         })
     }
 
@@ -93,12 +94,8 @@ impl<'a> Terminal<'a> {
     fn drops(&self) {
         until("the prompt", || {
             self.presses("C-c");
-            within(ANSWER_MAX, || self.has_prompt().then_some(()))
+            within(ANSWER_MAX, || has_prompt(&self.screen()).then_some(()))
         });
-    }
-
-    fn has_prompt(&self) -> bool {
-        self.screen().lines().last().is_some_and(|line| line.trim_end().ends_with('>'))
     }
 
     fn presses(&self, key: &str) {
@@ -110,6 +107,11 @@ impl<'a> Terminal<'a> {
         self.presses("Enter");
         self.waits_for_prompt()
     }
+}
+
+/// Whether the prompt is in the last line, with nothing typed.
+fn has_prompt(screen: &str) -> bool {
+    screen.lines().last().is_some_and(|line| line.trim_end().ends_with('>'))
 }
 
 impl Drop for Terminal<'_> {
@@ -158,7 +160,6 @@ fn a_session_beside_a_daemon_is_its_run() {
 fn a_session_is_typed_in_a_terminal() {
     let home = home();
     let terminal = Terminal::start(&home, &["repl"]);
-    terminal.waits_for_prompt();
 
     // The completion menu, with documentation beside it.
     terminal.types("files::wri");
@@ -206,7 +207,6 @@ fn a_session_is_typed_in_a_terminal() {
 
     // The history outlives the session.
     let terminal = Terminal::start(&home, &["repl"]);
-    terminal.waits_for_prompt();
     terminal.presses("Up");
     terminal.presses("Up");
     terminal.waits_for("rows.len() + 40");
@@ -261,7 +261,6 @@ fn what_exists_is_completed() {
     home.write("lab/homelab.rhai", HOMELAB);
     let mut up = home.up("lab", &[]);
     let terminal = Terminal::start(&home, &["repl"]);
-    terminal.waits_for_prompt();
     for (typed, exists) in
         [("services::status(\"", "web"), ("invoke(\"", "greet"), (":runs ti", "tidy"), (":runs 0", "repl")]
     {
@@ -285,7 +284,6 @@ fn what_exists_is_completed() {
 fn what_was_typed_is_searched() {
     let home = home();
     let terminal = Terminal::start(&home, &["repl"]);
-    terminal.waits_for_prompt();
     terminal.enters("let needle = 6 * 7");
     terminal.enters("let hay = 1");
     terminal.presses("C-d");
@@ -294,7 +292,6 @@ fn what_was_typed_is_searched() {
     });
     drop(terminal);
     let terminal = Terminal::start(&home, &["repl"]);
-    terminal.waits_for_prompt();
     terminal.presses("C-r");
     terminal.waits_for("match:");
     terminal.types("needle");
@@ -311,7 +308,6 @@ fn what_was_typed_is_searched() {
 fn a_session_goes_on_after_a_crash() {
     let home = home();
     let terminal = Terminal::start(&home, &["repl"]);
-    terminal.waits_for_prompt();
     terminal.enters("files::append(\"log\", \"once\\n\")");
     terminal.enters("let kept = 41");
     let run = home.json(&["runs", "list"])[0]["run"].as_str().unwrap().to_owned();
@@ -323,7 +319,6 @@ fn a_session_goes_on_after_a_crash() {
     drop(terminal);
 
     let terminal = Terminal::start(&home, &["repl", "--resume", &run]);
-    terminal.waits_for_prompt();
     let screen = terminal.enters("kept + 1");
     assert!(screen.contains("42"), "{screen}");
     assert_eq!(home.read("log"), "once\n");
@@ -339,7 +334,6 @@ fn an_old_run_is_looked_into() {
     let _ = home.hob(&["run", "play.rhai"]).exits(0);
     let run = home.json(&["runs", "list"])[0]["run"].as_str().unwrap().to_owned();
     let terminal = Terminal::start(&home, &["replay", &run, "--at", "2"]);
-    terminal.waits_for_prompt();
     let screen = terminal.enters("first + second");
     assert!(screen.contains("42"), "{screen}");
     let screen = terminal.enters("files::write(\"c\", \"z\")");
