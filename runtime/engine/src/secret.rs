@@ -149,29 +149,14 @@ pub(crate) fn refuse_in(value: &Value, what: &str) -> Result<(), OpError> {
     if marked { Err(OpError::invalid(format!("a secret cannot be {what}"))) } else { Ok(()) }
 }
 
-fn appended(mut secret: Secret, value: &Dynamic) -> Result<Secret, OpError> {
-    match part_of(value)? {
-        Value::Secret(other) => return Ok(secret.then(other)),
-        Value::String(text) => secret.push(SecretPart::Text(text)),
-        Value::Blob(bytes) => secret.push(SecretPart::Bytes(bytes)),
-        other => secret.push(SecretPart::Text(plain_text(&other)?)),
-    }
-    Ok(secret)
-}
-
-fn prepended(value: &Dynamic, secret: Secret) -> Result<Secret, OpError> {
-    let mut first = Secret::default();
-    match part_of(value)? {
-        Value::Secret(other) => return Ok(other.then(secret)),
-        Value::String(text) => first.push(SecretPart::Text(text)),
-        Value::Blob(bytes) => first.push(SecretPart::Bytes(bytes)),
-        other => first.push(SecretPart::Text(plain_text(&other)?)),
-    }
-    Ok(first.then(secret))
-}
-
-fn part_of(value: &Dynamic) -> Result<Value, OpError> {
-    crate::convert::to_value(value)
+/// What is put together with a secret, as an expression itself.
+fn expression(value: &Dynamic) -> Result<Secret, OpError> {
+    Ok(match crate::convert::to_value(value)? {
+        Value::Secret(secret) => secret,
+        Value::String(text) => SecretPart::Text(text).into(),
+        Value::Blob(bytes) => SecretPart::Bytes(bytes).into(),
+        other => SecretPart::Text(plain_text(&other)?).into(),
+    })
 }
 
 fn plain_text(value: &Value) -> Result<String, OpError> {
@@ -235,14 +220,16 @@ pub(crate) fn install(module: &mut Module) {
         FuncRegistration::new(name)
             .set_into_module(module, |secret: &mut Handle| ImmutableString::from(marked(&secret.0)));
     }
-    FuncRegistration::new("+")
-        .set_into_module(module, |ctx: NativeCallContext<'_>, secret: Handle, other: Dynamic| {
-            thrown(&ctx, appended(secret.0, &other))
-        });
+    FuncRegistration::new("+").set_into_module(
+        module,
+        |ctx: NativeCallContext<'_>, secret: Handle, other: Dynamic| {
+            thrown(&ctx, expression(&other).map(|other| secret.0.then(other)))
+        },
+    );
     FuncRegistration::new("+").set_into_module(
         module,
         |ctx: NativeCallContext<'_>, other: Dynamic, secret: Handle| {
-            thrown(&ctx, prepended(&other, secret.0))
+            thrown(&ctx, expression(&other).map(|other| other.then(secret.0)))
         },
     );
     FuncRegistration::new("+")

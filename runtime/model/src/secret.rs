@@ -204,6 +204,14 @@ impl Secret {
     }
 }
 
+impl From<SecretPart> for Secret {
+    fn from(part: SecretPart) -> Self {
+        let mut secret = Self::default();
+        secret.push(part);
+        secret
+    }
+}
+
 impl fmt::Display for Secret {
     /// As people see it: `Bearer «secret token»`. It is never read back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -223,6 +231,16 @@ pub fn concealed(name: &str) -> String {
 
 /// The longest name of a secret, in bytes.
 pub const SECRET_NAME_BYTES_MAX: usize = 255;
+
+/// The longest name of a credential of systemd, in bytes.
+const CREDENTIAL_BYTES_MAX: usize = 255;
+
+/// Whether this can be the name under which a unit of systemd finds a credential, in all its versions.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= CREDENTIAL_BYTES_MAX && name.chars().all(fits)
+}
 
 /// Whether this can be the name of a secret: parts between `/` of letters, digits, `-`, `_` and `.`, none of which
 /// begins with a dot.

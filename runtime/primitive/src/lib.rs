@@ -52,7 +52,7 @@ pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Para
 pub use registry::{Registry, RegistryError};
 pub use secret::{
     OpenValue, Opened, SECRETS_VARIABLE, SecretContent, SecretText, SecretTexts, SecretValue, Vault,
-    filter_sinks, filtered,
+    filter_sinks, filtered, open_with,
 };
 pub use services::{Patience, ServiceRequest, Services};
 pub use source::{EventSink, EventSource, Subscribing, Wanted};

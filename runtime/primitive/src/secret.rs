@@ -68,7 +68,7 @@ impl FromValue for SecretText {
 
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         match value {
-            Value::String(text) => Ok(Self(literal(SecretPart::Text(text)))),
+            Value::String(text) => Ok(Self(SecretPart::Text(text).into())),
             Value::Secret(secret) => Ok(Self(secret)),
             other => Err(Mismatch::of::<Self>(&other)),
         }
@@ -85,8 +85,8 @@ impl FromValue for SecretContent {
 
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         match value {
-            Value::Blob(bytes) => Ok(Self(literal(SecretPart::Bytes(bytes)))),
-            Value::String(text) => Ok(Self(literal(SecretPart::Text(text)))),
+            Value::Blob(bytes) => Ok(Self(SecretPart::Bytes(bytes).into())),
+            Value::String(text) => Ok(Self(SecretPart::Text(text).into())),
             Value::Secret(secret) => Ok(Self(secret)),
             other => Err(Mismatch::of::<Self>(&other)),
         }
@@ -106,10 +106,26 @@ impl FromValue for SecretValue {
     }
 }
 
-fn literal(part: SecretPart) -> Secret {
-    let mut secret = Secret::default();
-    secret.push(part);
-    secret
+/// The value of an expression, where `open` gives those of the secrets in it.
+///
+/// # Errors
+/// Those of `open`.
+pub fn open_with(
+    secret: &Secret,
+    mut open: impl FnMut(&SecretRef) -> Result<Opened, OpError>,
+) -> Result<Opened, OpError> {
+    let mut opened = Vec::with_capacity(secret.parts().len());
+    for part in secret.parts() {
+        opened.push(match part {
+            SecretPart::Text(text) => Zeroizing::new(text.clone().into_bytes()),
+            SecretPart::Bytes(bytes) => Zeroizing::new(bytes.clone()),
+            SecretPart::Reference(reference) => open(reference)?,
+        });
+    }
+    // Sized once: a buffer that grows would leave its old memory behind.
+    let mut all = Zeroizing::new(Vec::with_capacity(opened.iter().map(|part| part.len()).sum()));
+    opened.iter().for_each(|part| all.extend_from_slice(part));
+    Ok(all)
 }
 
 /// A value whose secrets are open; its texts are wiped when it is dropped.
@@ -146,21 +162,10 @@ impl Ctx {
     /// When the run may not open a secret of it (`secrets.get:NAME`), there is none of that name, or nothing at hand opens
     /// it.
     pub fn open(&self, secret: &Secret) -> Result<Opened, OpError> {
-        let mut opened = Vec::with_capacity(secret.parts().len());
-        for part in secret.parts() {
-            opened.push(match part {
-                SecretPart::Text(text) => Zeroizing::new(text.clone().into_bytes()),
-                SecretPart::Bytes(bytes) => Zeroizing::new(bytes.clone()),
-                SecretPart::Reference(reference) => {
-                    self.permit(&format!("secrets.get:{}", reference.name))?;
-                    self.vault()?.open(&self.secrets_place(), reference)?
-                }
-            });
-        }
-        // Sized once: a buffer that grows would leave its old memory behind.
-        let mut all = Zeroizing::new(Vec::with_capacity(opened.iter().map(|part| part.len()).sum()));
-        opened.iter().for_each(|part| all.extend_from_slice(part));
-        Ok(all)
+        open_with(secret, |reference| {
+            self.permit(&format!("secrets.get:{}", reference.name))?;
+            self.vault()?.open(&self.secrets_place(), reference)
+        })
     }
 
     /// As [`Ctx::open`], where it must be a text.

@@ -11,6 +11,9 @@ use hob_primitive::{Ctx, Opened};
 /// Where a container finds the files with its secrets.
 pub const SECRETS_INSIDE: &str = "/run/hob-secrets";
 
+/// The link, in the directory of a service, to the generation of files that a start finds.
+pub const CURRENT: &str = "current";
+
 /// What a service is handed beside its declaration. Its values are in no digest, label or difference.
 #[derive(Clone, Default, PartialEq)]
 pub struct Delivered {

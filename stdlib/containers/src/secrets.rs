@@ -7,16 +7,13 @@ use bollard::models::ContainerCreateBody;
 use hob_model::{OpError, Secret};
 use hob_planner::declaration::{SecretUse, SecretValue};
 use hob_primitive::Ctx;
-use hob_supervisor::secrets::{Delivered, Handing, SECRETS_INSIDE, Variable};
+use hob_supervisor::secrets::{CURRENT, Delivered, Handing, SECRETS_INSIDE, Variable};
 
 use crate::body::SECRETS_DIR;
 use crate::options::Spec;
 
 /// Whose secrets they are, where an operation makes the container.
 const KIND: &str = "containers";
-
-/// The generation of files that is current.
-const CURRENT: &str = "current";
 
 fn variable(it: &Variable) -> String {
     format!("{}={}", it.name, String::from_utf8_lossy(&it.value))

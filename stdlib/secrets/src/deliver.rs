@@ -17,18 +17,16 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, sy
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hob_model::{OpError, Secret, SecretPart};
+use hob_model::{OpError, Secret};
 use hob_planner::declaration::SecretValue;
-use hob_primitive::{Opened, Vault};
-use hob_supervisor::secrets::{Consumer, Delivered, Delivery, Variable};
+use hob_primitive::{Opened, Vault, open_with};
+use hob_supervisor::secrets::{CURRENT, Consumer, Delivered, Delivery, Variable};
 use zeroize::Zeroizing;
 
 use crate::live;
 
 /// The variable of hob's own environment that names a directory in memory for the secrets of services.
 const RUNTIME_VARIABLE: &str = "HOB_RUNTIME";
-/// The link to the generation that a start finds.
-const CURRENT: &str = "current";
 /// How the names of generations begin.
 const GENERATION_PREFIX: &str = "g-";
 /// Directories may be passed through and not be listed: their files are for their owners.
@@ -82,17 +80,7 @@ impl LiveDelivery {
         if !consumer.sources.is_empty() {
             self.vault.declare(consumer.place, consumer.sources);
         }
-        let mut parts = Vec::new();
-        for part in secret.parts() {
-            parts.push(match part {
-                SecretPart::Text(text) => Zeroizing::new(text.clone().into_bytes()),
-                SecretPart::Bytes(bytes) => Zeroizing::new(bytes.clone()),
-                SecretPart::Reference(reference) => self.vault.open(consumer.place, reference)?,
-            });
-        }
-        let mut all = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
-        parts.iter().for_each(|part| all.extend_from_slice(part));
-        Ok(all)
+        open_with(secret, |reference| self.vault.open(consumer.place, reference))
     }
 
     /// What a consumer is to have now: file names below a generation, with contents and owners.

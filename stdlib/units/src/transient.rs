@@ -10,6 +10,7 @@ mod operations {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use hob_model::secret::is_credential;
     use hob_model::{OpError, Value};
     use hob_primitive::{Args, Ctx, FromValue, Mismatch, Options, PathText, Probe, SecretTexts};
 
@@ -23,9 +24,6 @@ mod operations {
 
     /// The most lines of the log that a result may show.
     const LINES_MAX: u32 = 1000;
-
-    /// The longest name of a credential.
-    const CREDENTIAL_BYTES_MAX: usize = 255;
 
     /// How many variables a command may be given.
     const VARIABLES_MAX: usize = 1000;
@@ -175,11 +173,7 @@ mod operations {
             )));
         }
         let credentials = options.credentials.unwrap_or_default();
-        let is_name = |name: &str| {
-            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            !name.is_empty() && name.len() <= CREDENTIAL_BYTES_MAX && name.chars().all(fits)
-        };
-        if let Some(name) = credentials.keys().find(|name| !is_name(name)) {
+        if let Some(name) = credentials.keys().find(|name| !is_credential(name)) {
             let message = format!("option `credentials`: {name:?} cannot be the name of one");
             return Err(OpError::invalid(message).hint("it has letters, digits, `-`, `_` and `.`"));
         }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hob_model::secret::is_name;
+use hob_model::secret::{is_credential, is_name};
 use hob_model::{Code, Diagnostic, Secret, Value};
 
 use super::options::Options;
+use super::service::OWN_VARIABLES;
 use super::{Body, Kind, Raw, bad};
 
 /// The key under which plans and the journal have the secrets of a service.
@@ -104,7 +105,7 @@ pub(super) fn take(raw: &mut Raw, credentials: bool, diagnostics: &mut Vec<Diagn
         env.iter().filter(|(_, value)| is_secret(value)).map(|(name, _)| name.clone()).collect();
     for variable in names {
         let problem = |message: String| bad(&raw.source, format!("service `{}`: {message}", raw.name));
-        if variable.is_empty() || variable.contains(['=', '\0']) || variable.starts_with("HOB_") {
+        if variable.is_empty() || variable.contains(['=', '\0']) || variable.starts_with(OWN_VARIABLES) {
             diagnostics.push(problem(format!("`env`: `{variable}` cannot be the name of a variable")));
         }
         match env.remove(&variable) {
@@ -207,9 +208,8 @@ fn take_credentials(raw: &mut Raw, diagnostics: &mut Vec<Diagnostic>) -> Vec<Sec
             Value::Secret(secret) => secret.single().map(|it| it.name.clone()),
             other => other.get(FILE_KEY).and_then(Value::as_str).map(str::to_owned),
         };
-        let is_credential = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         match name.filter(|name| is_name(name)) {
-            Some(name) if !credential.is_empty() && credential.chars().all(is_credential) => {
+            Some(name) if is_credential(&credential) => {
                 let what = SecretValue::File { name, content: None, owner: None };
                 uses.push(SecretUse { variable: credential, what });
             }

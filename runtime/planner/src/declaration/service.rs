@@ -47,7 +47,7 @@ const LATER: [&str; 4] = ["backup", "gpu", "hooks", "replicas"];
 const VARIABLES_MAX: usize = 1_000;
 
 /// How the names of variables begin that hob gives to services itself.
-const OWN_VARIABLES: &str = "HOB_";
+pub(super) const OWN_VARIABLES: &str = "HOB_";
 
 /// A command as text or list.
 pub(super) const COMMAND: &str = "a text or an array of texts such as [\"caddy\", \"run\"]";
