@@ -1,5 +1,7 @@
 //! A boot while it goes on, and what `hob boot explain` says of it.
 
+use hob_tests::until;
+use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
 use crate::home;
@@ -55,6 +57,31 @@ fn a_boot_is_shown_and_explained() {
     let mut up = home.up("lab", &[]);
     assert_eq!(home.json(&["boot", "explain"]), first);
     let _ = up.stop().exits(0);
+}
+
+#[test]
+fn a_boot_that_is_broken_off_stops_what_it_started() {
+    let home = home();
+    home.write(
+        "lab/homelab.rhai",
+        r#"
+        service("db", #{ command: ["sleep", "1000"] });
+        let slow = service("slow", #{ command: ["sleep", "1000"], ready: log("never"), ready_timeout: "1h" });
+        service("behind", #{ command: ["sleep", "1000"], needs: [slow] });
+        "#,
+    );
+    let mut up = home.start(&["up", "lab", "--listen", "127.0.0.1:0"]);
+    until("one is ready and one starts", || {
+        let said = up.stderr();
+        (said.contains("db is ready") && said.contains("slow starts")).then_some(())
+    });
+    up.signal(Signal::TERM);
+    let ended = up.end().exits(0);
+    assert!(ended.stderr.contains("stopping services in reverse order"), "{ended:?}");
+    assert!(!ended.stderr.contains("ready; Ctrl-C stops"), "{ended:?}");
+    assert_eq!(home.living().len(), 0, "{:?}", home.living());
+    let refused = home.hob(&["boot", "explain"]).exits(1);
+    assert!(refused.stderr.contains("no boot is recorded yet"), "{refused:?}");
 }
 
 #[test]

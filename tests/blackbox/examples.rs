@@ -38,6 +38,9 @@ impl<'h> Play<'h> {
         let mut text = example.to_owned();
         for dir in machine {
             text = text.replace(dir, &format!("{}{dir}", shared.display()));
+            if dir.starts_with("/mnt") {
+                mount_in(house, &shared.join(dir.trim_start_matches('/')));
+            }
         }
         std::fs::write(shared.join("run"), STAND_IN).unwrap();
         let mut services = Vec::new();
@@ -95,6 +98,14 @@ impl<'h> Play<'h> {
     fn before(&self, first: &str, then: &str) {
         assert!(self.told("ready")[first] <= self.told("start")[then], "{first}, {then}");
     }
+}
+
+/// Has a file system be there that an example needs, in the lab alone.
+fn mount_in(house: &House, path: &std::path::Path) {
+    std::fs::create_dir_all(path).unwrap();
+    let mut mount = house.engine.inside("mount").expect("the lab is there");
+    let mounted = mount.args(["-t", "tmpfs", "tmpfs"]).arg(path).output().expect("mount is there");
+    assert!(mounted.status.success(), "{mounted:?}");
 }
 
 /// What stands in a text from `begin` up to `end`.

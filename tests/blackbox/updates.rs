@@ -35,14 +35,29 @@ service("app", #{ image: "IMAGE", command: ["sleep", "1000"], needs: [web] } + q
 /// A homelab whose service `web` comes from a registry.
 fn house(update: &str) -> Option<House> {
     let house = House::new(&HOMELAB.replace("UPDATE", update))?;
+    publishing(&house, GOOD);
+    Some(house)
+}
+
+/// Has a registry with a first version.
+fn publishing(house: &House, script: &str) {
+    serve_images(house);
+    publish(house, "1", script);
+}
+
+/// Has the registries be there, and something to make images from.
+pub(crate) fn serve_images(house: &House) {
     house.engine.start_registries().expect("the registries start");
     house.podman(&["create", "--name", "base", IMAGE]);
-    publish(&house, "1", GOOD);
-    Some(house)
 }
 
 /// Has the registry name an image that runs `script`.
 fn publish(house: &House, version: &str, script: &str) {
+    publish_as(house, "web", version, script);
+}
+
+/// As [`publish`], for the image of another service.
+pub(crate) fn publish_as(house: &House, name: &str, version: &str, script: &str) {
     let (command, version) =
         (format!("CMD {}", json!(["sh", "-c", script])), format!("ENV VERSION={version}"));
     house.podman(&[
@@ -55,7 +70,7 @@ fn publish(house: &House, version: &str, script: &str) {
         "base",
         "localhost/next",
     ]);
-    house.podman(&["push", "--quiet", "localhost/next", &format!("{REGISTRY}/web:1")]);
+    house.podman(&["push", "--quiet", "localhost/next", &format!("{REGISTRY}/{name}:1")]);
 }
 
 /// Which image `web` is made from; nothing while there is none.
@@ -117,6 +132,67 @@ fn what_is_good_stays_and_what_is_bad_is_rolled_back() {
         ("4", &["before web", "after web"].map(str::to_owned)[..])
     );
     house.until_ready("app", |_| true);
+    House::stop(&mut up);
+}
+
+/// Tells when it starts and when it has ended.
+const TELLS: &str = "trap 'echo end $VERSION >> /shared/story; exit 0' TERM; echo start $VERSION >> /shared/story; \
+                     touch /ready; while :; do sleep 0.1; done";
+
+#[test]
+fn a_rolling_update_starts_first_and_then_stops() {
+    let homelab = HOMELAB.replace("UPDATE", "rolling: true,").replace("4s", "2s");
+    let homelab = homelab.replacen("stop_signal: \"SIGKILL\"", "stop_signal: \"SIGTERM\"", 1);
+    let Some(house) = House::new(&homelab) else { return };
+    publishing(&house, TELLS);
+    let mut up = house.home.up("lab", &[]);
+    let (web, app) = (house.id("web"), house.id("app"));
+    let containers = || {
+        let names = house.podman(&["ps", "--all", "--format", "{{.Names}}"]);
+        names.lines().filter(|name| name.contains("web")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (version, script, why) in [("2", NEVER_READY, "time to get ready is up"), ("3", CRASHES, "code 3")] {
+        publish(&house, version, script);
+        let told = update(&house, 1, &[]);
+        assert_eq!((&told["result"], &told["state"]), (&json!("rolled_back"), &json!("ready")), "{told}");
+        assert!(told["note"].as_str().unwrap().contains(why), "{told}");
+        assert_eq!(
+            (house.id("web"), containers()),
+            (web.clone(), vec!["web".to_owned()]),
+            "it never stopped"
+        );
+    }
+    let _ = house.home.hob(&["plan", "lab"]).exits(0);
+
+    publish(&house, "4", TELLS);
+    let told = update(&house, 0, &[]);
+    assert_eq!((&told["result"], &told["state"]), (&json!("updated"), &json!("ready")), "{told}");
+    assert_eq!((version(&house).as_str(), containers()), ("4", vec!["web".to_owned()]));
+    assert_eq!(house.story(), ["start 1", "start 4", "end 1"]);
+    assert_eq!(house.id("app"), app, "what needs it was not stopped");
+    let aliases = house.podman(&["inspect", "--format", "{{json .NetworkSettings.Networks}}", "web"]);
+    assert!(aliases.contains(r#""web""#), "{aliases}");
+    let _ = house.home.hob(&["plan", "lab"]).exits(0);
+
+    // One that a crash leaves beside the service is removed, and the service is as it was.
+    let web = house.id("web");
+    publish(&house, "5", "echo start 5 >> /shared/story; exec sleep 1000");
+    let mut asked = house.home.start(&["update", "web"]);
+    until("the new one has started", || (house.story().len() == 4).then_some(()));
+    House::signal(&up, Signal::KILL);
+    up.process.end();
+    asked.end();
+    let mut up = house.home.up("lab", &[]);
+    assert_eq!((house.id("web"), containers()), (web, vec!["web".to_owned()]));
+
+    // A run may ask for it, and it is looked after as any other.
+    publish(&house, "6", TELLS);
+    house.home.write("lab/play.rhai", r#"services::update("web").result"#);
+    assert_eq!(house.home.hob(&["run", "lab/play.rhai"]).exits(0).out().trim(), "updated");
+    assert_eq!(version(&house), "6");
+    let told = house.story().len();
+    house.podman(&["kill", "web"]);
+    house.until_ready("web", |house| version(house) == "6" && house.story().len() > told);
     House::stop(&mut up);
 }
 

@@ -11,6 +11,7 @@ use hob_tests::{long, until};
 use rustix::process::Signal;
 
 use crate::services::House;
+use crate::updates::{publish_as, serve_images};
 
 /// What each service needs: its `needs`, the service whose network it shares, and all of the tier before its own.
 const NEEDS: [(&str, &[&str]); 6] = [
@@ -22,14 +23,18 @@ const NEEDS: [(&str, &[&str]); 6] = [
     ("web", &["app", "torrents"]),
 ];
 
+/// The one whose image comes from a registry.
+const PUBLISHED: &str = "db";
+
 /// The time within which hob must know of an end, and a start that was under way then comes to its end, in seconds. Podman
 /// starts the container whose network is shared by itself when it ended during such a start; hob stops who got in.
 const NOTICED_S: f64 = 1.0;
 
 fn homelab(version: u32) -> String {
     let declare = |name: &str, tier: &str, more: &str| {
+        let image = if name == PUBLISHED { "localhost:5000/db:1" } else { "IMAGE" };
         format!(
-            r#"let {name} = service("{name}", #{{ tier: "{tier}", image: "IMAGE", ready: log("ready {name}"), {more}
+            r#"let {name} = service("{name}", #{{ tier: "{tier}", image: "{image}", update: #{{ settle: "300ms" }}, ready: log("ready {name}"), {more}
     stop_signal: "SIGKILL", stop_timeout: "1s", restart: #{{ backoff: "50ms" }}, volumes: ["SHARED:/shared"], ulimits: LIMITS,
     command: ["sh", "-c", "t() {{ cut -d' ' -f1 /proc/uptime; }}; echo start {name} `t` >> /shared/story; sleep 0.2; echo ready {name} `t` >> /shared/story; echo ready {name}; exec sleep 1000"] }});
 "#
@@ -91,7 +96,8 @@ enum Blow {
     KillHob,
     RestartService,
     RestartEngine,
-    Update,
+    UpdateImage,
+    Change,
     DownAndUp,
 }
 
@@ -142,9 +148,14 @@ impl World {
                 }
                 self.house.engine.start_engine().unwrap();
             }
-            Blow::Update | Blow::DownAndUp => {
+            Blow::UpdateImage => {
+                self.version += 1;
+                publish_as(&self.house, PUBLISHED, &self.version.to_string(), "");
+                let _ = self.house.home.hob(&["update", PUBLISHED]).exits(0);
+            }
+            Blow::Change | Blow::DownAndUp => {
                 House::stop(&mut self.up);
-                if matches!(blow, Blow::Update) {
+                if matches!(blow, Blow::Change) {
                     self.version += 1;
                     self.house.write(&homelab(self.version));
                 } else {
@@ -190,6 +201,8 @@ fn a_start_too_early_is_seen() {
 #[test]
 fn nothing_starts_before_what_it_needs_whatever_happens() {
     let Some(house) = House::new(&homelab(0)) else { return };
+    serve_images(&house);
+    publish_as(&house, PUBLISHED, "0", "");
     let up = house.home.up("lab", &["--on-exit", "keep"]);
     let mut world = World { house, up, version: 0 };
     world.heals();
@@ -201,7 +214,8 @@ fn nothing_starts_before_what_it_needs_whatever_happens() {
         Blow::KillHob,
         Blow::RestartService,
         Blow::RestartEngine,
-        Blow::Update,
+        Blow::UpdateImage,
+        Blow::Change,
         Blow::DownAndUp,
     ];
     for round in 0..rounds {

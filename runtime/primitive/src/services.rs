@@ -18,6 +18,11 @@ pub enum ServiceRequest {
     /// As [`ServiceRequest::Restart`], if a secret that it uses has another value than it was handed; nothing of one that is
     /// not to run.
     Renew,
+    /// That it is made from the image that its name stands for in the registry now, if that does well.
+    Update {
+        /// Whether the image is only fetched.
+        dry_run: bool,
+    },
     /// Nothing but to know when it is ready.
     WaitReady,
     /// That nobody but the run touches it.
@@ -67,7 +72,8 @@ pub trait Services: Send + Sync {
     fn users_of(&self, secret: &str) -> Result<Vec<String>, OpError>;
 
     /// Carries out what `run` asks of the service `name`, and blocks until it has come to rest; gives the service as it is
-    /// then, for [`ServiceRequest::Stop`] the names of those that were stopped, in the order in which they start.
+    /// then, for [`ServiceRequest::Stop`] the names of those that were stopped, in the order in which they start, and for
+    /// [`ServiceRequest::Update`] what came of it: `service image result state note`, with `from to` where there is a newer one.
     ///
     /// # Errors
     /// As [`Services::status`]; `conflict` when somebody else holds it, `failed` when it does not come to the state

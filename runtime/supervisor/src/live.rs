@@ -35,7 +35,7 @@ use crate::port::{
     not_running,
 };
 use identity::{Leader, ProcessId};
-pub use logs::{LOG_BYTES_MAX, LOG_FILES_MAX, LOG_KEPT_BYTES};
+pub use logs::{LOG_AGE_MAX, LOG_BYTES_MAX, LOG_FILES_MAX, LOG_KEPT_BYTES};
 use scan::Found;
 use watch::Watches;
 

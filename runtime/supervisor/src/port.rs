@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hob_model::{Digest, OpError, Timestamp};
-use hob_planner::declaration::{Body, Gate, ReloadSignal};
+use hob_planner::declaration::{Body, Gate, ReloadSignal, successor};
 use hob_planner::plan::FieldChange;
 use hob_planner::{Exit, Service};
 
@@ -34,13 +34,22 @@ pub struct Spec {
     pub image: Option<String>,
     /// The secrets that it is handed.
     pub delivered: Delivered,
+    /// Whether it runs beside the service, to take its place later: it has a name of its own until then, and others do not
+    /// reach it by that of the service.
+    pub beside: bool,
 }
 
 impl Spec {
     /// A service that is handed no secrets.
     #[must_use]
     pub fn new(name: impl Into<String>, body: Body) -> Self {
-        Self { name: name.into(), body, image: None, delivered: Delivered::default() }
+        Self { name: name.into(), body, image: None, delivered: Delivered::default(), beside: false }
+    }
+
+    /// The name that it runs under.
+    #[must_use]
+    pub fn known_as(&self) -> String {
+        if self.beside { successor(&self.name) } else { self.name.clone() }
     }
 }
 
@@ -241,6 +250,16 @@ pub trait Supervisor: Send + Sync {
     fn remove(&self, name: &str) -> Result<(), OpError> {
         let _ = name;
         Ok(())
+    }
+
+    /// Puts what runs beside a service in its place: others reach it by the name of the service from now on, the service is
+    /// stopped within `timeout` and removed, and it has its name. Gives what runs then.
+    ///
+    /// # Errors
+    /// `invalid` where no second one of this kind can run beside the first; else what stands in the way. Both may run then.
+    fn promote(&self, spec: &Spec, timeout: Duration) -> Result<Running, OpError> {
+        let _ = timeout;
+        Err(OpError::invalid(format!("no second `{}` can run beside it", spec.name)).nothing_happened())
     }
 
     /// The services that run, by name, as far as they are marked as this hob's or were introduced.

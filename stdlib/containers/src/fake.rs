@@ -372,6 +372,18 @@ impl Engine for Fake {
         })
     }
 
+    fn network_rejoin(&self, network: &str, id: &str, settings: models::EndpointSettings) -> PortFuture<()> {
+        self.ready("network_rejoin", |world| {
+            let joined = world.find(id)?.body.networking_config.as_mut();
+            let joined = joined.and_then(|config| config.endpoints_config.as_mut());
+            match joined.and_then(|all| all.get_mut(network)) {
+                Some(endpoint) => *endpoint = settings,
+                None => return refused(404, format!("container {id} is not connected to network {network}")),
+            }
+            Ok(())
+        })
+    }
+
     fn network_remove(&self, name: &str) -> PortFuture<()> {
         self.ready("network_remove", |world| {
             let joined = |one: &world::Container| {

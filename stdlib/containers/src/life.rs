@@ -97,8 +97,8 @@ pub(crate) fn created(id: &str, name: &str) -> Value {
     Value::map([("id", Value::from(id)), ("name", Value::from(name))])
 }
 
-/// Fetches the image if that is wanted, and finds the container whose network is shared.
-pub(crate) async fn prepare(
+/// The request that makes a container: with the one whose network is shared, which must be there.
+pub(crate) async fn described(
     cx: &Ctx,
     engine: &dyn Engine,
     spec: &Spec,
@@ -113,8 +113,17 @@ pub(crate) async fn prepare(
         },
         None => None,
     };
+    body::body(cx, spec, shared.as_deref())
+}
+
+/// As [`described`], and fetches the image if that is wanted.
+pub(crate) async fn prepare(
+    cx: &Ctx,
+    engine: &dyn Engine,
+    spec: &Spec,
+) -> Result<ContainerCreateBody, OpError> {
     // What is wrong with the options is said before anything is fetched.
-    let body = body::body(cx, spec, shared.as_deref())?;
+    let body = described(cx, engine, spec).await?;
     let image = &spec.image.0;
     let here = match engine.image(image).await {
         Ok(_) => true,

@@ -2,26 +2,28 @@
 
 #![allow(clippy::disallowed_methods)] // the adapter: it looks whether a socket is there
 
+mod answers;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::query_parameters as query;
-use bollard::{API_DEFAULT_VERSION, Docker, models};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, models};
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 
+use self::answers::{amount, async_stream, build_step, bytes, chunk, removed, seconds};
 use crate::podman;
 use crate::port::{
-    BuildRequest, Channel, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, LogQuery, Login,
-    PortFuture, PortStream, Step,
+    BuildRequest, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, LogQuery, Login, PortFuture,
+    PortStream, Step,
 };
 use crate::raw;
 use crate::sockets::{self, Address};
@@ -32,9 +34,17 @@ const ANSWER_SECONDS_MAX: u64 = 24 * 60 * 60;
 /// How many engines are remembered with the version that was agreed on.
 const ENGINES_MAX: usize = 16;
 
+/// An engine that was reached.
+#[derive(Clone)]
+struct Known {
+    /// A client that speaks a version which both know.
+    docker: Docker,
+    is_podman: bool,
+}
+
 /// The engines of this machine.
 pub struct Live {
-    known: Arc<Mutex<HashMap<String, Docker>>>,
+    known: Arc<Mutex<HashMap<String, Known>>>,
     env: Vec<(String, String)>,
 }
 
@@ -63,8 +73,8 @@ impl ContainersPort for Live {
                 {
                     continue;
                 }
-                let docker = connect(&known, text, &address).await?;
-                let engine = LiveEngine { docker, address, shown: text.clone() };
+                let Known { docker, is_podman } = connect(&known, text, &address).await?;
+                let engine = LiveEngine { docker, is_podman, address, shown: text.clone() };
                 return Ok(Arc::new(engine) as Arc<dyn Engine>);
             }
             Err(EngineError::new(Fault::NoSocket, format!("none of {} is there", tried.join(", "))))
@@ -74,26 +84,35 @@ impl ContainersPort for Live {
 
 /// Connects and agrees on a version, once per engine.
 async fn connect(
-    known: &Mutex<HashMap<String, Docker>>,
+    known: &Mutex<HashMap<String, Known>>,
     text: &str,
     address: &Address,
-) -> Result<Docker, EngineError> {
+) -> Result<Known, EngineError> {
     const NO_PANIC: &str = "no code panics while holding this lock";
     let found = known.lock().expect(NO_PANIC).get(text).cloned();
-    if let Some(docker) = found {
-        return Ok(docker);
+    if let Some(found) = found {
+        return Ok(found);
     }
+    let ping = raw::ping(address).await?;
+    let spoken = ping.api.as_deref().and_then(client_version);
+    let version = spoken.filter(|spoken| spoken < API_DEFAULT_VERSION).unwrap_or(*API_DEFAULT_VERSION);
     let docker = match address {
-        Address::Unix(path) => Docker::connect_with_unix(path, ANSWER_SECONDS_MAX, API_DEFAULT_VERSION),
-        Address::Tcp(host) => Docker::connect_with_http(host, ANSWER_SECONDS_MAX, API_DEFAULT_VERSION),
+        Address::Unix(path) => Docker::connect_with_unix(path, ANSWER_SECONDS_MAX, &version),
+        Address::Tcp(host) => Docker::connect_with_http(host, ANSWER_SECONDS_MAX, &version),
     };
-    let docker = docker.map_err(problem)?.negotiate_version().await.map_err(problem)?;
+    let found = Known { docker: docker.map_err(problem)?, is_podman: ping.is_podman };
     let mut known = known.lock().expect(NO_PANIC);
     if known.len() >= ENGINES_MAX {
         known.clear();
     }
-    known.insert(text.to_owned(), docker.clone());
-    Ok(docker)
+    known.insert(text.to_owned(), found.clone());
+    Ok(found)
+}
+
+/// `1.41`
+fn client_version(text: &str) -> Option<ClientVersion> {
+    let (major, minor) = text.split_once('.')?;
+    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
 }
 
 /// What a failure of bollard says about what happened.
@@ -137,6 +156,7 @@ const STEPS_MAX: usize = 64;
 
 struct LiveEngine {
     docker: Docker,
+    is_podman: bool,
     address: Address,
     /// The address as it was written.
     shown: String,
@@ -211,6 +231,10 @@ impl Engine for LiveEngine {
     }
 
     fn log_driver(&self) -> PortFuture<String> {
+        if self.is_podman {
+            // It does not tell, and takes long not to.
+            return Box::pin(std::future::ready(Ok(String::new())));
+        }
         call!(self,; |docker| async move { docker.info().await.map(|info| info.logging_driver.unwrap_or_default()) })
     }
 
@@ -226,7 +250,7 @@ impl Engine for LiveEngine {
 
     fn create(&self, name: &str, body: models::ContainerCreateBody) -> PortFuture<String> {
         let plainly = self.create_as_docker_does(name, body.clone());
-        if podman::cdi_names(&body).is_empty() {
+        if !self.is_podman || podman::cdi_names(&body).is_empty() {
             return plainly;
         }
         let (docker, address, name) = (self.docker.clone(), self.address.clone(), name.to_owned());
@@ -427,6 +451,16 @@ impl Engine for LiveEngine {
         self.call(move |docker| async move { docker.create_network(request).await.map(|made| made.id) })
     }
 
+    fn network_rejoin(&self, network: &str, id: &str, settings: models::EndpointSettings) -> PortFuture<()> {
+        let (network, id) = (network.to_owned(), id.to_owned());
+        self.call(move |docker| async move {
+            let leave = models::NetworkDisconnectRequest { container: id.clone(), force: None };
+            docker.disconnect_network(&network, leave).await?;
+            let join = models::NetworkConnectRequest { container: id, endpoint_config: Some(settings) };
+            docker.connect_network(&network, join).await
+        })
+    }
+
     fn network_remove(&self, name: &str) -> PortFuture<()> {
         call!(self, name; |docker| docker.remove_network(&name))
     }
@@ -453,45 +487,4 @@ impl Engine for LiveEngine {
         let docker = self.docker.clone();
         Box::pin(async_stream(move || docker.events(Some(options)).map_err(problem).boxed()))
     }
-}
-
-/// A stream that is opened when it is first looked at: bollard's borrow the client, ours own it.
-fn async_stream<T: Send + 'static>(
-    open: impl FnOnce() -> stream::BoxStream<'static, Result<T, EngineError>> + Send + 'static,
-) -> impl Stream<Item = Result<T, EngineError>> + Send {
-    stream::once(async move { open() }).flatten()
-}
-
-fn chunk(output: LogOutput) -> Chunk {
-    match output {
-        LogOutput::StdErr { message } => Chunk { stream: Channel::Stderr, bytes: message },
-        other => Chunk { stream: Channel::Stdout, bytes: other.into_bytes() },
-    }
-}
-
-fn amount(detail: Option<models::ProgressDetail>) -> Option<(u64, u64)> {
-    let detail = detail?;
-    Some((u64::try_from(detail.current?).ok()?, u64::try_from(detail.total?).ok()?))
-}
-
-fn build_step(info: models::BuildInfo) -> Step {
-    Step {
-        id: info.id,
-        text: info.stream.or(info.status).unwrap_or_default(),
-        bytes: amount(info.progress_detail),
-        image: None,
-    }
-}
-
-fn removed(items: Vec<models::ImageDeleteResponseItem>) -> Vec<String> {
-    items.into_iter().filter_map(|item| item.deleted.or(item.untagged)).collect()
-}
-
-fn bytes(count: Option<i64>) -> u64 {
-    count.and_then(|count| u64::try_from(count).ok()).unwrap_or_default()
-}
-
-/// The API takes seconds as 32 bits; what is later than that is as good as never.
-fn seconds(since_epoch: i64) -> i32 {
-    i32::try_from(since_epoch).unwrap_or(i32::MAX)
 }

@@ -86,6 +86,8 @@ pub trait Engine: Send + Sync {
     fn networks(&self) -> PortFuture<Vec<models::Network>>;
     /// Makes a network; gives its id.
     fn network_create(&self, request: models::NetworkCreateRequest) -> PortFuture<String>;
+    /// Has a container leave a network and join it again, with other settings there.
+    fn network_rejoin(&self, network: &str, id: &str, settings: models::EndpointSettings) -> PortFuture<()>;
     /// Removes a network.
     fn network_remove(&self, name: &str) -> PortFuture<()>;
 

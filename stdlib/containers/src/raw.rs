@@ -4,7 +4,7 @@
 //! `configured`), and one such container would make a whole list unreadable.
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
@@ -33,27 +33,51 @@ pub(crate) async fn post(address: &Address, path: &str, body: &Json) -> Result<J
     request(address, Method::POST, path, Bytes::from(body.to_string())).await
 }
 
+/// What an engine says of itself at once. Its `/version` takes Podman as long as starting a container: that looks which
+/// packages of the machine its helpers are from.
+pub(crate) struct Ping {
+    /// The version of the API that it speaks: `1.41`.
+    pub(crate) api: Option<String>,
+    /// Whether it is Podman.
+    pub(crate) is_podman: bool,
+}
+
+/// Asks an engine what it is.
+pub(crate) async fn ping(address: &Address) -> Result<Ping, EngineError> {
+    let (headers, _) = send(address, Method::GET, "/_ping", Bytes::new()).await?;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Ok(Ping { api: text("api-version"), is_podman: text("libpod-api-version").is_some() })
+}
+
 async fn request(address: &Address, method: Method, path: &str, body: Bytes) -> Result<Json, EngineError> {
-    let bytes = match address {
-        Address::Unix(socket) => {
-            let stream = UnixStream::connect(socket).await.map_err(|error| unreached(&error))?;
-            ask(stream, method, path, body).await?
-        }
-        Address::Tcp(host) => {
-            let stream = TcpStream::connect(host).await.map_err(|error| unreached(&error))?;
-            ask(stream, method, path, body).await?
-        }
-    };
+    let (_, bytes) = send(address, method, path, body).await?;
     serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))
 }
 
-fn unreached(error: &std::io::Error) -> EngineError {
-    let fault = match error.kind() {
-        std::io::ErrorKind::NotFound => Fault::NoSocket,
-        std::io::ErrorKind::PermissionDenied => Fault::NoPermission,
-        _ => Fault::Refused,
-    };
-    EngineError::new(fault, error.to_string())
+async fn send(
+    address: &Address,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(HeaderMap, Bytes), EngineError> {
+    match address {
+        Address::Unix(socket) => {
+            let stream = UnixStream::connect(socket).await.map_err(|error| unreached(socket, &error))?;
+            ask(stream, method, path, body).await
+        }
+        Address::Tcp(host) => {
+            let stream = TcpStream::connect(host).await.map_err(|error| unreached(host, &error))?;
+            ask(stream, method, path, body).await
+        }
+    }
+}
+
+fn unreached(at: &str, error: &std::io::Error) -> EngineError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => EngineError::new(Fault::NoSocket, format!("{at} is not there")),
+        std::io::ErrorKind::PermissionDenied => EngineError::new(Fault::NoPermission, error.to_string()),
+        _ => EngineError::new(Fault::Refused, error.to_string()),
+    }
 }
 
 /// The error of an answer that is not what the API says.
@@ -66,7 +90,7 @@ async fn ask(
     method: Method,
     path: &str,
     body: Bytes,
-) -> Result<Bytes, EngineError> {
+) -> Result<(HeaderMap, Bytes), EngineError> {
     let lost = |error: hyper::Error| EngineError::new(Fault::Lost, error.to_string());
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
@@ -75,19 +99,20 @@ async fn ask(
     let request = request.map_err(|error| EngineError::new(Fault::Other, error.to_string()))?;
     let asking = async {
         let answer = sender.send_request(request).await.map_err(lost)?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let bytes = body.map_err(|error| EngineError::new(Fault::Lost, error.to_string()))?.to_bytes();
-        Ok((status, bytes))
+        Ok((head, bytes))
     };
     let asked = tokio::select! {
         asked = asking => asked,
         // It carries the request; when it ends before the answer, the engine has gone.
         Err(error) = connection => Err(lost(error)),
     };
-    match asked? {
-        (StatusCode::OK | StatusCode::CREATED, bytes) => Ok(bytes),
-        (status, bytes) => Err(EngineError::new(Fault::Status(status.as_u16()), message(&bytes))),
+    let (head, bytes) = asked?;
+    match head.status {
+        StatusCode::OK | StatusCode::CREATED => Ok((head.headers, bytes)),
+        status => Err(EngineError::new(Fault::Status(status.as_u16()), message(&bytes))),
     }
 }
 

@@ -131,6 +131,52 @@ mod operations {
         Ok(if lives_anew { Probe::Done(service) } else { Probe::NotDone })
     }
 
+    /// How to update.
+    #[derive(Options)]
+    struct UpdateOptions {
+        /// Whether the new image is only fetched.
+        #[option(default = "false")]
+        dry_run: bool,
+    }
+
+    /// Asks the registry for the image of a service, and if there is a newer one, tries it: it stays when the service gets
+    /// ready with it and runs well for the `settle` of its declaration, else the service is made from the old one again.
+    ///
+    /// Gives a map of `service image result state note`, with `from to` where there is a newer image. `result` is `current`,
+    /// `updated`, `rolled_back`, `available` with `dry_run`, `rejected` where it was rolled back from this image before, or
+    /// `stopped` when somebody stopped the service meanwhile.
+    ///
+    /// Class `ensure`: one that is made from what its name stands for stays as it is.
+    ///
+    /// Fails with `failed` when it has no image, the image cannot be fetched, or the function that runs before the update
+    /// fails; `conflict` when somebody else holds it, or what needs it; `not_found`, naming the nearest.
+    ///
+    /// ```rhai,no_run
+    /// for it in services::list().filter(|it| it.image != ()) {
+    ///     let told = services::update(it.name);
+    ///     if told.result == "rolled_back" { log::warn(it.name + ": " + told.note); }
+    /// }
+    /// ```
+    #[operation(ensure, permission = "services.update:{name}", timeout = "1h", returns = "map", model = model_update)]
+    fn update(cx: &Ctx, name: String, options: UpdateOptions) -> Result<Value, OpError> {
+        ask(cx, &name, &ServiceRequest::Update { dry_run: options.dry_run })
+    }
+
+    fn model_update(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let name: String = args.next("name")?;
+        let options: UpdateOptions = args.options()?;
+        let service = find(cx, &name)?;
+        let field = |key: &str| service.get(key).cloned().unwrap_or_default();
+        let result = if options.dry_run { "available" } else { "updated" };
+        Ok(Value::map([
+            ("service", Value::from(name)),
+            ("image", field("image")),
+            ("result", Value::from(result)),
+            ("state", field("state")),
+            ("note", Value::from("")),
+        ]))
+    }
+
     /// Waits until a service is ready, without starting it. Gives it as `services::status` does.
     ///
     /// Class `observe`: it only looks.

@@ -13,6 +13,7 @@ struct Service {
     life: u64,
     runs: bool,
     fails: bool,
+    newer: bool,
     holder: Option<String>,
 }
 
@@ -33,6 +34,13 @@ impl FakeServices {
     pub fn fail(&self, name: &str, fails: bool) {
         if let Some(service) = self.known().get_mut(name) {
             service.fails = fails;
+        }
+    }
+
+    /// From now on there is a newer image of a service.
+    pub fn publish(&self, name: &str) {
+        if let Some(service) = self.known().get_mut(name) {
+            service.newer = true;
         }
     }
 
@@ -86,6 +94,26 @@ fn start(all: &mut BTreeMap<String, Service>, name: &str) -> Result<(), OpError>
     Ok(())
 }
 
+/// Tries the newer image of a service, if there is one: one that fails is rolled back.
+fn update(name: &str, service: &mut Service, dry_run: bool) -> Value {
+    let result = match (service.newer, dry_run, service.fails) {
+        (false, ..) => "current",
+        (true, true, _) => "available",
+        (true, false, true) => "rolled_back",
+        (true, false, false) => "updated",
+    };
+    if service.newer && !dry_run {
+        (service.life, service.newer) = (service.life + 1, false);
+    }
+    Value::map([
+        ("service", Value::from(name)),
+        ("image", Value::from("fake")),
+        ("result", Value::from(result)),
+        ("state", Value::from("ready")),
+        ("note", Value::from("")),
+    ])
+}
+
 fn unknown(name: &str) -> OpError {
     OpError::not_found(format!("there is no service `{name}`"))
 }
@@ -128,7 +156,11 @@ impl Services for FakeServices {
         let foreign = all[name].holder.as_ref().is_some_and(|holder| holder != run);
         let acts = matches!(
             request,
-            ServiceRequest::Start | ServiceRequest::Stop | ServiceRequest::Restart | ServiceRequest::Renew
+            ServiceRequest::Start
+                | ServiceRequest::Stop
+                | ServiceRequest::Restart
+                | ServiceRequest::Renew
+                | ServiceRequest::Update { .. }
         );
         if foreign && acts {
             return Err(OpError::conflict(format!("`{name}` is held")));
@@ -148,6 +180,10 @@ impl Services for FakeServices {
                 for name in with.iter().map(String::as_str).chain([name]) {
                     start(&mut all, name)?;
                 }
+            }
+            ServiceRequest::Update { dry_run } => {
+                let service = all.get_mut(name).ok_or_else(|| unknown(name))?;
+                return Ok(update(name, service, *dry_run));
             }
             ServiceRequest::WaitReady if !all[name].runs => {
                 return Err(OpError::failed(format!("`{name}` is stopped")));

@@ -52,6 +52,24 @@ fn another_life_says_that_it_was_restarted() {
 }
 
 #[test]
+fn a_newer_image_is_tried_once() {
+    let (harness, services) = world();
+    let update = |options: Json| {
+        let told = call(&harness, "update", json!(["db", options])).unwrap();
+        told.get("result").and_then(Value::as_str).unwrap().to_owned()
+    };
+    assert_eq!(update(json!({})), "current");
+    services.publish("db");
+    assert_eq!(
+        [json!({ "dry_run": true }), json!({}), json!({})].map(update),
+        ["available", "updated", "current"]
+    );
+    services.publish("db");
+    services.fail("db", true);
+    assert_eq!(update(json!({})), "rolled_back");
+}
+
+#[test]
 fn bad_requests_are_refused() {
     let (harness, services) = world();
     services.fail("other", true);

@@ -1,17 +1,17 @@
 //! A boot of containers in tiers, beside the least that the engine needs for it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hob_lab::engine::{Engine, IMAGE, Kind};
 use serde_json::{Value as Json, json};
 
-use crate::process_tree::end;
+use crate::process_tree::Up;
 use crate::python::install;
 use crate::sample::{Sample, text};
 
@@ -31,6 +31,9 @@ pub(crate) struct Options {
 
 /// podman-compose, in a version that was tried.
 const COMPOSE: &str = "podman-compose==1.6.0";
+
+/// The network in which services of the homelab reach each other by name.
+const NETWORK: &str = "bench";
 
 const TIERS: usize = 5;
 const PER_TIER: usize = 6;
@@ -56,7 +59,7 @@ fn program(shared: &Path, tier: usize, member: usize) -> [String; 3] {
 }
 
 fn homelab(shared: &Path) -> String {
-    let mut text = String::from("homelab(#{ name: \"bench\" });\n");
+    let mut text = format!("homelab(#{{ name: \"{NETWORK}\" }});\n");
     for tier in 0..TIERS {
         let after = if tier == 0 { String::new() } else { format!("after: \"t{}\"", tier - 1) };
         text += &format!("tier(\"t{tier}\", #{{ {after} }});\n");
@@ -103,7 +106,7 @@ pub(crate) fn measure(root: &Path, options: &Options) {
     println!("hob up, from its start to ready   {}", booted.text());
     println!("ratio of the medians {:.3}", booted.p50().as_secs_f64() / alone.p50().as_secs_f64());
     println!(
-        "from the last that is ready to the first start call of the next tier   p50 {}  p95 {}   (of {}; clock of 10 ms)",
+        "from the last that is ready to the first start of the next tier   p50 {}  p95 {}   (of {}; clock of 10 ms)",
         text(late.p50()),
         text(late.quantile(0.95)),
         (TIERS - 1) * options.rounds
@@ -162,6 +165,7 @@ fn compose(podman: &Engine, root: &Path, bin: &Path) -> Duration {
 /// The critical path without hob: each tier's calls, [`CALLS_AT_ONCE`] at one time, and its slowest member.
 fn engine_alone(podman: &Engine) -> Duration {
     let begun = Instant::now();
+    post(podman, "/networks/create", &json!({ "Name": NETWORK }).to_string());
     for tier in 0..TIERS {
         let todo = Mutex::new((0..PER_TIER).collect::<Vec<_>>());
         let ready = Mutex::new(Instant::now());
@@ -190,8 +194,9 @@ fn start(podman: &Engine, tier: usize, member: usize) {
     let limit = |name: &str, soft: u32| json!({ "Name": name, "Soft": soft, "Hard": 4096 });
     let body = json!({
         "Image": IMAGE, "Cmd": program(&shared, tier, member), "StopSignal": "SIGKILL",
+        "NetworkingConfig": { "EndpointsConfig": { NETWORK: { "Aliases": [name(tier, member)] } } },
         "HostConfig": {
-            "Binds": [format!("{0}:{0}", shared.display())],
+            "NetworkMode": NETWORK, "Binds": [format!("{0}:{0}", shared.display())],
             "Ulimits": [limit("nofile", 1024), limit("nproc", 4096)],
         },
     });
@@ -213,8 +218,10 @@ fn post(podman: &Engine, path: &str, body: &str) {
 }
 
 fn clean(podman: &Engine) {
-    let removed = podman.cli(&["rm", "--all", "--force", "--time", "0"]).unwrap();
-    assert!(removed.status.success(), "{removed:?}");
+    for remove in [&["rm", "--all", "--force", "--time", "0"][..], &["network", "prune", "--force"]] {
+        let removed = podman.cli(remove).unwrap();
+        assert!(removed.status.success(), "{removed:?}");
+    }
     let _ = std::fs::remove_file(podman.shared().join("ready"));
 }
 
@@ -232,22 +239,18 @@ fn boot(hob: &Path, podman: &Engine, lab: &Path, state: &Path) -> Boot {
         command
     };
     let begun = Instant::now();
-    let mut up = command(&["up", &lab.to_string_lossy(), "--listen", "127.0.0.1:0"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(up.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.starts_with("ready")), "hob up did not get ready");
+    let up = Up::start(command(&["up", &lab.to_string_lossy(), "--listen", "127.0.0.1:0"]));
     let took = begun.elapsed();
-    let runs = command(&["runs", "list", "--json", "--limit", "1000"]).output().unwrap();
-    let late = lateness(&podman.shared(), &serde_json::from_slice(&runs.stdout).unwrap());
-    end(&mut up);
+    let explained = command(&["boot", "explain", "--json"]).output().unwrap();
+    assert!(explained.status.success(), "{}", String::from_utf8_lossy(&explained.stderr));
+    let late = lateness(&podman.shared(), &serde_json::from_slice(&explained.stdout).unwrap());
+    up.end();
     clean(podman);
     Boot { took, late }
 }
 
-/// When each service said that it was ready, against when the first of the next tier was asked for.
-fn lateness(shared: &Path, runs: &Json) -> Vec<Duration> {
+/// When each service said that it was ready, against when hob began to start the first of the next tier.
+fn lateness(shared: &Path, boot: &Json) -> Vec<Duration> {
     let uptime: f64 =
         std::fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
     let booted = jiff::Timestamp::now().as_duration().as_secs_f64() - uptime;
@@ -257,12 +260,13 @@ fn lateness(shared: &Path, runs: &Json) -> Vec<Duration> {
         let lines = said.lines().filter(|line| line.starts_with(&prefix));
         lines.map(|line| line.split(' ').nth(1).unwrap().parse::<f64>().unwrap()).fold(0.0, f64::max) + booted
     };
+    let began: jiff::Timestamp = boot["began"].as_str().expect("a boot has begun").parse().unwrap();
     let asked = |tier: usize| {
-        let trigger = format!("service:s{tier}");
-        let runs = runs.as_array().unwrap().iter();
-        let starts = runs.filter(|run| run["trigger"].as_str().is_some_and(|it| it.starts_with(&trigger)));
-        let times = starts.map(|run| run["created"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
-        times.map(|at| at.as_duration().as_secs_f64()).fold(f64::MAX, f64::min)
+        let tier = format!("t{tier}");
+        let services = boot["services"].as_array().expect("a boot has services").iter();
+        let calls = services.filter(|it| it["tier"] == tier.as_str()).filter_map(|it| it["call"].as_u64());
+        let first = calls.min().unwrap_or_else(|| panic!("nothing of {tier} was started: {boot:#}"));
+        began.as_duration().as_secs_f64() + Duration::from_millis(first).as_secs_f64()
     };
     (1..TIERS).map(|tier| Duration::from_secs_f64((asked(tier) - ready(tier - 1)).max(0.0))).collect()
 }

@@ -1,18 +1,18 @@
 //! A plan of many services with nothing to do: of containers beside the engine's own time, of units beside Ansible and
 //! pyinfra, which check the same units of the same systemd.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hob_lab::engine::{Engine, IMAGE, Kind};
 use hob_lab::systemd::Systemd;
 
-use crate::process_tree::end;
+use crate::process_tree::Up;
 use crate::python::install;
 use crate::sample::{Sample, text};
 
@@ -63,10 +63,7 @@ fn write_homelab(root: &Path, name: &str, text: &str) -> PathBuf {
 /// Starts all services, and leaves them running.
 fn bring_up(mut command: Command, lab: &Path) {
     command.arg("up").arg(lab).args(["--listen", "127.0.0.1:0", "--on-exit", "keep"]);
-    let mut up: Child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(up.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.starts_with("ready")), "hob up did not get ready");
-    end(&mut up);
+    Up::start(command).end();
 }
 
 /// How long each of some plans took, all of which found nothing to do.
@@ -75,7 +72,8 @@ fn plans(command: impl Fn() -> Command, lab: &Path, rounds: usize) -> Sample {
         let begun = Instant::now();
         let output = command().arg("plan").arg(lab).output().unwrap();
         let took = begun.elapsed();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let said = || [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+        assert!(output.status.success(), "{}", said());
         took
     };
     // The first one fills caches.

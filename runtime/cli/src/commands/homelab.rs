@@ -23,6 +23,7 @@ use hob_runs::Listener;
 use hob_terminal::Role;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::serve::Served;
 use crate::args::{ApplyArgs, GraphFormat, OnExit, PlanArgs, UpArgs};
@@ -273,14 +274,20 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     if let Some(address) = served.address() {
         context.say(&format!("listening on http://{address}, state in {}", context.state.display()));
     }
+    // Whoever tells it to end while it boots must not leave half of the services behind.
+    let booted = CancellationToken::new();
+    let told_to_end = told_to_end(&async_core, core.keeper(), booted.clone());
     super::boot::shown(context, core.keeper(), || core.begin())?;
-    context.say("ready; Ctrl-C stops");
+    booted.cancel();
+    if !told_to_end.is_cancelled() {
+        context.say("ready; Ctrl-C stops");
+    }
     // Without a service manager there is nobody to tell, which is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let beating = Arc::clone(&core);
     crate::manager::feed_watchdog(move || beating.beats());
     crate::manager::start_targets(super::targets::ready(&core.keeper().status()));
-    wait_for_the_end(&async_core);
+    async_core.runtime().block_on(told_to_end.cancelled());
     let stop = args.on_exit == OnExit::Stop || crate::manager::is_shutting_down();
     context.say(if stop { "stopping services in reverse order" } else { "leaving; services go on" });
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
@@ -307,17 +314,26 @@ fn prune(store: &SqliteJournal, retention: &Retention) {
     }
 }
 
-/// Blocks until Ctrl-C or SIGTERM.
-fn wait_for_the_end(core: &AsyncCore) {
-    core.runtime().block_on(async {
-        let (Ok(mut interrupts), Ok(mut terminations)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return;
-        };
-        tokio::select! {
-            _ = interrupts.recv() => {}
-            _ = terminations.recv() => {}
-        }
+/// Cancelled by Ctrl-C and SIGTERM, which break off a boot that goes on.
+fn told_to_end(core: &AsyncCore, keeper: &Keeper, booted: CancellationToken) -> CancellationToken {
+    let (told, keeper) = (CancellationToken::new(), keeper.clone());
+    let tell = told.clone();
+    // From here on the signals do not end the process by themselves.
+    let signals = core.runtime().block_on(async {
+        Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
     });
+    match signals {
+        Ok((mut interrupts, mut terminations)) => drop(core.runtime().spawn(async move {
+            tokio::select! {
+                _ = interrupts.recv() => {}
+                _ = terminations.recv() => {}
+            }
+            tell.cancel();
+            if !booted.is_cancelled() {
+                keeper.break_off();
+            }
+        })),
+        Err(error) => tracing::warn!(%error, "Ctrl-C and SIGTERM end hob without stopping services"),
+    }
+    told
 }

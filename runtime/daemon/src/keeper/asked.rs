@@ -9,7 +9,7 @@ use hob_primitive::{Patience, ServiceRequest, Services};
 use serde_json::{Value as Json, json};
 
 use super::hold::{self, Holder};
-use super::{Inner, renew, stop};
+use super::{Inner, Keeper, renew, stop};
 
 /// How long one who waits for a service sleeps at most before it looks whether it is to go on waiting.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -46,6 +46,13 @@ pub(super) fn carry_out(
             }
         }
         ServiceRequest::Restart => restart(inner, by, name, patience)?,
+        ServiceRequest::Update { dry_run } => {
+            let keeper = Keeper::of(inner);
+            return match by {
+                Holder::Run(run) => keeper.update_for(run, service, *dry_run, patience),
+                Holder::Person => keeper.update(name, *dry_run).map_err(|it| OpError::failed(it.message)),
+            };
+        }
         ServiceRequest::Renew => renew::carry_out(inner, by, service, patience)?,
         ServiceRequest::WaitReady => settle(inner, name, patience)?,
         ServiceRequest::Hold { duration, reason } => hold::set(inner, name, by, (*duration, reason))?,

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(super) newer: bool,
     /// Somebody updates it now.
     pub(super) busy: bool,
+    /// A new one gets ready beside it.
+    pub(super) beside: bool,
     /// When a registry was last asked by itself.
     pub(super) asked: Option<hob_model::Timestamp>,
 }
@@ -108,10 +110,15 @@ impl State {
         self.trial.is_some()
     }
 
+    /// Whether a new one gets ready beside it.
+    pub(super) fn is_beside(&self) -> bool {
+        self.beside
+    }
+
     /// What `hob status` says of updates: nothing where all is well.
     pub(super) fn told(&self) -> Option<&'static str> {
         match self {
-            Self { trial: Some(_), .. } => Some("trial"),
+            Self { trial: Some(_), .. } | Self { beside: true, .. } => Some("trial"),
             Self { rejected: Some(_), newer: false, .. } => Some("rolled_back"),
             Self { newer: true, .. } => Some("available"),
             _ => None,
@@ -219,8 +226,7 @@ pub(super) fn roll_back(inner: &Arc<Inner>, service: &Service, why: &str) -> boo
         state = Some(entry.image.clone());
     });
     let Some(state) = state else { return false };
-    let rejected = state.rejected.as_ref().map(|it| short(&it.image)).unwrap_or_default();
-    let note = format!("the image {rejected} was rolled back: {why}");
+    let note = rolled_back(state.rejected.as_ref().map_or("", |it| &it.image), why);
     tracing::warn!(service = service.name, "{note}");
     let (inner_of_thread, service) = (Arc::clone(inner), service.clone());
     // Who tells of an end must not be held up by the disk.
@@ -243,7 +249,13 @@ pub(super) fn roll_back(inner: &Arc<Inner>, service: &Service, why: &str) -> boo
     true
 }
 
-fn settle_of(service: &Service) -> Duration {
+/// What people read of an image that did not do well.
+pub(super) fn rolled_back(image: &str, why: &str) -> String {
+    format!("the image {} was rolled back: {why}", short(image))
+}
+
+/// How long a new image has to run well.
+pub(super) fn settle_of(service: &Service) -> Duration {
     service.update.as_ref().map_or(UPDATE_SETTLE, |update| update.settle)
 }
 

@@ -16,6 +16,7 @@ mod native;
 mod observe;
 mod prepare;
 mod renew;
+mod rolling;
 mod secrets;
 mod setup;
 mod start;
@@ -127,6 +128,11 @@ impl Keeper {
         Self { inner: Arc::new(inner), thread: Arc::default() }
     }
 
+    /// The keeper of what is known already.
+    fn of(inner: &Arc<Inner>) -> Self {
+        Self { inner: Arc::clone(inner), thread: Arc::default() }
+    }
+
     /// Says how runs of functions that services declare are started: without it they are left out.
     pub fn launch_with(&self, launch: Launch) {
         let _ = self.inner.launch.set(launch);
@@ -154,8 +160,11 @@ impl Keeper {
             )?;
         let _ = self.thread.set(Mutex::new(Some(thread)));
         self.wait_settled();
-        boot::record(&self.inner, began, origin);
-        renew::planned(&self.inner, &plan);
+        // One that was broken off says nothing of how long boots take.
+        if !self.inner.table().closing {
+            boot::record(&self.inner, began, origin);
+            renew::planned(&self.inner, &plan);
+        }
         Ok(())
     }
 
@@ -215,15 +224,26 @@ impl Keeper {
         }
     }
 
-    /// Ends keeping: services stop, in reverse order, or go on; each may say otherwise for itself.
-    pub fn end(&self, stop_services: bool) {
+    /// Starts nothing any more, and waits for no gate: a [`Keeper::begin`] that goes on returns.
+    pub fn break_off(&self) {
         self.inner.table().closing = true;
         self.inner.cancel.cancel();
         self.inner.changed.notify_all();
+    }
+
+    /// Ends keeping: services stop, in reverse order, or go on; each may say otherwise for itself.
+    pub fn end(&self, stop_services: bool) {
+        self.break_off();
         let thread = self.thread.get().and_then(|thread| thread.lock().ok()?.take());
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+        // What gets ready beside a service is removed by who started it.
+        let mut table = self.inner.table();
+        while table.services.values().any(|entry| entry.image.is_beside()) {
+            table = self.inner.changed.wait(table).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        drop(table);
         let homelab = &self.inner.homelab;
         let stops =
             |name: &str| homelab.service(name).and_then(|it| it.stop_on_exit).unwrap_or(stop_services);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hob_journal::Journal;
 use hob_model::{Code, Diagnostic, Digest, OpError, Value};
-use hob_planner::declaration::{Body, PROCESS};
+use hob_planner::declaration::{Body, PROCESS, successor};
 use hob_planner::{Homelab, Observed, Outdated, Service, ServiceState};
 use hob_primitive::Ports;
 use hob_supervisor::live::Live;
@@ -89,7 +89,9 @@ pub fn observe(
     state: &Path,
     homelab: &Homelab,
 ) -> Result<Vec<Observed>, Diagnostic> {
-    let (observed, unseen) = with(journal, &open_supervisors(journal, ports, state)?, homelab)?;
+    let (mut observed, unseen) = with(journal, &open_supervisors(journal, ports, state)?, homelab)?;
+    // What a rolling update has get ready is nobody's to plan. What a crash left of one, hob removes when it begins.
+    observed.retain(|it| !homelab.services.iter().any(|service| successor(&service.name) == it.name));
     unseen.first().map_or(Ok(observed), |error| Err(problem(error)))
 }
 

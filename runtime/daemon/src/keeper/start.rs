@@ -26,7 +26,7 @@ pub(super) fn supervisor_of<'i>(
 }
 
 /// What the journal keeps of a started service, so that the next hob finds it and a plan can compare.
-fn fact_of(service: &Service, running: &Running) -> Write {
+pub(super) fn fact_of(service: &Service, running: &Running) -> Write {
     let value = Value::map([
         ("fields", service.fields()),
         ("kind", Value::from(service.body.kind())),
@@ -228,7 +228,8 @@ fn encourage(inner: &Inner, name: &str, now: Duration) {
     }
 }
 
-fn told(what: &str, last_lines: &[String]) -> String {
+/// What came of a start, with the last line that was written.
+pub(super) fn told(what: &str, last_lines: &[String]) -> String {
     match last_lines.last() {
         Some(line) if !line.is_empty() => format!("{what}; last line: {line}"),
         _ => what.to_owned(),

@@ -1,18 +1,24 @@
 //! Updating services: fetch, compare, try, and keep or roll back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hob_journal::Commit;
-use hob_model::{Code, Diagnostic, EffectClass, OpError, Position, RunEnd, Timestamp, Value};
+use hob_model::{Code, Diagnostic, EffectClass, OpError, Position, RunEnd, RunId, Timestamp, Value};
 use hob_planner::Service;
+use hob_primitive::Patience;
 use hob_supervisor::{Images, Spec};
 use serde_json::{Value as Json, json};
 
+use super::hold::Holder;
 use super::image::{Rejected, State, Trial, short};
 use super::native::NativeRun;
 use super::start::{in_thread, supervisor_of, with_hint};
 use super::table::{Entry, Table};
 use super::{Inner, Keeper, asked, event, hooks, stop};
+
+/// How long a run that waits sleeps at most before it looks whether it is to go on waiting.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Who asks for an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +27,8 @@ enum Asked {
     ByHand,
     /// The times that are declared.
     ByTime,
+    /// A run, which may hold the service.
+    ByRun(RunId),
 }
 
 impl Asked {
@@ -28,6 +36,15 @@ impl Asked {
         match self {
             Self::ByHand => "person".to_owned(),
             Self::ByTime => format!("update:{}", service.name),
+            Self::ByRun(run) => format!("run:{run}"),
+        }
+    }
+
+    /// Who may hold the service, and updates it all the same.
+    fn holder(self) -> Option<Holder> {
+        match self {
+            Self::ByRun(run) => Some(Holder::Run(run)),
+            Self::ByHand | Self::ByTime => None,
         }
     }
 }
@@ -54,8 +71,42 @@ impl Keeper {
         self.update_as(service, dry_run, Asked::ByHand)
     }
 
+    /// As [`Keeper::update`], for a run; an image that was rolled back is not tried again.
+    ///
+    /// # Errors
+    /// As [`Keeper::update`]; when `patience` is at its end the update goes on.
+    pub(super) fn update_for(
+        &self,
+        run: RunId,
+        service: &Service,
+        dry_run: bool,
+        patience: Patience<'_>,
+    ) -> Result<Json, OpError> {
+        let (keeper, updated, name) = (self.clone(), service.clone(), &service.name);
+        let (tell, told) = std::sync::mpsc::channel();
+        let work = move || drop(tell.send(keeper.update_as(&updated, dry_run, Asked::ByRun(run))));
+        let thread = std::thread::Builder::new().name(format!("hob-update-{name}")).spawn(work);
+        thread.map_err(|error| OpError::unavailable(format!("no thread can be started: {error}")))?;
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Ok(done) = told.recv_timeout(LOOK_AGAIN) {
+                return done.map_err(|error| match error.code {
+                    Code::ServiceHeld => OpError::conflict(error.message).nothing_happened(),
+                    _ => OpError::failed(error.message),
+                });
+            }
+            waited += LOOK_AGAIN;
+            if patience.cancel.is_cancelled() {
+                return Err(OpError::cancelled(format!("told to stop; the update of `{name}` goes on")));
+            }
+            if patience.timeout.is_some_and(|limit| waited >= limit) {
+                return Err(OpError::timeout(format!("the update of `{name}` still goes on")));
+            }
+        }
+    }
+
     fn update_as(&self, service: &Service, dry_run: bool, asked: Asked) -> Result<Json, Diagnostic> {
-        self.claim(service)?;
+        self.claim(service, asked.holder())?;
         let run = NativeRun::begin(&self.inner.runs, "update", &asked.trigger(service));
         let result = run.map_err(|error| error.diagnostic()).and_then(|run| {
             let result = self.update_in(&run, service, dry_run, asked);
@@ -70,7 +121,7 @@ impl Keeper {
     }
 
     /// Has nobody else update the service meanwhile.
-    fn claim(&self, service: &Service) -> Result<(), Diagnostic> {
+    fn claim(&self, service: &Service, by: Option<Holder>) -> Result<(), Diagnostic> {
         let refused = |message: String| Err(Diagnostic::error(Code::ServiceFailed, message));
         let name = &service.name;
         if service.body.image().is_none() {
@@ -79,7 +130,8 @@ impl Keeper {
         // What depends on it stops with it.
         let with = stop::order_with_dependents(&self.inner, name);
         let mut table = self.inner.table();
-        let held = with.iter().find(|name| table.services.get(*name).is_some_and(Entry::is_held));
+        let is_held = |entry: &Entry| entry.holds.iter().any(|hold| Some(hold.by) != by);
+        let held = with.iter().find(|name| table.services.get(*name).is_some_and(is_held));
         if let Some(held) = held {
             let error =
                 Diagnostic::error(Code::ServiceHeld, format!("`{name}` is not updated: `{held}` is held"));
@@ -109,10 +161,7 @@ impl Keeper {
         let recorded = looked.as_ref().map(|_| Value::Unit).map_err(Clone::clone);
         run.outcome(&position.effect(1), "services::refresh", EffectClass::Ensure, recorded)
             .map_err(|error| error.diagnostic())?;
-        let looked = looked.map_err(|error| {
-            let message = format!("`{}` is not updated: {}", service.name, with_hint(&error));
-            Diagnostic::error(Code::ServiceFailed, message)
-        })?;
+        let looked = looked.map_err(|error| failed(service, &with_hint(&error)))?;
         let trial = match self.found(service, looked, asked) {
             Found::Current => return Ok(self.told(service, "current", None)),
             Found::Rejected(rejected) => return Ok(self.told(service, "rejected", Some(&rejected.reason))),
@@ -123,18 +172,28 @@ impl Keeper {
             return Ok(with_trial(self.told(service, "available", None), &trial));
         }
         self.hook(service, "before", &trial)?;
+        if self.rolls(service) {
+            let told = self.roll(run, (service, &trial), asked.holder())?;
+            return Ok(if told["result"] == "updated" { self.after(service, &trial, told) } else { told });
+        }
         self.begin_trial(run, &position.effect(2), service, &trial)?;
         let with = stop::order_with_dependents(&self.inner, &service.name);
         asked::stop_to_start(&self.inner, &service.name, &with, "updated");
         let done = self.await_trial(service);
-        if done == "updated"
-            && let Err(error) = self.hook(service, "after", &trial)
-        {
-            tracing::warn!(service = service.name, %error, "the function after the update failed");
-            return Ok(with_trial(self.told(service, done, Some(&error.message)), &trial));
+        if done == "updated" {
+            return Ok(self.after(service, &trial, with_trial(self.told(service, done, None), &trial)));
         }
         let reason = self.state(service).rejected.map(|it| it.reason);
         Ok(with_trial(self.told(service, done, reason.as_deref()), &trial))
+    }
+
+    /// Runs the function after an update; what is told of it has its failure too.
+    fn after(&self, service: &Service, trial: &Trial, mut told: Json) -> Json {
+        if let Err(error) = self.hook(service, "after", trial) {
+            tracing::warn!(service = service.name, %error, "the function after the update failed");
+            told["note"] = error.message.into();
+        }
+        told
     }
 
     fn state(&self, service: &Service) -> State {
@@ -152,7 +211,7 @@ impl Keeper {
         if from == to {
             return Found::Current;
         }
-        match self.state(service).rejected.filter(|it| it.image == to && asked == Asked::ByTime) {
+        match self.state(service).rejected.filter(|it| it.image == to && asked != Asked::ByHand) {
             Some(rejected) => Found::Rejected(rejected),
             None => Found::Newer(Trial { from, to, begun: false }),
         }
@@ -226,7 +285,7 @@ impl Keeper {
         hooks::run(&self.inner, launch, &function).map(drop)
     }
 
-    fn told(&self, service: &Service, result: &str, note: Option<&str>) -> Json {
+    pub(super) fn told(&self, service: &Service, result: &str, note: Option<&str>) -> Json {
         let state = self.inner.table().state(&service.name);
         json!({
             "service": service.name, "image": service.body.image(), "result": result,
@@ -249,7 +308,12 @@ impl Keeper {
     }
 }
 
-fn with_trial(mut told: Json, trial: &Trial) -> Json {
+/// The refusal to update a service.
+pub(super) fn failed(service: &Service, why: &str) -> Diagnostic {
+    Diagnostic::error(Code::ServiceFailed, format!("`{}` is not updated: {why}", service.name))
+}
+
+pub(super) fn with_trial(mut told: Json, trial: &Trial) -> Json {
     told["from"] = short(&trial.from).into();
     told["to"] = short(&trial.to).into();
     told

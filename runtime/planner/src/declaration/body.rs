@@ -1,6 +1,7 @@
 //! What a service is: a process that hob runs itself, or something that a primitive keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -153,6 +154,19 @@ pub trait Kind: Send + Sync {
         false
     }
 
+    /// What one with these fields takes of this machine's network. A kind that says nothing listens there like any program.
+    fn listens(&self, fields: &BTreeMap<String, Value>) -> Listens {
+        let _ = fields;
+        Listens::default()
+    }
+
+    /// Why no second one with these fields can run beside the first, in words that go on after `since`; nothing where one
+    /// can, so that an update may be rolling.
+    fn alone(&self, fields: &BTreeMap<String, Value>) -> Option<String> {
+        let _ = fields;
+        Some(format!("there is one {} of this name", self.name()))
+    }
+
     /// What makes it what it is. The same declaration gives the same fields.
     ///
     /// # Errors
@@ -170,6 +184,26 @@ pub trait Kind: Send + Sync {
         let _ = fields;
         Vec::new()
     }
+}
+
+/// What a service takes of this machine's network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listens {
+    /// Whether it has a network of its own: then the port that it is declared with is none of this machine.
+    pub apart: bool,
+    /// The ports of this machine that lead to it, beside the one that it is declared with.
+    pub published: Vec<Published>,
+}
+
+/// A port of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The address; `None` for all.
+    pub address: Option<IpAddr>,
+    /// The number.
+    pub port: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
 }
 
 /// What a [`Kind`] reads.

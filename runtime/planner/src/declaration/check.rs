@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hob_model::{Diagnostic, Level, Span};
 
-use super::{Gate, Homelab, Raw, Service, TierGate, Trigger, Workflow, bad};
-use crate::graph::Node;
+use super::{Homelab, Raw, Service, TierGate, Trigger, Workflow, bad};
 
 /// The declarations whose name is theirs alone; further ones of the same kind and name are reported. There is one
 /// homelab, whatever its name.
@@ -94,24 +93,6 @@ pub(super) fn references(declared: &[Raw], homelab: &Homelab, diagnostics: &mut 
         }
         if let Some(host) = &service.host {
             check(&hosts, "host", host, from("runs on"), &service.source);
-        }
-    }
-}
-
-/// Two services of one machine cannot listen on the same port.
-pub(super) fn ports(services: &[Service], diagnostics: &mut Vec<Diagnostic>) {
-    let mut taken: BTreeMap<u16, &Service> = BTreeMap::new();
-    for service in services {
-        let Some(port) = service.port else { continue };
-        if let Some(other) = taken.get(&port) {
-            let message =
-                format!("services `{}` and `{}` both have the port {port}", other.name, service.name);
-            diagnostics.push(bad(&service.source, message).span(Span {
-                label: format!("`{}` has it first", other.name),
-                ..Span::point(other.source.clone())
-            }));
-        } else {
-            taken.insert(port, service);
         }
     }
 }
@@ -215,27 +196,6 @@ pub(super) fn tiers(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
             _ => continue,
         };
         diagnostics.push(bad(&tier.source, message).hint(hint));
-    }
-}
-
-/// A gate that looks at a port of a service which itself waits for this one never holds.
-pub(super) fn gates(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
-    for service in &homelab.services {
-        let (Gate::Tcp { port } | Gate::Http { port, .. }) = service.ready.gate else { continue };
-        let of = homelab.services.iter().find(|it| it.port == Some(port) && it.name != service.name);
-        let Some(other) = of.filter(|_| service.port != Some(port)) else { continue };
-        if !homelab.graph.dependents(&Node::Service(service.name.clone())).contains(other.name.as_str()) {
-            continue;
-        }
-        let message = format!(
-            "service `{}` waits for {}, which is the port of `{}`, and that one starts after it",
-            service.name, service.ready.gate, other.name
-        );
-        let hint = "only a later service can make this gate hold: look at one of its own ports";
-        diagnostics.push(bad(&service.source, message).hint(hint).span(Span {
-            label: format!("`{}` is declared here", other.name),
-            ..Span::point(other.source.clone())
-        }));
     }
 }
 

@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, host, service,
-    storage, work,
+    Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, host, ports, service,
+    storage, update, work,
 };
 use crate::graph::Graph;
 
@@ -46,7 +46,8 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
     storage::assign(&mut homelab, surroundings.kinds, &mut diagnostics);
     storage::places(&homelab.mounts, &mut diagnostics);
     check::references(declared, &homelab, &mut diagnostics);
-    check::ports(&homelab.services, &mut diagnostics);
+    ports::clashes(&homelab, surroundings.kinds, &mut diagnostics);
+    update::successors(&homelab, &mut diagnostics);
     check::error_workflows(&homelab, &mut diagnostics);
     check::webhooks(&homelab.workflows, &mut diagnostics);
     check::hosts(&homelab, &mut diagnostics);
@@ -55,7 +56,7 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
     let (graph, cycles) = Graph::new(&homelab.tiers, &homelab.services);
     homelab.graph = graph;
     diagnostics.extend(cycles);
-    check::gates(&homelab, &mut diagnostics);
+    ports::gates(&homelab, surroundings.kinds, &mut diagnostics);
     diagnostics
         .sort_by_key(|it| it.spans.first().map(|s| (s.source.file.clone(), s.source.line, s.source.column)));
     (homelab, diagnostics)

@@ -8,6 +8,7 @@ mod health;
 mod homelab;
 mod host;
 mod options;
+mod ports;
 mod secret;
 mod service;
 mod storage;
@@ -15,11 +16,11 @@ mod trigger;
 mod update;
 mod work;
 
-pub use body::{Asked, Body, Kept, Kind, PROCESS, Process};
+pub use body::{Asked, Body, Kept, Kind, Listens, PROCESS, Process, Published};
 pub(crate) use fields::is_common;
 pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};
 pub use storage::MOUNT_TIMEOUT;
-pub use update::{UPDATE_SETTLE, Update};
+pub use update::{UPDATE_SETTLE, Update, successor};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -137,7 +137,8 @@ fn read_merged(
         critical: options.bool("critical").unwrap_or_default(),
         exposure: read_exposure(&mut options),
         update: update::read_update(&mut options, &raw.name, hooks, &homelab.timezone, surroundings)
-            .filter(|_| may_update(&mut options, kind)),
+            .filter(|_| may_update(&mut options, kind))
+            .filter(|it| update::may_roll(&mut options, it, kind, body.as_ref(), via.as_deref())),
         via,
         body: body.clone().unwrap_or_else(|| Body::Process(Process::default())),
         options: Value::Unit,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use hob_model::{OpError, Value};
-use hob_planner::declaration::{Asked, Gate, Kind, TierGate, UPDATE_SETTLE};
+use hob_planner::declaration::{Asked, Gate, Kind, Listens, Published, TierGate, UPDATE_SETTLE};
 use hob_planner::{Goal, Observed, Outdated, Plan, ServiceState, progress};
 use serde_json::json;
 
@@ -33,6 +33,16 @@ impl Kind for Boxes {
     }
     fn has_updates(&self) -> bool {
         true
+    }
+    fn listens(&self, fields: &BTreeMap<String, Value>) -> Listens {
+        let color = fields.get("color").and_then(Value::as_str).unwrap_or_default();
+        let published =
+            color.parse().ok().map(|port| Published { address: None, port, protocol: "tcp".to_owned() });
+        Listens { apart: color != "open", published: published.into_iter().collect() }
+    }
+    fn alone(&self, fields: &BTreeMap<String, Value>) -> Option<String> {
+        let is_oak = fields.get("lid").is_some_and(|lid| lid.as_str() == Some("oak"));
+        (!is_oak).then(|| "there is one such lid".to_owned())
     }
     fn read(&self, asked: &Asked<'_>) -> Result<BTreeMap<String, Value>, Vec<OpError>> {
         let mut fields = asked.options.clone();
@@ -255,7 +265,7 @@ fn updates_are_read_with_their_functions() {
             "b",
             json!({ "lid": "oak", "update": { "when": at("0 25 * * *"), "before": "x", "every": "1d" } }),
         ),
-        ("service", "c", json!({ "lid": "oak", "update": { "rolling": true, "window": "1h" } })),
+        ("service", "c", json!({ "lid": "oak", "update": { "rolling": "yes", "window": "1h" } })),
     ]));
     expect![[r#"
         error[HOB-0501]: service `a`: `update`: a process has no image that a registry could have a newer one of (homelab.rhai:1:1)
@@ -266,10 +276,71 @@ fn updates_are_read_with_their_functions() {
         error[HOB-0501]: the time of a schedule cannot be read: column 3 (hour): found `25`, expected 0-23 (homelab.rhai:2:1)
           note: 0 25 * * *
           ^^
-        error[HOB-0501]: service `c`, option `update`: `rolling` cannot be: a service has one name and its ports, so that two of it cannot run side by side (homelab.rhai:3:1)
-          help: remove it: the old one stops, the new one starts, and is rolled back if it does not do well
+        error[HOB-0105]: service `c`, option `update`: `rolling`: expected true or false, found "yes" (homelab.rhai:3:1)
         error[HOB-0501]: service `c`, option `update`: `window` says how late `when` may be, which is not given (homelab.rhai:3:1)
           help: give `when: "0 3 * * *"`, or remove `window`
+    "#]].assert_eq(&shown(&diagnostics));
+}
+
+#[test]
+fn a_rolling_update_needs_room_for_two() {
+    let rolling = |more: serde_json::Value| {
+        let mut options = json!({ "lid": "oak", "update": { "rolling": true } });
+        options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        options
+    };
+    let house = homelab(&[("service", "a", rolling(json!({})))]);
+    assert!(house.services[0].update.as_ref().unwrap().rolling);
+    let (_, diagnostics) = read(&raws(&[
+        ("service", "a", rolling(json!({}))),
+        ("service", "a.next", json!({ "lid": "oak" })),
+        ("service", "b", rolling(json!({ "lid": "ash" }))),
+        ("service", "vpn", rolling(json!({}))),
+        ("service", "c", rolling(json!({ "network": via("vpn") }))),
+    ]));
+    expect![[r#"
+        error[HOB-0501]: `a.next` is what the next `a` is called while it gets ready (homelab.rhai:2:1)
+          help: give it another name
+        error[HOB-0501]: service `b`: `update`: `rolling` cannot be, since there is one such lid: no second one can run beside it (homelab.rhai:3:1)
+          help: remove it: the old one stops, the new one starts, and is rolled back if it does not do well
+        error[HOB-0501]: service `vpn`: `update`: `rolling` cannot be, since `c` has its network (homelab.rhai:4:1)
+          help: remove it: the old one stops, the new one starts, and is rolled back if it does not do well
+        error[HOB-0501]: service `c`: `update`: `rolling` cannot be, since it has the network of `vpn`: no second one can run beside it (homelab.rhai:5:1)
+          help: remove it: the old one stops, the new one starts, and is rolled back if it does not do well
+    "#]].assert_eq(&shown(&diagnostics));
+}
+
+#[test]
+fn ports_clash_within_one_network_only() {
+    let taken = |name: &'static str, more: serde_json::Value| {
+        let mut options = json!({ "lid": "oak", "port": 80 });
+        options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ("service", name, options)
+    };
+    let apart = [
+        taken("a", json!({})),
+        taken("b", json!({})),
+        ("service", "c", json!({ "command": ["c"], "port": 80 })),
+    ];
+    assert_eq!(shown(&read(&raws(&apart)).1), "");
+    let (_, diagnostics) = read(&raws(&[
+        taken("vpn", json!({})),
+        taken("a", json!({ "network": via("vpn") })),
+        taken("b", json!({ "color": "open" })),
+        ("service", "c", json!({ "command": ["c"], "port": 80 })),
+        taken("d", json!({ "color": "80" })),
+        taken("e", json!({ "color": "443" })),
+        taken("f", json!({ "color": "443" })),
+    ]));
+    expect![[r#"
+        error[HOB-0501]: services `vpn` and `a` both have the port 80 (homelab.rhai:2:1)
+          1: `vpn` has it first
+        error[HOB-0501]: services `b` and `c` both have the port 80 (homelab.rhai:4:1)
+          3: `b` has it first
+        error[HOB-0501]: services `b` and `d` both have the port 80 (homelab.rhai:5:1)
+          3: `b` has it first
+        error[HOB-0501]: services `e` and `f` both have the port 443 (homelab.rhai:7:1)
+          6: `e` has it first
     "#]].assert_eq(&shown(&diagnostics));
 }
 

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hob_model::OpError;
 use rustix::fs::FallocateFlags;
@@ -24,6 +25,9 @@ pub const LOG_KEPT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many starts keep their file, the present one included.
 pub const LOG_FILES_MAX: usize = 4;
+
+/// How long the file of an earlier start is kept after it was last written to.
+pub const LOG_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How much is read at a time; a longer line comes in parts.
 const CHUNK_BYTES_MAX: usize = 1024 * 1024;
@@ -159,7 +163,7 @@ fn lines(bytes: &[u8]) -> Vec<String> {
     bytes.split(|byte| *byte == b'\n').map(line).collect()
 }
 
-/// Shortens the files of all services that are too large.
+/// Shortens the files of all services that are too large, and removes those of earlier starts that are too old.
 pub(super) fn rotate_all(services: &Path) -> Result<(), OpError> {
     let dirs = match std::fs::read_dir(services) {
         Ok(dirs) => dirs,
@@ -174,8 +178,24 @@ pub(super) fn rotate_all(services: &Path) -> Result<(), OpError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => first_error = first_error.or(Some(OpError::io(&error, file.display()))),
         }
+        for age in (1..LOG_FILES_MAX).rev() {
+            let file = path(&dir.path(), age);
+            match remove_if_old(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    first_error = first_error.or(Some(OpError::io(&error, file.display())));
+                }
+                _ => {}
+            }
+        }
     }
     first_error.map_or(Ok(()), Err)
+}
+
+fn remove_if_old(path: &Path) -> io::Result<()> {
+    // A clock that was set back makes a file young, and none old.
+    let written = std::fs::metadata(path)?.modified()?;
+    let is_old = written.elapsed().is_ok_and(|age| age > LOG_AGE_MAX);
+    if is_old { std::fs::remove_file(path) } else { Ok(()) }
 }
 
 fn rotate(path: &Path) -> io::Result<()> {

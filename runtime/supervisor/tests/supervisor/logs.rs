@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use hob_supervisor::live::{LOG_BYTES_MAX, LOG_FILES_MAX, LOG_KEPT_BYTES};
+use hob_supervisor::live::{LOG_AGE_MAX, LOG_BYTES_MAX, LOG_FILES_MAX, LOG_KEPT_BYTES};
 use hob_supervisor::{LogFrom, Supervisor};
 
 use crate::{PATIENCE, World, process_of, shell, start_and_read};
@@ -72,4 +72,25 @@ fn output_that_grows_too_large_loses_its_beginning_and_nothing_else() {
     );
     world.live.rotate_logs().unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().blocks(), after.blocks());
+}
+
+#[test]
+fn output_of_earlier_starts_goes_when_it_is_old() {
+    let world = World::new();
+    for said in ["one", "two", "three"] {
+        let running = world.start(&shell("it", &format!("echo {said}")));
+        world.live.wait_exit(&running.instance, PATIENCE);
+    }
+    let aged = |name: &str, age: std::time::Duration| {
+        let file = world.dir.path().join("services/it").join(name);
+        let at = std::time::SystemTime::now() - age;
+        std::fs::File::options().append(true).open(file).unwrap().set_modified(at).unwrap();
+    };
+    let minute = std::time::Duration::from_secs(60);
+    aged("output.2.log", LOG_AGE_MAX + minute);
+    aged("output.1.log", LOG_AGE_MAX - minute);
+    // What the present one wrote last stays, however long ago.
+    aged("output.log", LOG_AGE_MAX * 2);
+    world.live.rotate_logs().unwrap();
+    assert_eq!(world.live.read_log("it", LogFrom::Tail { lines: 9 }).unwrap().lines, ["two", "three"]);
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hob_model::{OpError, Value, duration};
-use hob_planner::declaration::{Asked, Gate, Kind};
+use hob_planner::declaration::{Asked, Gate, Kind, Listens, Published};
 
 use super::{context, spec_of};
 use crate::body;
 use crate::compose::SUPPORTED;
+use crate::parts::Membership;
 
 /// Keys of Compose that services have in words of hob, or that are hob's to decide.
 const OTHERWISE: [&str; 6] =
@@ -62,6 +63,34 @@ impl Kind for ContainerKind {
 
     fn has_updates(&self) -> bool {
         true
+    }
+
+    fn listens(&self, fields: &BTreeMap<String, Value>) -> Listens {
+        let Ok(spec) = spec_of(fields) else { return Listens::default() };
+        let published = spec.ports.0.iter().filter_map(|port| {
+            let protocol = port.container.split_once('/').map_or("tcp", |(_, protocol)| protocol);
+            // The engine chooses one that is free where none is named.
+            let number = port.host_port.parse().ok()?;
+            Some(Published {
+                address: port.host_ip.parse().ok(),
+                port: number,
+                protocol: protocol.to_owned(),
+            })
+        });
+        Listens { apart: spec.network_mode.as_deref() != Some("host"), published: published.collect() }
+    }
+
+    fn alone(&self, fields: &BTreeMap<String, Value>) -> Option<String> {
+        let spec = spec_of(fields).ok()?;
+        let fixed = |one: &Membership| one.ipv4_address.is_some() || one.ipv6_address.is_some();
+        if let Some(mode) = &spec.network_mode {
+            return Some(format!("it has the network `{mode}`"));
+        }
+        if !spec.ports.0.is_empty() {
+            return Some("it publishes ports of this machine".to_owned());
+        }
+        let fixed = spec.networks.0.values().any(|one| fixed(one) || one.mac_address.is_some());
+        fixed.then(|| "its address in a network is fixed".to_owned())
     }
 
     fn read(&self, asked: &Asked<'_>) -> Result<BTreeMap<String, Value>, Vec<OpError>> {

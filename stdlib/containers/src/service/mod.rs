@@ -7,9 +7,11 @@
 //! | `images` | which image they are made from |
 //! | `lives` | learning how they end |
 //! | `place` | where they are reached |
+//! | `beside` | a second one, which takes the place of the first |
 //! | `output` | what they write |
 //! | `gates` | whether they are ready |
 
+mod beside;
 mod gates;
 mod images;
 mod kind;

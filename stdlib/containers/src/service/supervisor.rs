@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use bollard::models::ContainerInspectResponse;
 use futures_util::StreamExt;
-use hob_model::{Digest, OpError};
+use hob_model::{Digest, ErrorKind, OpError};
 use hob_planner::Exit;
-use hob_planner::declaration::{Body, Gate, ReloadSignal};
+use hob_planner::declaration::{Body, Gate, ReloadSignal, successor};
 use hob_planner::plan::FieldChange;
 use hob_primitive::Ctx;
 use hob_supervisor::secrets::SECRETS_INSIDE;
@@ -29,12 +29,13 @@ use super::gates;
 use super::images::Names;
 use super::kind::KIND;
 use super::lives::{Watched, exit_of, instance};
+use super::networks::Networks;
 use super::place::{Place, place};
-use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, context, images, networks, output, spec_of};
+use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, beside, context, images, output, spec_of};
 use crate::body::LABEL_EFFECT;
 use crate::compare;
 use crate::life::{self, find, id, is_running, told};
-use crate::options::Spec;
+use crate::options::{PullPolicy, Spec};
 use crate::port::{ContainersPort, Engine, Filters};
 use crate::problem::{Subject, error, listed};
 use crate::transfer::{self, tagged};
@@ -59,6 +60,9 @@ pub(super) struct ContainerSupervisor {
     places: Mutex<BTreeMap<String, Place>>,
     /// Where the output of the present life of a container begins that lived before.
     begun: Mutex<BTreeMap<String, LogPosition>>,
+    /// The containers that run: their ids, and since which second.
+    current: Mutex<BTreeMap<String, (String, i64)>>,
+    networks: Networks,
     log_driver: OnceCell<String>,
     origin: Instant,
 }
@@ -75,6 +79,8 @@ impl ContainerSupervisor {
             named: Mutex::default(),
             places: Mutex::default(),
             begun: Mutex::default(),
+            current: Mutex::default(),
+            networks: Networks::default(),
             log_driver: OnceCell::new(),
             origin: Instant::now(),
         }
@@ -93,20 +99,21 @@ impl ContainerSupervisor {
         self.runtime().block_on(future)
     }
 
-    fn cx(&self, key: &str) -> Ctx {
+    pub(super) fn cx(&self, key: &str) -> Ctx {
         context(Some(&self.port), key)
     }
 
-    async fn engine(&self) -> Result<Arc<dyn Engine>, OpError> {
+    pub(super) async fn engine(&self) -> Result<Arc<dyn Engine>, OpError> {
         life::engine(&self.cx(""), None).await
     }
 
     fn is_ours(&self, found: &ContainerInspectResponse, name: &str) -> bool {
-        label(found, LABEL_STATE) == Some(&self.state) && label(found, LABEL_SERVICE) == Some(name)
+        let is_named = label(found, LABEL_SERVICE).is_some_and(|its| its == name || its == successor(name));
+        label(found, LABEL_STATE) == Some(&self.state) && is_named
     }
 
     /// The container of a service, whether it runs or not.
-    async fn ours(
+    pub(super) async fn ours(
         &self,
         engine: &dyn Engine,
         name: &str,
@@ -123,7 +130,7 @@ impl ContainerSupervisor {
 
     async fn start_now(&self, spec: &ServiceSpec, key: &str) -> Result<Started, OpError> {
         let engine = &*self.engine().await?;
-        let (name, digest) = (spec.name.as_str(), spec.body.digest());
+        let (name, digest) = (&*spec.known_as(), spec.body.digest());
         let declared = declared(&spec.body)?;
         let mut left = self.ours(engine, name).await?;
         if let Some(found) = left.take_if(|found| is_running(found)) {
@@ -142,10 +149,17 @@ impl ContainerSupervisor {
             told(engine, name, engine.stop(&id(&found), None).await)?;
             left = self.ours(engine, name).await?;
         }
-        networks::make(engine, &declared, &self.state).await?;
+        self.networks.make(engine, &declared, &self.state).await?;
         let cx = self.cx(key);
-        let mut body = life::prepare(&cx, engine, &declared).await?;
+        let mut body = match declared.pull_policy {
+            // It was fetched ahead; one that was removed since is fetched again after the engine has missed it.
+            PullPolicy::Missing => life::described(&cx, engine, &declared).await?,
+            PullPolicy::Always | PullPolicy::Never => life::prepare(&cx, engine, &declared).await?,
+        };
         images::pin(&mut body, spec);
+        if spec.beside {
+            beside::hide(&mut body);
+        }
         let labels = body.labels.get_or_insert_default();
         for (label, value) in
             [(LABEL_SERVICE, name), (LABEL_STATE, &self.state), (LABEL_SPEC, &digest.to_string())]
@@ -185,12 +199,14 @@ impl ContainerSupervisor {
     }
 
     /// A container that runs, as its supervisor tells of it; remembers where it is reached.
-    async fn running(&self, engine: &dyn Engine, found: &ContainerInspectResponse) -> Running {
-        let name = label(found, LABEL_SERVICE).unwrap_or_default().to_owned();
+    pub(super) async fn running(&self, engine: &dyn Engine, found: &ContainerInspectResponse) -> Running {
+        let name = beside::service_of(found).to_owned();
         let place = place(engine, found).await;
         lock(&self.places).insert(name.clone(), place);
         let state = found.state.as_ref();
         let started = state.and_then(|state| state.started_at.as_deref()).and_then(|text| text.parse().ok());
+        let started = started.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        lock(&self.current).insert(name.clone(), (id(found), started.as_second()));
         Running {
             name,
             instance: instance(found),
@@ -200,16 +216,17 @@ impl ContainerSupervisor {
                 .filter(|pid| *pid > 0),
             key: label(found, LABEL_EFFECT).unwrap_or_default().to_owned(),
             digest: label(found, LABEL_SPEC).and_then(Digest::parse),
-            started: started.unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+            started,
         }
     }
 
-    async fn stop_now(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
+    pub(super) async fn stop_now(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
         let engine = &*self.engine().await?;
         let Some(found) = self.ours(engine, name).await? else { return Ok(Stopped::NotRunning) };
         if !is_running(&found) {
             return Ok(Stopped::NotRunning);
         }
+        lock(&self.current).remove(name);
         let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
         let begun = Instant::now();
         told(engine, name, engine.stop(&id(&found), Some(seconds)).await)?;
@@ -273,6 +290,13 @@ impl ContainerSupervisor {
         }
     }
 
+    /// Forgets where a name was reached, and where its output began.
+    pub(super) fn forget(&self, name: &str) {
+        lock(&self.places).remove(name);
+        lock(&self.begun).remove(name);
+        lock(&self.current).remove(name);
+    }
+
     fn place_of(&self, name: &str) -> Place {
         lock(&self.places).get(name).cloned().unwrap_or_default()
     }
@@ -287,11 +311,20 @@ impl ContainerSupervisor {
 
     async fn read_log_now(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
         let engine = &*self.engine().await?;
+        let begun =
+            |second: i64| lock(&self.begun).get(name).copied().unwrap_or_else(|| output::position(second));
+        // Gates look often: what was started here is known by its id.
+        let known = lock(&self.current).get(name).cloned();
+        if let Some((id, second)) = known {
+            match output::read(engine, name, &id, begun(second), from.clone()).await {
+                Err(error) if error.kind == ErrorKind::NotFound => lock(&self.current).remove(name),
+                read => return read,
+            };
+        }
         let Some(found) = self.ours(engine, name).await? else { return Ok(LogChunk::default()) };
         let started = found.state.as_ref().and_then(|state| state.started_at.as_deref()?.parse().ok());
-        let started = started.map_or(0, jiff::Timestamp::as_second);
-        let start = lock(&self.begun).get(name).copied().unwrap_or_else(|| output::position(started));
-        output::read(engine, name, &id(&found), start, from).await
+        let second = started.map_or(0, jiff::Timestamp::as_second);
+        output::read(engine, name, &id(&found), begun(second), from).await
     }
 }
 
@@ -305,14 +338,14 @@ impl Drop for ContainerSupervisor {
 }
 
 /// The container that a service is.
-fn declared(body: &Body) -> Result<Spec, OpError> {
+pub(super) fn declared(body: &Body) -> Result<Spec, OpError> {
     match body {
         Body::Kept(kept) if kept.kind == KIND => spec_of(&kept.fields),
         other => Err(OpError::invalid(format!("a {} is no container", other.kind()))),
     }
 }
 
-fn label<'f>(found: &'f ContainerInspectResponse, name: &str) -> Option<&'f str> {
+pub(super) fn label<'f>(found: &'f ContainerInspectResponse, name: &str) -> Option<&'f str> {
     found.config.as_ref()?.labels.as_ref()?.get(name).map(String::as_str)
 }
 
@@ -380,7 +413,8 @@ impl Supervisor for ContainerSupervisor {
     }
 
     fn start(&self, spec: &ServiceSpec, key: &str) -> Result<Started, OpError> {
-        self.block(self.start_now(spec, key))
+        // A network that was there may have been removed.
+        self.block(self.start_now(spec, key)).inspect_err(|_| self.networks.forget())
     }
 
     fn stop(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
@@ -404,6 +438,10 @@ impl Supervisor for ContainerSupervisor {
             let Some(found) = self.ours(engine, name).await? else { return Ok(()) };
             told(engine, name, engine.remove(&id(&found), true, false).await)
         })
+    }
+
+    fn promote(&self, spec: &ServiceSpec, timeout: Duration) -> Result<Running, OpError> {
+        self.block(self.promote_now(spec, timeout))
     }
 
     fn observe(&self) -> Result<Vec<Running>, OpError> {
@@ -438,10 +476,12 @@ impl Supervisor for ContainerSupervisor {
     }
 
     fn look(&self, spec: &ServiceSpec, gate: &Gate, timeout: Duration) -> Result<Look, OpError> {
-        if let Some(look) = gates::look_at_port(&self.place_of(&spec.name), gate, timeout) {
+        if let Some(look) = gates::look_at_port(&self.place_of(&spec.known_as()), gate, timeout) {
             return Ok(look);
         }
-        self.block(async { gates::look_inside(&*self.engine().await?, &spec.name, gate, timeout).await })
+        self.block(async {
+            gates::look_inside(&*self.engine().await?, &spec.known_as(), gate, timeout).await
+        })
     }
 
     fn now(&self) -> Duration {
