@@ -24,27 +24,27 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     /// A person, who may want what was rejected once to be tried again.
-    ByHand,
+    Person,
     /// The times that are declared.
-    ByTime,
+    Time,
     /// A run, which may hold the service.
-    ByRun(RunId),
+    Run(RunId),
 }
 
 impl Asked {
     fn trigger(self, service: &Service) -> String {
         match self {
-            Self::ByHand => "person".to_owned(),
-            Self::ByTime => format!("update:{}", service.name),
-            Self::ByRun(run) => format!("run:{run}"),
+            Self::Person => "person".to_owned(),
+            Self::Time => format!("update:{}", service.name),
+            Self::Run(run) => format!("run:{run}"),
         }
     }
 
     /// Who may hold the service, and updates it all the same.
     fn holder(self) -> Option<Holder> {
         match self {
-            Self::ByRun(run) => Some(Holder::Run(run)),
-            Self::ByHand | Self::ByTime => None,
+            Self::Run(run) => Some(Holder::Run(run)),
+            Self::Person | Self::Time => None,
         }
     }
 }
@@ -68,7 +68,7 @@ impl Keeper {
     /// function that runs before the update fails: then nothing was stopped.
     pub fn update(&self, name: &str, dry_run: bool) -> Result<Json, Diagnostic> {
         let service = asked::find(&self.inner, name).map_err(|error| asked::problem(&error))?;
-        self.update_as(service, dry_run, Asked::ByHand)
+        self.update_as(service, dry_run, Asked::Person)
     }
 
     /// As [`Keeper::update`], for a run; an image that was rolled back is not tried again.
@@ -84,7 +84,7 @@ impl Keeper {
     ) -> Result<Json, OpError> {
         let (keeper, updated, name) = (self.clone(), service.clone(), &service.name);
         let (tell, told) = std::sync::mpsc::channel();
-        let work = move || drop(tell.send(keeper.update_as(&updated, dry_run, Asked::ByRun(run))));
+        let work = move || drop(tell.send(keeper.update_as(&updated, dry_run, Asked::Run(run))));
         let thread = std::thread::Builder::new().name(format!("hob-update-{name}")).spawn(work);
         thread.map_err(|error| OpError::unavailable(format!("no thread can be started: {error}")))?;
         let mut waited = Duration::ZERO;
@@ -211,7 +211,7 @@ impl Keeper {
         if from == to {
             return Found::Current;
         }
-        match self.state(service).rejected.filter(|it| it.image == to && asked != Asked::ByHand) {
+        match self.state(service).rejected.filter(|it| it.image == to && asked != Asked::Person) {
             Some(rejected) => Found::Rejected(rejected),
             None => Found::Newer(Trial { from, to, begun: false }),
         }
@@ -298,7 +298,7 @@ impl Keeper {
         let Some(service) = self.inner.homelab.service(name).cloned() else { return };
         let keeper = self.clone();
         in_thread(&self.inner, name, move || {
-            let told = keeper.update_as(&service, false, Asked::ByTime);
+            let told = keeper.update_as(&service, false, Asked::Time);
             if let Err(error) = &told {
                 tracing::warn!(service = service.name, %error, "it was not updated");
                 let failed = event(&keeper.inner, &service.name, "update_failed", &error.message);
