@@ -85,6 +85,20 @@ fn a_boot_that_is_broken_off_stops_what_it_started() {
 }
 
 #[test]
+fn what_is_stopped_on_purpose_has_not_failed() {
+    let home = home();
+    home.write(
+        "lab/homelab.rhai",
+        r#"for name in ["a", "b", "c"] { service(name, #{ command: ["sleep", "1000"] }); }"#,
+    );
+    let mut up = home.up("lab", &["--on-exit", "keep"]);
+    let _ = up.stop().exits(0);
+    let down = home.hob(&["down", "lab"]).exits(0);
+    assert!(!down.stderr.contains("failed"), "{down:?}");
+    assert_eq!(home.living().len(), 0, "{:?}", home.living());
+}
+
+#[test]
 fn without_a_boot_there_is_nothing_to_explain() {
     let home = home();
     let _ = home.hob(&["eval", "1"]).exits(0);

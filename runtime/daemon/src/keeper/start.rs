@@ -181,7 +181,13 @@ fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
             why.clone_into(&mut entry.note);
         }
     };
-    match await_ready(supervisor, &running, &Spec::from(service), &service.ready, &inner.cancel, &waits) {
+    let spec = Spec::from(service);
+    let seen = await_ready(supervisor, &running, &spec, &service.ready, &inner.cancel, &waits);
+    // Whoever stops it meanwhile says what becomes of it.
+    if is_being_stopped(inner, &service.name) {
+        return;
+    }
+    match seen {
         Ok(()) if service.ready.gate == Gate::Completed => completed(inner, service),
         Ok(()) => {
             let now = inner.supervisors.now();
@@ -214,6 +220,13 @@ fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
             ended(inner, service, Exit::Unknown, &note);
         }
     }
+}
+
+/// Whether somebody stops a service, or has just done so.
+fn is_being_stopped(inner: &Inner, name: &str) -> bool {
+    let table = inner.table();
+    let entry = table.services.get(name);
+    entry.is_some_and(|entry| !entry.wanted && (entry.busy || entry.state == ServiceState::Stopped))
 }
 
 /// What needs `name` may have failed because of it: now that it is ready, that is tried again at once.
