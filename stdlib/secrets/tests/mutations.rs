@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{fixture, keyring};
+use common::{fixture, keyring, long};
 use hob_std_secrets::age::{self, Keyring};
 use hob_std_secrets::sops::{self, Format};
 
@@ -40,10 +40,6 @@ fn authenticated(text: &str) -> Vec<usize> {
     let digits = time + text[time..].find("20").unwrap();
     bytes.extend(digits..digits + "2026-11-21T06:00:00Z".len());
     bytes
-}
-
-fn long() -> bool {
-    std::env::var("HOB_LONG").is_ok_and(|value| !value.is_empty() && value != "0")
 }
 
 #[test]

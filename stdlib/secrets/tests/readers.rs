@@ -1,35 +1,163 @@
-//! What hob writes, read by the package `sops-age` of npm: a reader that shares no code with hob. It knows YAML, JSON and
-//! dotenv. `tests/run` installs it.
+//! Programs that share no code with hob: the reader `sops-age` of npm, which knows YAML, JSON and dotenv; a writer of the
+//! tests' own, made from the description of the format (`tests/readers/write.mjs`); and in the long tests `rops`, which
+//! knows YAML and JSON. `tests/run` installs what they need.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr)] // tests run programs
+// Tests run programs, and tell what they counted.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod common;
 
-use std::path::Path;
-use std::process::Command;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use common::{fixture, keyring};
+use common::{NOW, fixture, keyring, long, recipient, trees};
 use hob_std_secrets::age::{NoPassphrases, Passphrases};
 use hob_std_secrets::sops::{self, Format, Policy};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value as Json, json};
 
 const READERS: &str = "../../tests/readers";
+/// How many files of each format are written with random content.
+const FILES: usize = 12;
+const FILES_LONG: usize = 1_000;
+/// How many trees rops and hob write for each other in each format.
+const TREES_LONG: usize = 100;
+
+/// Where the readers lie; nothing where they are not installed.
+fn readers() -> Option<PathBuf> {
+    let readers = Path::new(env!("CARGO_MANIFEST_DIR")).join(READERS);
+    if readers.join("node_modules/sops-age").is_dir() {
+        return Some(readers);
+    }
+    assert!(std::env::var("CI").is_err(), "sops-age is not installed: npm ci in tests/readers");
+    eprintln!("skipped: sops-age is not installed (npm ci in tests/readers)");
+    None
+}
+
+/// The private key of `keys.txt`.
+fn private_key() -> String {
+    let text = String::from_utf8(fixture("keys.txt")).unwrap();
+    text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap().to_owned()
+}
+
+fn nobody() -> Arc<dyn Passphrases> {
+    Arc::new(NoPassphrases)
+}
+
+fn policy() -> Policy {
+    Policy { groups: vec![vec![recipient("keys.txt")]], ..Policy::default() }
+}
+
+/// Random content for a format, always the same.
+fn contents(format: Format, count: usize) -> Vec<Json> {
+    let map = |value: &'static str| {
+        let value = value.prop_map(Json::from);
+        prop::collection::btree_map("[A-Za-z][A-Za-z0-9_]{0,8}", value, 1..6)
+            .prop_map(|map| Json::Object(map.into_iter().collect()))
+    };
+    let content = match format {
+        Format::Json | Format::Yaml => trees::tree().prop_map(Json::Object).boxed(),
+        Format::Dotenv => map("[^\n\r]{0,24}").boxed(),
+        Format::Ini => prop::collection::btree_map("[a-z]{1,8}", map("[A-Za-z0-9 ]{0,12}[a-z]"), 1..4)
+            .prop_map(|map| Json::Object(map.into_iter().collect()))
+            .boxed(),
+        Format::Binary => ".{1,80}".prop_map(Json::from).boxed(),
+    };
+    let mut runner = TestRunner::deterministic();
+    (0..count).map(|_| content.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+/// Runs a program to its end; what it printed.
+#[track_caller]
+fn run(command: &mut Command, input: &str) -> Vec<u8> {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// What a file holds, as JSON.
+#[track_caller]
+fn opened(file: &[u8], format: Format) -> Json {
+    let opened = sops::open(file, format, &keyring(&["keys.txt"]));
+    let opened = opened.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(file)));
+    serde_json::from_str(&opened.to_json().unwrap()).unwrap()
+}
+
+#[test]
+fn what_an_independent_writer_wrote_is_opened() {
+    let Some(readers) = readers() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let count = if long() { FILES_LONG } else { FILES };
+    let mut files = Vec::new();
+    for (name, format) in Format::ALL {
+        for (number, tree) in contents(format, count).into_iter().enumerate() {
+            files.push((dir.path().join(format!("{number}.{name}")), name, format, tree));
+        }
+    }
+    let list =
+        files.iter().map(|(path, name, _, tree)| json!({ "path": path, "format": name, "tree": tree }));
+    let list = Json::from(list.collect::<Vec<_>>()).to_string();
+    run(Command::new("node").arg(readers.join("write.mjs")).arg(recipient("keys.txt")), &list);
+    for (path, name, format, tree) in &files {
+        let found = opened(&std::fs::read(path).unwrap(), *format);
+        let written = if *format == Format::Binary { json!({ "data": tree }) } else { tree.clone() };
+        assert!(trees::same(&written, &found), "{name}: {written} and {found}");
+    }
+    println!("{} files of an independent writer were opened", files.len());
+}
+
+#[test]
+fn rops_and_hob_read_each_other() {
+    if !long() {
+        return;
+    }
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(READERS).join("rops/bin/rops");
+    if !program.is_file() {
+        return eprintln!("skipped: rops is not installed; tests/long does that");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let rops = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(args).env("ROPS_AGE", private_key()).current_dir(dir.path());
+        command
+    };
+    let mut compared = 0;
+    for (name, format) in [("json", Format::Json), ("yaml", Format::Yaml)] {
+        for tree in contents(format, TREES_LONG) {
+            let plain = match format {
+                Format::Json => tree.to_string(),
+                _ => serde_norway::to_string(&tree).unwrap(),
+            };
+            let Ok(sealed) = sops::seal(plain.as_bytes(), format, &policy(), NOW, &nobody()) else {
+                continue;
+            };
+            std::fs::write(dir.path().join("ours"), &sealed).unwrap();
+            let read = run(&mut rops(&["decrypt", "--format", name, "ours"]), "");
+            let read: Json = serde_norway::from_slice(&read).unwrap();
+            let meant = opened(&sealed, format);
+            assert!(trees::same(&meant, &read), "hob wrote {meant}, rops read {read}");
+            let theirs =
+                run(&mut rops(&["encrypt", "--age", &recipient("keys.txt"), "--format", name]), &plain);
+            let found = opened(&theirs, format);
+            assert!(trees::same(&tree, &found), "rops wrote {tree}, hob read {found}");
+            compared += 1;
+        }
+    }
+    assert!(compared > TREES_LONG);
+    println!("{compared} files were read by the other");
+}
 
 #[test]
 fn sops_age_reads_what_is_written_edited_and_rotated() {
-    let readers = Path::new(env!("CARGO_MANIFEST_DIR")).join(READERS);
-    if !readers.join("node_modules/sops-age").is_dir() {
-        assert!(std::env::var("CI").is_err(), "sops-age is not installed: npm ci in tests/readers");
-        eprintln!("skipped: sops-age is not installed (npm ci in tests/readers)");
-        return;
-    }
+    let Some(readers) = readers() else { return };
     let keys = keyring(&["keys.txt"]);
-    let text = String::from_utf8(fixture("keys.txt")).unwrap();
-    let key = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
-    let nobody: Arc<dyn Passphrases> = Arc::new(NoPassphrases);
-    let policy = Policy { groups: vec![keys.publics().to_vec()], ..Policy::default() };
-    let now = "2026-11-21T06:00:00Z";
     let dir = tempfile::tempdir().unwrap();
     let yaml = "# a comment\ndb:\n  password: correct horse\n  port: 5432\n  on: true\nlist: [a, b]\nplain_unencrypted: x\n";
     let json = "{\"db\": {\"password\": \"corréct \\\"horse\\\"\", \"port\": 5432}, \"list\": [1.5, false]}";
@@ -51,10 +179,10 @@ fn sops_age_reads_what_is_written_edited_and_rotated() {
         ("a.env", env, "PASSWORD", json!({ "PASSWORD": "new", "PORT": "5432" })),
     ] {
         let format = Format::of_name(name);
-        let sealed = sops::seal(plain.as_bytes(), format, &policy, now, &nobody).unwrap();
-        let edited = sops::open(&sealed, format, &keys).unwrap().with_value(key, "new", now).unwrap();
+        let sealed = sops::seal(plain.as_bytes(), format, &policy(), NOW, &nobody()).unwrap();
+        let edited = sops::open(&sealed, format, &keys).unwrap().with_value(key, "new", NOW).unwrap();
         let opened = sops::open(&edited, format, &keys).unwrap();
-        let rotated = opened.rekey(&policy, true, now, &nobody).unwrap().unwrap();
+        let rotated = opened.rekey(&policy(), true, NOW, &nobody()).unwrap().unwrap();
         for (step, content) in [("edited", edited), ("rotated", rotated)] {
             let file = dir.path().join(format!("{step}-{name}"));
             std::fs::write(&file, content).unwrap();
@@ -62,9 +190,8 @@ fn sops_age_reads_what_is_written_edited_and_rotated() {
             expected.push(holds.clone());
         }
     }
-    let output = Command::new("node").arg(readers.join("read.mjs")).arg(key).args(&files).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let read: Vec<Json> = serde_json::from_slice(&output.stdout).unwrap();
+    let read = run(Command::new("node").arg(readers.join("read.mjs")).arg(private_key()).args(&files), "");
+    let read: Vec<Json> = serde_json::from_slice(&read).unwrap();
     for ((file, read), expected) in files.iter().zip(read).zip(expected) {
         assert_eq!(texts(read), texts(expected), "{}", file.display());
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // tests read their fixtures
 #![allow(dead_code)] // each test binary uses its part
 
+pub(crate) mod trees;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,4 +36,9 @@ pub(crate) fn keyring(files: &[&str]) -> Keyring {
 pub(crate) fn recipient(file: &str) -> String {
     let text = String::from_utf8(fixture(file)).unwrap();
     text.lines().find_map(|line| line.split_once("public key: ")).unwrap().1.to_owned()
+}
+
+/// Whether the tests run with larger counts.
+pub(crate) fn long() -> bool {
+    std::env::var("HOB_LONG").is_ok_and(|value| !value.is_empty() && value != "0")
 }
