@@ -47,6 +47,11 @@ fn secrets_at_rest() {
     check("secrets.md", include_str!("cases/secrets.md"));
 }
 
+#[test]
+fn plugins_of_age() {
+    check("plugins.md", include_str!("cases/plugins.md"));
+}
+
 fn check(name: &str, page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/blackbox/cases").join(name);
     expect_file![path].assert_eq(&carry_out(page));

@@ -18,6 +18,8 @@ type Key = Box<dyn age::Identity + Send + Sync>;
 /// The private keys at hand, and whom to ask for passphrases.
 pub struct Keyring {
     keys: Vec<Key>,
+    /// Those of plugins, which may ask a person for something: they are tried when no other key opens a file.
+    plugins: Vec<Key>,
     publics: Vec<String>,
     looked: Vec<String>,
     problems: Vec<String>,
@@ -28,7 +30,14 @@ impl Keyring {
     /// An empty one.
     #[must_use]
     pub fn new(passphrases: Arc<dyn Passphrases>) -> Self {
-        Self { keys: Vec::new(), publics: Vec::new(), looked: Vec::new(), problems: Vec::new(), passphrases }
+        Self {
+            keys: Vec::new(),
+            plugins: Vec::new(),
+            publics: Vec::new(),
+            looked: Vec::new(),
+            problems: Vec::new(),
+            passphrases,
+        }
     }
 
     /// Whom to ask.
@@ -40,7 +49,16 @@ impl Keyring {
     /// Whether it holds no identity.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.keys.len() + self.plugins.len()
+    }
+
+    /// Whether plugins may be run.
+    pub(super) fn has_plugins(&self) -> bool {
+        !self.plugins.is_empty()
     }
 
     /// The recipients that belong to the identities, as far as they are known without a passphrase or a plugin.
@@ -60,7 +78,7 @@ impl Keyring {
     }
 
     pub(super) fn identities(&self) -> impl Iterator<Item = &dyn age::Identity> {
-        self.keys.iter().map(|key| key.as_ref() as &dyn age::Identity)
+        self.keys.iter().chain(&self.plugins).map(|key| key.as_ref() as &dyn age::Identity)
     }
 
     /// Takes in the identities of a text: lines of age identities, an SSH private key, or either encrypted with a
@@ -72,7 +90,7 @@ impl Keyring {
         if text.len() > IDENTITY_FILE_BYTES_MAX {
             return Err(crate::too_large(origin, IDENTITY_FILE_BYTES_MAX));
         }
-        let before = self.keys.len();
+        let before = self.len();
         if super::is_age(text) {
             let opened = self.open_encrypted(text, origin)?;
             self.add_lines(&opened, origin)?;
@@ -81,19 +99,24 @@ impl Keyring {
         } else {
             self.add_lines(text, origin)?;
         }
-        if self.keys.len() == before {
+        if self.len() == before {
             self.looked(format!("{origin} (it holds none)"));
         }
         Ok(())
     }
 
     fn push(&mut self, key: Key, public: Option<String>) -> Result<()> {
-        if self.keys.len() >= IDENTITIES_MAX {
-            return Err(Error::new(Kind::TooLarge, format!("more than {IDENTITIES_MAX} identities")));
-        }
+        self.has_room()?;
         self.keys.push(key);
         self.publics.extend(public);
         Ok(())
+    }
+
+    fn has_room(&self) -> Result<()> {
+        if self.len() < IDENTITIES_MAX {
+            return Ok(());
+        }
+        Err(Error::new(Kind::TooLarge, format!("more than {IDENTITIES_MAX} identities")))
     }
 
     fn add_lines(&mut self, text: &[u8], origin: &str) -> Result<()> {
@@ -111,7 +134,10 @@ impl Keyring {
             } else if let Ok(key) = line.parse::<age::plugin::Identity>() {
                 let asker = Asker(Arc::clone(&self.passphrases));
                 match IdentityPluginV1::new(key.plugin(), std::slice::from_ref(&key), asker) {
-                    Ok(plugin) => self.push(Box::new(plugin), None)?,
+                    Ok(plugin) => {
+                        self.has_room()?;
+                        self.plugins.push(Box::new(plugin));
+                    }
                     Err(_) => self.problem(format!(
                         "{origin} holds an identity of the plugin `{0}`, and `age-plugin-{0}` is not installed",
                         key.plugin()
@@ -168,7 +194,7 @@ impl Keyring {
 
     /// The error when no identity opens `what`.
     pub(crate) fn none_opens(&self, what: &str) -> Error {
-        let message = match self.keys.len() {
+        let message = match self.len() {
             0 => format!("there is no identity to open {what} with"),
             1 => format!("the one identity at hand does not open {what}"),
             count => format!("none of the {count} identities at hand opens {what}"),
@@ -177,7 +203,7 @@ impl Keyring {
         if !self.problems.is_empty() {
             hint = format!("{}; ", self.problems.join("; "));
         }
-        if self.keys.is_empty() && !self.looked.is_empty() {
+        if self.is_empty() && !self.looked.is_empty() {
             hint.push_str(&format!("looked in {}; ", self.looked.join(", ")));
         }
         hint.push_str("name one with --identity, or have the file re-keyed for this host");

@@ -136,6 +136,9 @@ pub(crate) fn open_named(bytes: &[u8], keyring: &Keyring, what: &str) -> Result<
     } else {
         decryptor.decrypt(keyring.identities()).map_err(|error| match error {
             DecryptError::NoMatchingKeys => keyring.none_opens(what),
+            DecryptError::Io(_) if keyring.has_plugins() => {
+                Error::new(Kind::NoIdentity, "a plugin ended before it answered, or the file ends too early")
+            }
             other => cannot_open(&other),
         })?
     };
@@ -207,9 +210,9 @@ fn cannot_open(error: &DecryptError) -> Error {
             "this is no age file, or its header is damaged",
         )
         .hint("an age file begins with `age-encryption.org/v1` or `-----BEGIN AGE ENCRYPTED FILE-----`"),
-        DecryptError::UnknownFormat => {
-            Error::unsupported("the file is of an unknown version of the age format")
-        }
+        DecryptError::UnknownFormat => Error::unsupported(
+            "the file is of an unknown version of the age format, or its header is damaged",
+        ),
         DecryptError::InvalidMac => Error::tampered("the header of the age file was changed"),
         DecryptError::ExcessiveWork { required, .. } => Error::new(
             Kind::TooLarge,
@@ -235,10 +238,14 @@ fn cannot_seal(error: &EncryptError) -> Error {
     match error {
         EncryptError::MissingRecipients => Error::rules("there is no recipient to encrypt for")
             .hint("name one with --recipient age1…, or write a rule into .sops.yaml or secrets.nix"),
+        // All else is written to memory.
+        EncryptError::Io(_) => Error::rules("a plugin ended before it answered"),
         other => Error::rules(format!("these recipients cannot be used: {}", one_line(&other.to_string()))),
     }
 }
 
 pub(crate) fn one_line(text: &str) -> String {
+    // Marks for names in texts of both directions, which the crate `age` sets.
+    let text = text.replace(['\u{2068}', '\u{2069}'], "");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -60,14 +60,24 @@ fn share(group: &Group, keyring: &Keyring) -> Result<Plain> {
         let foreign = Group { age: Vec::new(), foreign: group.foreign.clone() };
         return Err(out_of_scope(&foreign));
     }
-    let mut problem = None;
+    const WHAT: &str = "the data key";
+    // That a key is another's is told when there is nothing else to tell: what a plugin said, or a wrong passphrase.
+    let anothers = keyring.none_opens(WHAT);
+    let weight = |error: &Error| match error.kind {
+        Kind::NoIdentity if *error != anothers => 2,
+        Kind::NoIdentity => 1,
+        _ => 0,
+    };
+    let mut problem: Option<Error> = None;
     for key in &group.age {
-        match crate::age::open_named(key.enc.as_bytes(), keyring, "the data key") {
+        match crate::age::open_named(key.enc.as_bytes(), keyring, WHAT) {
             Ok(share) if share.len() <= SHARE_BYTES_MAX => return Ok(share),
             Ok(_) => return Err(Error::malformed("the data key is too long")),
-            Err(error) if error.kind == Kind::NoIdentity => problem = Some(error),
             // Another recipient's part may still be whole: what one cannot read, another can.
-            Err(error) => problem = problem.or(Some(error)),
+            Err(error) if problem.as_ref().is_none_or(|before| weight(before) < weight(&error)) => {
+                problem = Some(error);
+            }
+            Err(_) => {}
         }
     }
     Err(problem.expect("there was a key to try"))

@@ -38,6 +38,10 @@ impl Passphrases for Told {
     fn ask(&self, _what: &str) -> Option<SecretString> {
         Some(SecretString::from(self.0.to_string()))
     }
+
+    fn tell(&self, message: &str) {
+        Terminal.tell(message);
+    }
 }
 
 /// Where passphrases come from.
