@@ -214,14 +214,29 @@ fn a_daemon_tells_no_secret() {
     let canaries = Canaries::new();
     let home = with_secrets(&canaries);
     home.write("play.rhai", PLAYBOOK);
-    home.write("homelab.rhai", "workflow(\"leak\", |input| { import \"play\" as play; })\n");
-    let mut up = home.up(".", &[]);
+    let homelab = "workflow(\"leak\", |input| { import \"play\" as play; });\n\
+        service(\"idle\", #{ command: [\"sleep\", \"1000\"], stop_timeout: \"1s\" });\n";
+    home.write("homelab.rhai", homelab);
+    // With all that is traced.
+    let mut up = home.up(".", &["-vv"]);
     let input = format!("{{\"url\": \"http://{}\"}}", echo());
     silent(&canaries, "the run", &home.hob(&["run", "play.rhai", "--input", &input]));
-    for path in ["/api/v1/runs", "/api/v1/status", "/api/v1/events", "/metrics"] {
-        let answer = home.ask("GET", path, None).unwrap();
+    let run = home.json(&["runs", "list"])[0]["run"].as_str().unwrap().to_owned();
+    let ask = |method: &str, path: &str, body: Option<&serde_json::Value>| {
+        let answer = home.ask(method, path, body).unwrap().expects(200);
         canaries.not_in(path, answer.body.as_bytes());
+        answer
+    };
+    // Everything that can be asked for, as the API itself tells.
+    let api = ask("GET", "/api/v1/openapi.json", None).json();
+    let paths = api["paths"].as_object().unwrap().iter().filter(|(_, methods)| methods.get("get").is_some());
+    let paths: Vec<_> =
+        paths.map(|(path, _)| path.replace("{run}", &run).replace("{service}", "idle")).collect();
+    assert!(paths.iter().any(|path| path.ends_with("/logs")), "{paths:?}");
+    for path in paths.iter().map(String::as_str).chain(["/metrics"]) {
+        ask("GET", path, None);
     }
+    ask("POST", &format!("/api/v1/runs/{run}/check"), Some(&serde_json::json!({})));
     let said = up.stop();
     silent(&canaries, "the daemon", &said);
     scan(&home, &canaries);

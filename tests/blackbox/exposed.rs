@@ -81,7 +81,14 @@ fn only_who_asked_for_it_has_a_secret_in_its_environment() {
     // A file is for its owner alone, and lies in memory.
     let mut delivered = Vec::new();
     files(runtime.path(), &mut delivered);
-    assert!(delivered.iter().any(|(_, content)| canaries.in_bytes(content).is_some()));
+    let holds = |(_, content): &&(String, Vec<u8>)| canaries.in_bytes(content).is_some();
+    let (file, _) = delivered.iter().find(holds).expect("the service has its file");
+    let lint = || home.hob(&["secrets", "lint", "--homelab", "."]);
+    let message = "others may read this secret, which was laid out for a service";
+    assert!(!lint().stdout.contains(message), "{}", lint().stdout);
+    crate::set_mode(file, 0o444);
+    assert!(lint().exits(1).stdout.contains(&format!(": error: {message}")), "{}", lint().stdout);
+    crate::set_mode(file, 0o400);
     if rustix::process::geteuid().is_root() {
         assert!(locked_kib(up.process.pid()) > 0, "values are held in memory");
     }
