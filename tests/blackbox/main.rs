@@ -13,6 +13,7 @@ mod boot;
 mod canaries;
 mod cases;
 mod check;
+mod damaged;
 mod engines;
 mod examples;
 mod exposed;

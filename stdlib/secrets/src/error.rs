@@ -51,10 +51,7 @@ impl Error {
     /// The same with the place of byte `offset` of `text`.
     #[must_use]
     pub(crate) fn at(mut self, text: &str, offset: usize) -> Self {
-        let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        self.place = Some((line, column));
+        self.place = Some(place(text, offset));
         self
     }
 
@@ -76,6 +73,13 @@ impl Error {
     pub(crate) fn rules(message: impl Into<String>) -> Self {
         Self::new(Kind::Rules, message)
     }
+}
+
+/// Line and column of byte `offset`, both from 1.
+pub(crate) fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
 }
 
 impl fmt::Display for Error {

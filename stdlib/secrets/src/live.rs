@@ -150,7 +150,11 @@ pub fn read_input() -> Result<Plain> {
     Ok(bytes)
 }
 
-fn read_at_most(file: &Path, bytes_max: usize) -> Result<Plain> {
+/// As [`read`], for a smaller limit.
+///
+/// # Errors
+/// When it cannot be read, is no file, or is larger than `bytes_max`.
+pub fn read_at_most(file: &Path, bytes_max: usize) -> Result<Plain> {
     let shown = file.display();
     let failed =
         |error: &io::Error| Error::new(Kind::Io, format!("{shown} cannot be read: {}", plain(error)));
@@ -159,8 +163,11 @@ fn read_at_most(file: &Path, bytes_max: usize) -> Result<Plain> {
     if meta.is_dir() {
         return Err(Error::new(Kind::Io, format!("{shown} is a directory")));
     }
+    let size = usize::try_from(meta.len()).unwrap_or(usize::MAX);
+    if size > bytes_max {
+        return Err(crate::too_large(&shown.to_string(), bytes_max));
+    }
     // Sized once: a buffer that grows would leave its old memory behind.
-    let size = usize::try_from(meta.len()).unwrap_or(usize::MAX).min(bytes_max);
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
     opened.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
     if bytes.len() > bytes_max {
@@ -380,6 +387,33 @@ pub fn entries(directory: &Path) -> Result<Vec<(PathBuf, bool)>> {
     }
     all.sort();
     Ok(all)
+}
+
+/// All files below a directory, but for what version control keeps and what symbolic links lead to.
+///
+/// # Errors
+/// When a directory cannot be read, or there are too many.
+pub fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
+    const KEPT_BY_VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
+    let mut files = Vec::new();
+    let mut left = vec![directory.to_path_buf()];
+    while let Some(directory) = left.pop() {
+        for (path, is_directory) in entries(&directory)? {
+            let is_kept =
+                path.file_name().is_some_and(|name| KEPT_BY_VERSION_CONTROL.iter().any(|it| name == *it));
+            match is_directory {
+                true if !is_kept && !path.is_symlink() => left.push(path),
+                false if path.is_file() => files.push(path),
+                _ => {}
+            }
+        }
+        if files.len() + left.len() > ENTRIES_MAX {
+            let message = format!("there are more than {ENTRIES_MAX} files below {}", directory.display());
+            return Err(Error::new(Kind::TooLarge, message));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Where the version of a file is kept that was current before the last rotation.

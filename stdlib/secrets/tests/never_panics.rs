@@ -7,7 +7,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{fixture, keyring};
+use common::{fixture, keyring, long};
 use hob_model::{SecretForm, Value};
 use hob_std_secrets::age::{self, Keyring, NoPassphrases, Passphrases};
 use hob_std_secrets::agenix;
@@ -17,14 +17,24 @@ use proptest::prelude::*;
 const CASES: u32 = 200;
 const CASES_LONG: u32 = 20_000;
 
-const NAMES: [&str; 6] =
-    ["service.yaml", "several.yaml", "service.json", "service.env", "service.ini", "blob.bin"];
+/// `groups.yaml` is opened with shares of a key, `scalars.yaml` has values of all types.
+const NAMES: [&str; 8] = [
+    "service.yaml",
+    "several.yaml",
+    "groups.yaml",
+    "scalars.yaml",
+    "service.json",
+    "service.env",
+    "service.ini",
+    "blob.bin",
+];
+/// A configuration in plain.
+const HOMELAB: &str = "let token = \"x\"; // api_key = 'y'\nPASSWORD=\"z\"\n-----BEGIN OPENSSH PRIVATE KEY-----\n@TOKEN@ @KEY\n";
 const RULES: &str = "let a = \"age1x\"; b = [ a ]; in { \"x.age\".publicKeys = b ++ [ a ]; \"y.age\" = { publicKeys = b; armor = true; }; }";
 const CREATION: &str = "creation_rules:\n  - path_regex: a.*\n    age: >-\n      age1a,\n      age1b\n    key_groups:\n      - age: [age1c]\n";
 
 fn config() -> ProptestConfig {
-    let long = std::env::var("HOB_LONG").is_ok_and(|value| !value.is_empty() && value != "0");
-    ProptestConfig { cases: if long { CASES_LONG } else { CASES }, ..ProptestConfig::default() }
+    ProptestConfig { cases: if long() { CASES_LONG } else { CASES }, ..ProptestConfig::default() }
 }
 
 fn nobody() -> Arc<dyn Passphrases> {
@@ -72,7 +82,7 @@ proptest! {
 
     #[test]
     fn sops_files(name in prop::sample::select(&NAMES[..]), changes in prop::collection::vec(change(), 1..4), plain: bool) {
-        let (keys, format) = (keyring(&["keys.txt"]), Format::of_name(name));
+        let (keys, format) = (keyring(&["keys.txt", "third.txt"]), Format::of_name(name));
         let file = match plain && name.starts_with("service") {
             true => fixture(&format!("plain/{name}")),
             false => fixture(&format!("sops/{name}")),
@@ -112,14 +122,23 @@ proptest! {
     #[test]
     fn rules(changes in prop::collection::vec(change(), 1..4), text in "\\PC{0,80}") {
         for rules in [RULES.as_bytes(), text.as_bytes()] {
-            let _ = agenix::parse(&String::from_utf8_lossy(&changed(rules, &changes)));
+            let rules = changed(rules, &changes);
+            let _ = agenix::parse(&String::from_utf8_lossy(&rules));
+            let _ = agenix::unused(&String::from_utf8_lossy(&rules));
         }
-        let _ = agenix::parse(&text);
         let config = String::from_utf8_lossy(&changed(CREATION.as_bytes(), &changes)).into_owned();
         if let Ok(config) = Config::parse(&config) {
             let _ = config.policy("a/b.yaml");
+            let _ = config.unused(["a/b.yaml", text.as_str()], |path| path == "a/b.yaml");
         }
         let _ = Config::parse(&text);
+    }
+
+    #[test]
+    fn texts_in_plain(changes in prop::collection::vec(change(), 1..4), text in "\\PC{0,80}") {
+        for plain in [HOMELAB.as_bytes(), text.as_bytes()] {
+            let _ = hob_std_secrets::lookalikes(&String::from_utf8_lossy(&changed(plain, &changes)));
+        }
     }
 
     #[test]

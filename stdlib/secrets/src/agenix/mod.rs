@@ -27,7 +27,7 @@ pub struct Rule {
 /// # Errors
 /// When it is no Nix, computes something, or is no set of rules.
 pub fn parse(text: &str) -> Result<Vec<Rule>> {
-    let (Nix::Set(rules), _) = nix::evaluate(text)? else {
+    let (Nix::Set(rules), _) = nix::evaluate(text)?.value else {
         return Err(Error::rules(format!("{RULES_FILE} is no set of rules"))
             .hint("it is `{ \"secret.age\".publicKeys = [ \"age1…\" ]; }`"));
     };
@@ -35,6 +35,15 @@ pub fn parse(text: &str) -> Result<Vec<Rule>> {
         return Err(Error::new(Kind::TooLarge, format!("{RULES_FILE} has more than {RULES_MAX} rules")));
     }
     rules.into_iter().map(|(file, (rule, at))| read(text, file, rule, at)).collect()
+}
+
+/// What a `secrets.nix` gives a name to and no rule needs, such as the key of a host that is gone; with lines and columns.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn unused(text: &str) -> Result<Vec<(String, (usize, usize))>> {
+    let unused = nix::evaluate(text)?.unused.into_iter();
+    Ok(unused.map(|(name, at)| (name, crate::error::place(text, at))).collect())
 }
 
 fn read(text: &str, file: String, rule: Nix, at: Position) -> Result<Rule> {

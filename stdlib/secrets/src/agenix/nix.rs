@@ -39,8 +39,16 @@ pub(super) enum Nix {
     Set(BTreeMap<String, Placed>),
 }
 
-/// The value of a whole file.
-pub(super) fn evaluate(text: &str) -> Result<Placed> {
+/// A file, evaluated.
+pub(super) struct Evaluated {
+    /// Its value.
+    pub(super) value: Placed,
+    /// What a `let` gives a name to and nothing needs.
+    pub(super) unused: Vec<(String, Position)>,
+}
+
+/// Evaluates a whole file.
+pub(super) fn evaluate(text: &str) -> Result<Evaluated> {
     if text.len() > SOURCE_BYTES_MAX {
         return Err(crate::too_large("secrets.nix", SOURCE_BYTES_MAX));
     }
@@ -50,8 +58,11 @@ pub(super) fn evaluate(text: &str) -> Result<Placed> {
         return Err(Error::rules(format!("this is no Nix: {error}")));
     }
     let expression = parsed.tree().expr().ok_or_else(|| Error::rules("the file is empty"))?;
-    let evaluation = Evaluation { text, values: RefCell::new(0) };
-    evaluation.value(&expression, &Rc::new(Scope::default()), 0)
+    let evaluation = Evaluation { text, values: RefCell::new(0), blocks: RefCell::default() };
+    let value = evaluation.value(&expression, &Rc::new(Scope::default()), 0)?;
+    let mut unused: Vec<_> = evaluation.blocks.borrow().iter().flat_map(|block| block.unused()).collect();
+    unused.sort_by_key(|(_, at)| *at);
+    Ok(Evaluated { value, unused })
 }
 
 /// Refuses what would make the parser recurse too deep.
@@ -115,9 +126,25 @@ struct Scope {
     parent: Option<Rc<Scope>>,
 }
 
+impl Scope {
+    /// The names that nothing has asked for: names are looked at when they are needed.
+    fn unused(&self) -> Vec<(String, Position)> {
+        let slots = self.slots.borrow();
+        let unused = slots.iter().filter_map(|(name, slot)| match slot {
+            Slot::Pending(expression) | Slot::Inherited(expression, _) => {
+                Some((name.clone(), position(expression)))
+            }
+            Slot::Busy | Slot::Done(_) => None,
+        });
+        unused.collect()
+    }
+}
+
 struct Evaluation<'a> {
     text: &'a str,
     values: RefCell<usize>,
+    /// The names of each `let`.
+    blocks: RefCell<Vec<Rc<Scope>>>,
 }
 
 fn position(node: &impl AstNode<Language = rnix::NixLanguage>) -> Position {
@@ -156,6 +183,7 @@ impl Evaluation<'_> {
             Expr::AttrSet(set) => self.set(set, scope, depth),
             Expr::LetIn(block) => {
                 let scope = self.named(block, scope)?;
+                self.blocks.borrow_mut().push(Rc::clone(&scope));
                 inner(block.body(), &scope)
             }
             Expr::With(with) => match inner(with.namespace(), scope)? {

@@ -1,9 +1,12 @@
 //! `.sops.yaml`: who new files are encrypted for.
 
+use std::collections::HashSet;
+
 use regex::RegexBuilder;
 use serde_json::{Map, Value as Json};
 
 use super::Policy;
+use super::lint::Finding;
 use super::metadata::foreign_in;
 use super::rules::Selection;
 use crate::age::check_recipient;
@@ -42,6 +45,8 @@ const RULE_KEYS: [&str; 16] = [
 /// The rules of a `.sops.yaml`.
 pub struct Config {
     rules: Vec<Map<String, Json>>,
+    /// What stands under `keys`, where people give names to recipients.
+    listed: Vec<String>,
 }
 
 impl Config {
@@ -78,7 +83,9 @@ impl Config {
                 None => Ok(rule.clone()),
             }
         });
-        Ok(Self { rules: rules.collect::<Result<_>>()? })
+        let mut listed = Vec::new();
+        texts(parsed.get("keys"), &mut listed);
+        Ok(Self { rules: rules.collect::<Result<_>>()?, listed })
     }
 
     /// The policy for a file; `path` is relative to the directory of the `.sops.yaml`, with `/` between its parts.
@@ -86,6 +93,22 @@ impl Config {
     /// # Errors
     /// When no rule matches, or the one that does is wrong or out of scope.
     pub fn policy(&self, path: &str) -> Result<Policy> {
+        let at = self.rule_of(path)?.ok_or_else(|| {
+            Error::rules(format!("no rule of {CONFIG_FILE} matches `{path}`"))
+                .hint("add a rule with a path_regex that does, or one without, which matches everything")
+        })?;
+        self.policy_of(at)
+    }
+
+    fn policy_of(&self, at: usize) -> Result<Policy> {
+        policy(&self.rules[at]).map_err(|error| Error {
+            message: format!("rule {} of {CONFIG_FILE}: {}", at + 1, error.message),
+            ..error
+        })
+    }
+
+    /// The first rule that matches a path.
+    fn rule_of(&self, path: &str) -> Result<Option<usize>> {
         for (at, rule) in self.rules.iter().enumerate() {
             let matches = match rule.get("path_regex") {
                 None | Some(Json::Null) => true,
@@ -104,14 +127,61 @@ impl Config {
                 Some(_) => return Err(Error::rules(format!("path_regex of rule {} is no text", at + 1))),
             };
             if matches {
-                return policy(rule).map_err(|error| Error {
-                    message: format!("rule {} of {CONFIG_FILE}: {}", at + 1, error.message),
-                    ..error
-                });
+                return Ok(Some(at));
             }
         }
-        Err(Error::rules(format!("no rule of {CONFIG_FILE} matches `{path}`"))
-            .hint("add a rule with a path_regex that does, or one without, which matches everything"))
+        Ok(None)
+    }
+
+    /// What no file needs: rules that count for none of the encrypted files, and recipients that only such rules name, or
+    /// none. `paths` are all files, as for [`Self::policy`]; `is_encrypted` is asked for as few of them as possible.
+    ///
+    /// # Errors
+    /// When a rule is wrong or out of scope.
+    pub fn unused<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a str>,
+        is_encrypted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Finding>> {
+        let mut used = vec![false; self.rules.len()];
+        for path in paths {
+            if let Some(at) = self.rule_of(path)? {
+                used[at] = used[at] || is_encrypted(path);
+            }
+        }
+        let mut findings = Vec::new();
+        let (mut needed, mut named) = (HashSet::new(), Vec::new());
+        for (at, used) in used.into_iter().enumerate() {
+            let recipients = self.policy_of(at)?.groups.into_iter().flatten();
+            if used {
+                needed.extend(recipients);
+                continue;
+            }
+            let pattern = self.rules[at].get("path_regex").and_then(Json::as_str);
+            let pattern = pattern.map(|it| format!(" (path_regex `{}`)", crate::shortened(it)));
+            let message =
+                format!("rule {}{} counts for no encrypted file", at + 1, pattern.unwrap_or_default());
+            findings.push(Finding::note(message));
+            named.extend(recipients);
+        }
+        let listed = self.listed.iter().filter(|text| check_recipient(text).is_ok()).cloned();
+        let mut told = HashSet::new();
+        for recipient in named.into_iter().chain(listed) {
+            if !needed.contains(&recipient) && told.insert(recipient.clone()) {
+                findings.push(Finding::note(format!("no encrypted file needs the recipient {recipient}")));
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// All texts in lists and maps.
+fn texts(value: Option<&Json>, out: &mut Vec<String>) {
+    match value {
+        Some(Json::String(text)) => out.push(text.clone()),
+        Some(Json::Array(items)) => items.iter().for_each(|item| texts(Some(item), out)),
+        Some(Json::Object(items)) => items.values().for_each(|item| texts(Some(item), out)),
+        _ => {}
     }
 }
 
@@ -170,7 +240,7 @@ fn merged(group: &Json, depth: usize) -> Result<Vec<String>> {
         all.extend(merged(inner, depth + 1)?);
     }
     all.extend(recipients(group.get("age"))?);
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     all.retain(|recipient| seen.insert(recipient.clone()));
     Ok(all)
 }

@@ -41,10 +41,20 @@ pub fn open(bytes: &[u8], format: Format, keyring: &Keyring) -> Result<Opened> {
         Error::rules("the file is not encrypted: it has no part `sops`")
             .hint("`hob secrets encrypt` encrypts it")
     })?;
+    refuse_line_ends_of_windows(text, format)?;
     let metadata = Metadata::read(map)?;
     let key = keys::unwrap(&metadata, keyring)?;
     let (plain, written) = decrypt(text, bom, &document, format, &metadata, &key)?;
     Ok(Opened { format, plain, key, metadata, written, encrypted: bytes.to_vec() })
+}
+
+/// Where each line holds a value up to its end.
+fn refuse_line_ends_of_windows(text: &str, format: Format) -> Result<()> {
+    if format != Format::Dotenv || !text.contains("\r\n") {
+        return Ok(());
+    }
+    Err(Error::unsupported("the file has Windows line ends, which would become part of each value")
+        .hint("convert it first: `sed -i 's/\\r$//' FILE`"))
 }
 
 /// Encrypts a plain file for the first time. `now` is the time in RFC 3339, to the second.
@@ -387,12 +397,7 @@ fn encrypt(
         return encrypt_binary(plain, metadata, key, written);
     }
     let (bom, text) = text_of(plain)?;
-    if format == Format::Dotenv && text.contains("\r\n") {
-        return Err(Error::unsupported(
-            "the file has Windows line ends, which would become part of each value",
-        )
-        .hint("convert it first: `sed -i 's/\\r$//' FILE`"));
-    }
+    refuse_line_ends_of_windows(text, format)?;
     let document = format.parse(text)?;
     if document.metadata.is_some() || !document.metadata_spans.is_empty() {
         return Err(Error::unsupported("the file is encrypted already, or uses the reserved name `sops`")

@@ -7,6 +7,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The most key groups of a file.
 const GROUPS_MAX: usize = 64;
+/// The newest major version of SOPS whose files are understood.
+const MAJOR_VERSION_MAX: u64 = 3;
 /// How deep a flattened key may lie: a key of a list of a group of the list of groups is four deep.
 const FLATTENED_DEPTH_MAX: usize = 8;
 /// Kinds of keys that are out of scope, with what people call them.
@@ -101,7 +103,7 @@ impl Metadata {
             mac_only_encrypted,
             last_modified: text(map, "lastmodified")?.to_owned(),
             mac: text(map, "mac")?.to_owned(),
-            version: map.get("version").and_then(Json::as_str).unwrap_or_default().to_owned(),
+            version: version(map)?,
         })
     }
 
@@ -194,6 +196,24 @@ fn list<'a>(map: &'a Map<String, Json>, name: &str) -> Result<&'a [Json]> {
 
 fn text<'a>(map: &'a Map<String, Json>, name: &str) -> Result<&'a str> {
     map.get(name).and_then(Json::as_str).ok_or_else(|| not_as_expected(name))
+}
+
+/// The version of the writer, where it is one whose files are understood.
+fn version(map: &Map<String, Json>) -> Result<String> {
+    let version = match map.get("version") {
+        None | Some(Json::Null) => return Ok(String::new()),
+        Some(Json::String(text)) => text.clone(),
+        Some(Json::Number(number)) => number.to_string(),
+        Some(_) => return Err(not_as_expected("version")),
+    };
+    let major = version.split('.').next().and_then(|major| major.parse::<u64>().ok());
+    if version.is_empty() || major.is_some_and(|major| major <= MAJOR_VERSION_MAX) {
+        return Ok(version);
+    }
+    let shown = crate::shortened(&version);
+    Err(Error::unsupported(format!(
+        "the file is of version {shown} of SOPS; known are those up to {MAJOR_VERSION_MAX}"
+    )))
 }
 
 fn not_as_expected(name: &str) -> Error {

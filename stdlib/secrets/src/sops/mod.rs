@@ -171,10 +171,16 @@ pub(crate) fn tree(bytes: &[u8], format: Format) -> Result<Option<Json>> {
 /// Whether this is a SOPS file: it has the metadata of one.
 #[must_use]
 pub fn is_sops(bytes: &[u8], format: Format) -> bool {
-    text_of(bytes)
-        .ok()
-        .and_then(|(_, text)| format.parse(text).ok())
-        .is_some_and(|read| read.metadata.is_some())
+    has_metadata(bytes, format).unwrap_or(false)
+}
+
+/// As [`is_sops`], where a file that cannot be read as one or the other is an error.
+///
+/// # Errors
+/// When it is malformed.
+pub fn has_metadata(bytes: &[u8], format: Format) -> Result<bool> {
+    let (_, text) = text_of(bytes)?;
+    Ok(format.parse(text)?.metadata.is_some())
 }
 
 /// The text without a byte order mark, and whether there was one.

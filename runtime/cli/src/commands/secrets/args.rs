@@ -83,9 +83,9 @@ pub(crate) enum SecretsCommand {
         #[command(flatten)]
         keys: KeyArgs,
     },
-    /// Find what is questionable: values in plain, recipients that differ from the rules, files that cannot be opened here
+    /// Find what is questionable: values in plain, recipients that differ from the rules or that nobody needs, files that cannot be opened here
     Lint {
-        /// Age or SOPS files, or a secrets.nix for all that it names [default: the secrets of the homelab, and its scripts]
+        /// Age or SOPS files, a .sops.yaml, or a secrets.nix for all that it names [default: the secrets of the homelab, and its scripts]
         file: Vec<PathBuf>,
         /// Which homelab.
         #[command(flatten)]

@@ -84,7 +84,7 @@ fn prepare(
         (None, Some(format)) => {
             Ok((Zeroizing::new(Vec::new()), Way::New(format, target::policy(file, recipients)?)))
         }
-        (Some(content), format) if !target::is_encrypted(content, format) => {
+        (Some(content), format) if target::is_plain(content, format) => {
             let message = format!("{} is not encrypted", file.display());
             let hint = format!("`hob secrets encrypt -i {}` encrypts it", file.display());
             Err(Diagnostic::error(Code::SecretRules, message).hint(hint).into())

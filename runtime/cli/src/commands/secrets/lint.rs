@@ -10,7 +10,7 @@ use hob_terminal::Role;
 
 use super::args::{HomelabArgs, KeyArgs, KindArgs};
 use super::homelab::Place;
-use super::{failure, keys, target};
+use super::{failure, keys, rules, target};
 use crate::context::{Context, Exit, Failure, Outcome};
 
 /// `hob secrets lint FILE…`
@@ -25,15 +25,13 @@ pub(super) fn lint(context: &Context, files: &[PathBuf], kind: &KindArgs, keys: 
     }
     for file in files {
         if target::is_rules(file) {
-            for (path, rule) in target::agenix(file)? {
-                if path.exists() {
-                    let found =
-                        age_file(&path, &super::read(&path)?, Some(&rule.recipients), &keyring, false);
-                    all.extend(found.into_iter().map(|finding| (path.clone(), finding)));
-                } else {
-                    all.push((path, Finding::note("there is a rule for this file, and no file")));
-                }
+            for (path, rule) in target::agenix(file)?.into_iter().filter(|(path, _)| path.exists()) {
+                let found = age_file(&path, &super::read(&path)?, Some(&rule.recipients), &keyring, false);
+                all.extend(found.into_iter().map(|finding| (path.clone(), finding)));
             }
+        }
+        if target::is_rules(file) || target::is_config(file) {
+            all.extend(rules::unused(file)?);
             continue;
         }
         let found = one(file, kind, &keyring, false)?;
@@ -52,6 +50,9 @@ pub(super) fn homelab(context: &Context, args: &HomelabArgs, kind: &KindArgs, ke
     let mut all: Vec<(PathBuf, Finding)> = Vec::new();
     let consumers = place.consumers();
     let files: BTreeSet<&Path> = listed.iter().map(|one| one.place.file.as_path()).collect();
+    for rules in rules::beside(place.directory(), files.iter().copied()) {
+        all.extend(rules::unused(&rules)?);
+    }
     for file in files {
         let used = listed.iter().any(|one| one.place.file == file && consumers.contains_key(&one.name));
         let found = one(file, kind, &keyring, used)?;

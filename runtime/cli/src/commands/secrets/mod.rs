@@ -5,6 +5,7 @@ mod edit;
 mod homelab;
 mod keys;
 mod lint;
+mod rules;
 mod target;
 
 use std::io::Write;

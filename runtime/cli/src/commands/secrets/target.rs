@@ -30,6 +30,11 @@ pub(super) fn is_rules(file: &Path) -> bool {
     file.file_name().is_some_and(|name| name == RULES_FILE)
 }
 
+/// Whether a file is the rules of SOPS and no secret.
+pub(super) fn is_config(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name == CONFIG_FILE)
+}
+
 /// The recipients that options name.
 pub(super) fn named(args: &RecipientArgs) -> Result<Vec<String>, Failure> {
     let mut all = args.recipient.clone();
@@ -64,12 +69,16 @@ pub(super) fn policy(file: &Path, recipients: &RecipientArgs) -> Result<Policy, 
 /// What the nearest `.sops.yaml` says of a file; nothing when there is none.
 pub(super) fn rules_of(file: &Path) -> Result<Option<Policy>, Failure> {
     let Some(found) = live::above(file, CONFIG_FILE) else { return Ok(None) };
-    let content = live::read(&found).map_err(|error| failure(error, None))?;
-    let text = String::from_utf8_lossy(&content);
-    let config = Config::parse(&text).map_err(|error| failure(error, Some(&found)))?;
+    let config = config(&found)?;
     let file = absolute(file);
     let relative = found.parent().and_then(|directory| file.strip_prefix(directory).ok()).unwrap_or(&file);
     config.policy(&relative.to_string_lossy()).map(Some).map_err(|error| failure(error, Some(&found)))
+}
+
+/// A `.sops.yaml`.
+pub(super) fn config(file: &Path) -> Result<Config, Failure> {
+    let content = live::read(file).map_err(|error| failure(error, None))?;
+    Config::parse(&String::from_utf8_lossy(&content)).map_err(|error| failure(error, Some(file)))
 }
 
 /// A `secrets.nix`, with its directory.
@@ -108,7 +117,7 @@ pub(super) fn needs_recipients(file: &Path) -> Failure {
     ))
 }
 
-/// Whether a plain file was given where an encrypted one belongs, or the reverse.
-pub(super) fn is_encrypted(content: &[u8], format: Option<Format>) -> bool {
-    format.map_or_else(|| age::is_age(content), |format| sops::is_sops(content, format))
+/// Whether a plain file was given where an encrypted one belongs. One that cannot be read as either is not called plain.
+pub(super) fn is_plain(content: &[u8], format: Option<Format>) -> bool {
+    format.map_or_else(|| !age::is_age(content), |format| sops::has_metadata(content, format) == Ok(false))
 }
