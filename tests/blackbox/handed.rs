@@ -125,9 +125,9 @@ fn made_by_a_run(home: &Home, told: &dyn Fn(&[&str]) -> String) {
             command: ["sleep", "1000"], ulimits: LIMITS });
         let first = made.call();
         let again = made.call();
-        let seen = containers::exec("tool", ["sh", "-c", "stat -c '%a %u' /run/secrets/app.conf; echo $T"],
-            #{ environment: #{ T: secret("token") } }).stdout;
-        let same = secrets::equal("400 65534\n" + secret("token") + "\n", seen);
+        let seen = containers::exec("tool", ["sh", "-c", "stat -c '%a %u' /run/secrets/app.conf; cat; echo $T | wc -c"],
+            #{ stdin: secret("token"), environment: #{ T: secret("token") } }).stdout;
+        let same = secrets::equal("400 65534\n" + secret("token") + `${secrets::length(secret("token")) + 1}` + "\n", seen);
         let asks = containers::create("asks", #{ image: "IMAGE", environment: #{ T: secret("token") }, ulimits: LIMITS });
         secrets::rotate("token");
         let anew = made.call();
