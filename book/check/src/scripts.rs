@@ -102,9 +102,9 @@ fn homelab(evaluator: &Scripts, bundle: &Arc<Bundle>, cwd: &Path, depth: Depth) 
         return Err(listed(&warnings));
     }
     let declared = declarations(evaluator.host(), bundle).map_err(|problem| listed(&[problem]))?;
-    let runs = |it: &&hob_engine::Declared| it.body().is_some() || it.options.get("graph").is_some();
+    let runs = |it: &&hob_engine::Declared| it.body().is_some() || it.options().get("graph").is_some();
     for it in declared.iter().filter(runs).filter(|_| depth == Depth::Run) {
-        let entry = RunEntry::Declared { kind: it.kind.to_owned(), name: it.name.clone() };
+        let entry = RunEntry::Declared { kind: it.kind.to_owned(), name: it.name.to_string() };
         judge(evaluator.evaluate(bundle, entry, input_of(it.kind), cwd, Mode::Dry))
             .map_err(|error| format!("rehearsing {} `{}`: {error}", it.kind, it.name))?;
     }

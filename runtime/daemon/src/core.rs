@@ -105,7 +105,7 @@ impl Core {
     ///
     /// # Errors
     /// When the journal cannot be written, or the services cannot be looked at.
-    pub fn new(parts: CoreParts) -> Result<Arc<Self>, Diagnostic> {
+    pub fn new(mut parts: CoreParts) -> Result<Arc<Self>, Diagnostic> {
         let runs = parts.node.runs.clone();
         let mut writes = parts.bundle.writes();
         let digest = parts.bundle.digest().to_string();
@@ -120,7 +120,8 @@ impl Core {
             bundle: parts.bundle,
             directory: parts.directory.to_string_lossy().into_owned(),
         };
-        let timed = triggers::timed(&parts.homelab);
+        let events = EventTriggers::new(&parts.homelab);
+        let timed = triggers::timed(&mut parts.homelab);
         let scheduling = Scheduling::new(launch.clone(), timed, machine, bell);
         let scheduling = Arc::new(scheduling.map_err(|error| error.diagnostic())?);
         let keeper = Keeper::new(runs, parts.homelab.clone(), &parts.state)?;
@@ -128,7 +129,7 @@ impl Core {
         let core = Arc::new(Self {
             keeper,
             scheduling,
-            triggers: EventTriggers::new(&parts.homelab),
+            triggers: events,
             node: parts.node,
             homelab: parts.homelab,
             launch,

@@ -1,10 +1,11 @@
 //! From a bundle to a homelab: the engine's declarations, read by the planner.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hob_engine::{Base, Bundle, Declared, Host, Permissions};
-use hob_model::{Code, Diagnostic, Level, OpError};
-use hob_planner::declaration::RunPolicy;
+use hob_model::{Code, Diagnostic, Level, OpError, Source};
+use hob_planner::declaration::{Declaration, RunPolicy};
 use hob_planner::{Homelab, Raw, Surroundings};
 use hob_primitive::Registry;
 use hob_supervisor::ServiceKind;
@@ -25,7 +26,7 @@ pub fn read_homelab(
     settings: &Settings,
 ) -> Result<(Homelab, Vec<Diagnostic>), Vec<Diagnostic>> {
     let declared = hob_engine::declarations(host, bundle).map_err(|diagnostic| vec![diagnostic])?;
-    let raw: Vec<Raw> = declared.iter().map(raw).collect();
+    let declared: Vec<Opens<'_>> = declared.iter().map(Opens).collect();
     let kinds = host.ports.all::<dyn ServiceKind>();
     let machine = rustix::system::uname();
     let surroundings = Surroundings {
@@ -35,7 +36,7 @@ pub fn read_homelab(
         kinds: &kinds.iter().map(|it| it.kind()).collect::<Vec<_>>(),
         host: machine.nodename().to_str().ok(),
     };
-    let (mut homelab, mut diagnostics) = Homelab::read(&raw, &surroundings);
+    let (mut homelab, mut diagnostics) = Homelab::read(&declared, &surroundings);
     if let Some(vault) = host.ports.get::<dyn hob_primitive::Vault>().filter(|_| !homelab.secrets.is_empty())
     {
         vault.declare(&homelab.directory, &homelab.secrets);
@@ -99,12 +100,29 @@ fn absolute(policy: &mut RunPolicy, base: Base<'_>, registry: &Registry) -> Vec<
     problems
 }
 
-fn raw(declared: &Declared) -> Raw {
-    Raw {
-        kind: declared.kind.to_owned(),
-        name: declared.name.clone(),
-        options: declared.options.clone(),
-        closures: declared.closures.iter().map(|(path, _)| path.clone()).collect(),
-        source: declared.source.clone(),
+/// A declaration of the engine, as the planner reads it.
+struct Opens<'d>(&'d Declared);
+
+impl Declaration for Opens<'_> {
+    fn kind(&self) -> &str {
+        self.0.kind
+    }
+
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn source(&self) -> &Source {
+        &self.0.source
+    }
+
+    fn open(&self) -> Cow<'_, Raw> {
+        Cow::Owned(Raw {
+            kind: self.0.kind.to_owned(),
+            name: self.0.name.to_string(),
+            options: self.0.options(),
+            closures: self.0.closures.iter().map(|(path, _)| path.to_string()).collect(),
+            source: self.0.source.clone(),
+        })
     }
 }

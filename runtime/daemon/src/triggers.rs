@@ -1,6 +1,7 @@
 //! What starts workflows: times and webhooks. Events are the bus's business (`bus`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hob_journal::Ticket;
 use hob_model::{Code, Diagnostic, RunId};
@@ -10,30 +11,39 @@ use hob_planner::declaration::{Respond as Declared, Trigger, Webhook, Workflow};
 use crate::hub::{Order, Respond, WebhookMatch};
 use crate::schedules::{Launch, Timed};
 
-/// Everything of a homelab that fires at times: its schedules, and workflows with times among their triggers.
+/// Everything of a homelab that fires at times: its schedules, which are taken out of it since there may be many, and
+/// workflows with times among their triggers.
 #[must_use]
-pub fn timed(homelab: &Homelab) -> Vec<Timed> {
-    let schedules = homelab.schedules.iter().map(|declared| Timed {
-        schedule: declared.schedule.clone(),
-        target: ("schedule".to_owned(), declared.schedule.name.clone()),
-        policy: declared.policy.clone(),
-    });
-    let workflows = homelab.workflows.iter().flat_map(|workflow| {
+pub fn timed(homelab: &mut Homelab) -> Vec<Timed> {
+    let declared = std::mem::take(&mut homelab.schedules);
+    let mut timed: Vec<Timed> = Vec::with_capacity(declared.len());
+    for mut it in declared {
+        let mut policy = None;
+        // Those that a loop declares differ in little.
+        if let Some(last) = timed.last() {
+            it.schedule.share(&last.schedule);
+            policy = Some(&last.policy).filter(|last| ***last == it.policy).map(Arc::clone);
+        }
+        let policy = policy.unwrap_or_else(|| Arc::new(it.policy));
+        timed.push(Timed { schedule: it.schedule, workflow: None, policy });
+    }
+    for workflow in &homelab.workflows {
+        let policy = Arc::new(workflow.policy.clone());
         let times = workflow.triggers.iter().filter_map(|trigger| match trigger {
             Trigger::Time(when) => Some(when.clone()),
             _ => None,
         });
-        (1..).zip(times).map(|(n, when)| Timed {
+        timed.extend((1..).zip(times).map(|(n, when)| Timed {
             schedule: hob_scheduler::Schedule::new(
                 format!("workflow/{}/{n}", workflow.name),
                 when,
                 homelab.timezone.clone(),
             ),
-            target: ("workflow".to_owned(), workflow.name.clone()),
-            policy: workflow.policy.clone(),
-        })
-    });
-    schedules.chain(workflows).collect()
+            workflow: Some(workflow.name.as_str().into()),
+            policy: Arc::clone(&policy),
+        }));
+    }
+    timed
 }
 
 /// The webhook that fits a request: literal segments must be equal, `:name` takes any one.

@@ -9,7 +9,7 @@ use hob_model::{Code, Diagnostic, Digest, Source};
 use hob_primitive::Registry;
 use rhai::{AST, ASTNode, Engine, Expr, Scope, Shared, Stmt};
 
-use crate::declare::Declared;
+use crate::declare::Declarations;
 use crate::include;
 use crate::run_cx::lock;
 
@@ -42,7 +42,7 @@ pub struct Bundle {
     files: BTreeMap<String, Arc<str>>,
     programs: Mutex<HashMap<String, Arc<AST>>>,
     pub(crate) modules: Mutex<HashMap<String, Shared<rhai::Module>>>,
-    pub(crate) declared: OnceLock<Result<Arc<Vec<Declared>>, Diagnostic>>,
+    pub(crate) declared: OnceLock<Result<Arc<Declarations>, Diagnostic>>,
 }
 
 /// `path` as it stands in the file `from`: relative to that file's directory, without `.` and inner `..`.

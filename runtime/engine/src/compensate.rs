@@ -16,7 +16,7 @@ pub struct Closure {
     /// The closure.
     pub function: FnPtr,
     #[allow(deprecated)] // Rhai's word for "volatile": it is the only way to keep a call context.
-    context: rhai::NativeCallContextStore,
+    context: Arc<rhai::NativeCallContextStore>,
 }
 
 #[allow(deprecated)]
@@ -27,7 +27,34 @@ impl Closure {
         let mut context = ctx.store_data();
         // It names the run or the declaration that keeps this closure, and neither would ever be freed.
         context.global.tag = Dynamic::UNIT;
-        Self { function, context }
+        Self { function, context: Arc::new(context) }
+    }
+
+    /// Has it keep the context of `other` where that is the same: of the same place, with the same imports and functions.
+    pub(crate) fn share_context(&mut self, other: &Self) {
+        let (mine, its) = (&self.context, &other.context);
+        let place = |it: &rhai::NativeCallContextStore| {
+            (it.pos, it.global.level, it.global.scope_level, it.global.always_search_scope)
+        };
+        let imports = |it: &rhai::NativeCallContextStore| -> Vec<(String, *const rhai::Module)> {
+            it.global
+                .iter_imports()
+                .map(|(name, module)| (name.to_owned(), std::ptr::from_ref(module)))
+                .collect()
+        };
+        let constants = |it: &rhai::NativeCallContextStore| it.global.constants.as_ref().map(Arc::as_ptr);
+        let functions = |it: &rhai::NativeCallContextStore| -> Vec<*const rhai::Module> {
+            it.global.lib.iter().map(Arc::as_ptr).collect()
+        };
+        if place(mine) == place(its)
+            && (&mine.fn_name, &mine.source) == (&its.fn_name, &its.source)
+            && mine.global.source == its.global.source
+            && constants(mine) == constants(its)
+            && functions(mine) == functions(its)
+            && imports(mine) == imports(its)
+        {
+            self.context = Arc::clone(&other.context);
+        }
     }
 
     /// Calls it in `engine`, as a part of the evaluation with `tag`, with copies of what it captured.
@@ -35,7 +62,7 @@ impl Closure {
     /// # Errors
     /// Whatever the closure ends with.
     pub fn call(&self, engine: &Engine, tag: Dynamic, args: &[Dynamic]) -> crate::convert::RhaiResult {
-        let mut context = self.context.clone();
+        let mut context = rhai::NativeCallContextStore::clone(&self.context);
         context.global.tag = tag;
         let function = crate::convert::deep_copy_fn(&self.function);
         crate::language::call_flexible(&context.create_context(engine), &function, args)

@@ -4,9 +4,11 @@
 //! they captured and run later, as runs of their own. What the options mean is not decided here: the planner and the
 //! scheduler validate them, so that all mistakes are reported at once.
 
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
-use hob_model::{OpError, Source, Value};
+use hob_model::{OpError, Packed, Source, Value};
 use rhai::{
     Array, Dynamic, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext,
 };
@@ -27,16 +29,22 @@ pub struct Declared {
     /// `service`, `tier`, `schedule`, `workflow`, `setup`, `host` or `homelab`.
     pub kind: &'static str,
     /// Its name; that of the homelab for `homelab`.
-    pub name: String,
-    /// Its options, without closures; handles are names.
-    pub options: Value,
+    pub name: Box<str>,
+    /// See [`Declared::options`].
+    options: Packed,
     /// Its closures, by the path of the option that held them; the body of a schedule or workflow has the path `""`.
-    pub closures: Vec<(String, Closure)>,
+    pub closures: Vec<(Box<str>, Closure)>,
     /// Where it was declared.
     pub source: Source,
 }
 
 impl Declared {
+    /// Its options, without closures; handles are names.
+    #[must_use]
+    pub fn options(&self) -> Value {
+        self.options.open()
+    }
+
     /// The body of a schedule or workflow.
     #[must_use]
     pub fn body(&self) -> Option<&Closure> {
@@ -46,7 +54,45 @@ impl Declared {
     /// The function that an option of it held; the body for the path `""`.
     #[must_use]
     pub fn function(&self, path: &str) -> Option<&Closure> {
-        self.closures.iter().find(|(known, _)| known == path).map(|(_, closure)| closure)
+        self.closures.iter().find(|(known, _)| **known == *path).map(|(_, closure)| closure)
+    }
+
+    fn key(&self) -> (&str, &str) {
+        (self.kind, &self.name)
+    }
+}
+
+/// All that a homelab declares, in order.
+#[derive(Clone, Default)]
+pub struct Declarations {
+    all: Vec<Declared>,
+    /// The places of `all` in the order of their kinds and names: each evaluation of a run looks one up.
+    by_name: Box<[u32]>,
+}
+
+impl Declarations {
+    fn of(all: Vec<Declared>) -> Self {
+        let places = u32::try_from(all.len()).expect("there are at most `DECLARATIONS_MAX`");
+        let mut by_name: Vec<u32> = (0..places).collect();
+        by_name.sort_by_key(|at| all[*at as usize].key());
+        Self { all, by_name: by_name.into_boxed_slice() }
+    }
+
+    /// The first declaration of this kind and name.
+    #[must_use]
+    pub fn find(&self, kind: &str, name: &str) -> Option<&Declared> {
+        let of = |at: u32| &self.all[at as usize];
+        let first = self.by_name.partition_point(|at| of(*at).key() < (kind, name));
+        let found = self.by_name.get(first).map(|at| of(*at));
+        found.filter(|found| found.key() == (kind, name))
+    }
+}
+
+impl Deref for Declarations {
+    type Target = [Declared];
+
+    fn deref(&self) -> &[Declared] {
+        &self.all
     }
 }
 
@@ -57,19 +103,21 @@ pub struct Declaring {
     /// Whether declaring is allowed: not while a module is loaded by a run.
     collects: bool,
     declared: Mutex<Vec<Declared>>,
+    /// The graphs of flows, by the places of their declarations: they grow after these.
+    graphs: Mutex<BTreeMap<usize, BTreeMap<String, Value>>>,
 }
 
 impl Declaring {
     /// For the evaluation of a homelab.
     #[must_use]
     pub(crate) fn collecting(bundle: Arc<Bundle>) -> Arc<Self> {
-        Arc::new(Self { bundle, collects: true, declared: Mutex::default() })
+        Arc::new(Self { bundle, collects: true, declared: Mutex::default(), graphs: Mutex::default() })
     }
 
     /// For modules that a run loads.
     #[must_use]
     pub(crate) fn refusing(bundle: Arc<Bundle>) -> Arc<Self> {
-        Arc::new(Self { bundle, collects: false, declared: Mutex::default() })
+        Arc::new(Self { bundle, collects: false, declared: Mutex::default(), graphs: Mutex::default() })
     }
 
     /// How much was declared so far.
@@ -84,9 +132,25 @@ impl Declaring {
         }
     }
 
+    /// Changes the graph of the flow at a place.
+    pub(crate) fn change_graph(&self, at: usize, change: impl FnOnce(&mut BTreeMap<String, Value>)) {
+        change(lock(&self.graphs).entry(at).or_default());
+    }
+
     /// What was declared.
-    pub(crate) fn take(&self) -> Vec<Declared> {
-        std::mem::take(&mut lock(&self.declared))
+    ///
+    /// # Errors
+    /// When a graph nests too deep.
+    pub(crate) fn take(&self) -> Result<Declarations, OpError> {
+        let mut all = std::mem::take(&mut *lock(&self.declared));
+        for (at, graph) in std::mem::take(&mut *lock(&self.graphs)) {
+            let Some(flow) = all.get_mut(at) else { continue };
+            let Value::Map(mut options) = flow.options() else { continue };
+            options.insert(crate::flow::GRAPH.to_owned(), Value::Map(graph));
+            flow.options = pack(&Value::Map(options))?;
+        }
+        all.shrink_to_fit();
+        Ok(Declarations::of(all))
     }
 }
 
@@ -112,15 +176,30 @@ pub(crate) fn add(
             .detail("not_here", kind);
         return Err(refuse(error.hint("move it to homelab.rhai, which `hob up` and `hob plan` read")));
     };
-    let mut closures: Vec<(String, Closure)> =
-        body.into_iter().map(|f| (String::new(), Closure::capture(ctx, f))).collect();
+    let mut closures: Vec<(Box<str>, Closure)> =
+        body.into_iter().map(|f| (Box::default(), Closure::capture(ctx, f))).collect();
     let options = split(ctx, Dynamic::from_map(options), "", &mut closures).map_err(refuse)?;
+    let options = pack(&options).map_err(refuse)?;
+    let mut source = source_of(ctx);
     let mut declared = lock(&declaring.declared);
     if declared.len() >= DECLARATIONS_MAX {
         return Err(refuse(OpError::invalid(format!("more than {DECLARATIONS_MAX} declarations"))));
     }
-    declared.push(Declared { kind, name: name.to_owned(), options, closures, source: source_of(ctx) });
+    if let Some(last) = declared.last() {
+        // A loop declares many at one place: they have in common what is the same for all.
+        if last.source.file == source.file {
+            source.file = Arc::clone(&last.source.file);
+        }
+        if let (Some((_, mine)), Some((_, its))) = (closures.first_mut(), last.closures.first()) {
+            mine.share_context(its);
+        }
+    }
+    declared.push(Declared { kind, name: name.into(), options, closures, source });
     Ok(Dynamic::from(Handle { kind, name: name.to_owned() }))
+}
+
+fn pack(options: &Value) -> Result<Packed, OpError> {
+    Packed::of(options).map_err(|error| OpError::invalid(error.to_string()))
 }
 
 /// The options as data; closures among them go to `closures`.
@@ -128,14 +207,14 @@ fn split(
     ctx: &NativeCallContext<'_>,
     value: Dynamic,
     path: &str,
-    closures: &mut Vec<(String, Closure)>,
+    closures: &mut Vec<(Box<str>, Closure)>,
 ) -> Result<Value, OpError> {
     let under = |key: &str| {
         if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
     };
     let value = value.flatten();
     if value.is::<FnPtr>() {
-        closures.push((path.to_owned(), Closure::capture(ctx, value.cast())));
+        closures.push((path.into(), Closure::capture(ctx, value.cast())));
         return Ok(Value::Unit);
     }
     if value.is_map() {

@@ -11,7 +11,7 @@ use crate::branch::{BranchCx, BranchHandle, DeclaringHandle, within};
 use crate::bundle::{Bundle, module_file};
 use crate::compensate::{Closure, Compensated, run_all};
 use crate::convert::{captures_digest, to_dynamic, to_value};
-use crate::declare::{Declared, Declaring};
+use crate::declare::{Declarations, Declaring};
 use crate::host::Host;
 use crate::language::{Limits, new_engine};
 use crate::latch::{Halt, Latch, on_fresh_flag};
@@ -116,7 +116,7 @@ impl ModuleResolver for BundleResolver {
 ///
 /// # Errors
 /// When the script does not parse or throws.
-pub fn declarations(host: &Host, bundle: &Arc<Bundle>) -> Result<Arc<Vec<Declared>>, Diagnostic> {
+pub fn declarations(host: &Host, bundle: &Arc<Bundle>) -> Result<Arc<Declarations>, Diagnostic> {
     let evaluate = || {
         let declaring = Declaring::collecting(Arc::clone(bundle));
         let engine = engine_for(host, bundle, Dynamic::from(DeclaringHandle(Arc::clone(&declaring))));
@@ -124,7 +124,10 @@ pub fn declarations(host: &Host, bundle: &Arc<Bundle>) -> Result<Arc<Vec<Declare
         effect_reached();
         on_fresh_flag(|| engine.run_ast(&program))
             .map_err(|error| diagnosed(&error, bundle, &engine, host))?;
-        Ok(Arc::new(declaring.take()))
+        let declared = declaring.take();
+        declared
+            .map(Arc::new)
+            .map_err(|error| Diagnostic::error(hob_model::Code::BadDeclaration, error.message))
     };
     bundle.declared.get_or_init(evaluate).clone()
 }
@@ -188,7 +191,7 @@ fn evaluate_entry(
             let declared = declarations(&run.host, bundle)?;
             // `service.update.before` is the function at `update.before` of a service.
             let (of, path) = kind.split_once('.').unwrap_or((kind, ""));
-            let found = declared.iter().find(|d| d.kind == of && d.name == *name);
+            let found = declared.find(of, name);
             let body = found.and_then(|found| found.function(path)).ok_or_else(|| {
                 OpError::not_found(format!("the bundle declares no {kind} `{name}` with a body"))
             })?;

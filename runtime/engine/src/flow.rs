@@ -4,12 +4,12 @@
 //! other, each in a step with its name. So all that holds for scripts holds for nodes: their effects are journaled, they
 //! may sleep and wait, and after a crash what was done comes from the journal.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use hob_flow::{Graph, Made, NodeKind, Progress};
+use hob_flow::{Graph, Made, NodeKind, Progress, Work};
 use hob_model::{OpError, RunEntry, Value};
 use rhai::{
-    Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module,
+    AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module,
     NativeCallContext, Scope,
 };
 
@@ -48,9 +48,7 @@ fn refuse(ctx: &NativeCallContext<'_>, what: &str, error: OpError) -> Box<EvalAl
 impl FlowHandle {
     /// Adds an item to a list of the graph.
     fn add(&self, list: &str, item: Value) {
-        self.declaring.change(self.at, |declared| {
-            let Value::Map(options) = &mut declared.options else { return };
-            let Some(Value::Map(graph)) = options.get_mut(GRAPH) else { return };
+        self.declaring.change_graph(self.at, |graph| {
             if let Some(Value::Array(items)) = graph.get_mut(list) {
                 items.push(item);
             }
@@ -81,7 +79,7 @@ impl FlowHandle {
         if let Some(function) = function {
             let closure = Closure::capture(ctx, function);
             self.declaring.change(self.at, |declared| {
-                declared.closures.push((format!("{GRAPH}.{name}"), closure));
+                declared.closures.push((format!("{GRAPH}.{name}").into(), closure));
             });
         } else if fields.get("kind").is_none_or(|kind| kind.clone().into_string().as_deref() != Ok("merge")) {
             return Err(refuse(ctx, "node", OpError::invalid(format!("the node `{name}` has no function"))));
@@ -94,12 +92,14 @@ impl FlowHandle {
     }
 }
 
-fn flow(ctx: &NativeCallContext<'_>, name: &str, mut options: Map) -> RhaiResult {
-    let lists = ["nodes", "edges", "on_error"].map(|list| (list.into(), Dynamic::from_array(Array::new())));
-    options.insert(GRAPH.into(), Dynamic::from_map(Map::from(lists)));
+fn flow(ctx: &NativeCallContext<'_>, name: &str, options: Map) -> RhaiResult {
     let _ = crate::declare::add(ctx, "workflow", name, options, None)?;
     let declaring = crate::declare::declaring(ctx);
     let handle = declaring.map(|declaring| FlowHandle { at: declaring.count().saturating_sub(1), declaring });
+    if let Some(handle) = &handle {
+        let lists = ["nodes", "edges", "on_error"].map(|list| (list.to_owned(), Value::Array(vec![])));
+        handle.declaring.change_graph(handle.at, |graph| graph.extend(lists));
+    }
     let missing = || refuse(ctx, "flow", OpError::denied("a run does not declare"));
     Ok(Dynamic::from(handle.ok_or_else(missing)?))
 }
@@ -180,10 +180,12 @@ pub(crate) fn of(run: &RunCx, bundle: &Arc<Bundle>) -> Result<Option<Arc<Running
     let RunEntry::Declared { kind, name } = &run.started.entry else { return Ok(None) };
     let declared = crate::evaluate::declarations(&run.host, bundle);
     let Ok(declared) = declared else { return Ok(None) };
-    let found = declared.iter().find(|it| it.kind == kind && it.name == *name);
-    let Some((found, graph)) = found.and_then(|found| Some((found, found.options.get(GRAPH)?))) else {
+    // A body makes it a script: nothing else of it is looked at.
+    let Some(found) = declared.find(kind, name).filter(|found| found.body().is_none()) else {
         return Ok(None);
     };
+    let options = found.options();
+    let Some(graph) = options.get(GRAPH) else { return Ok(None) };
     let (graph, mistakes) = Graph::read(graph);
     let wrong = || OpError::invalid(mistakes.first().map_or_else(String::new, |it| it.message.clone()));
     let graph = graph.ok_or_else(wrong)?;
@@ -212,11 +214,60 @@ fn failed(ctx: &NativeCallContext<'_>, error: impl std::fmt::Display) -> Box<Eva
     refuse(ctx, "flow", OpError::failed(error.to_string()))
 }
 
+/// [`PROGRAM`], compiled once for all engines, which know the same names.
+fn compiled(engine: &Engine, scope: &Scope<'_>) -> Result<&'static AST, Box<EvalAltResult>> {
+    static COMPILED: OnceLock<AST> = OnceLock::new();
+    if let Some(program) = COMPILED.get() {
+        return Ok(program);
+    }
+    let mut program = engine
+        .compile_with_scope(scope, PROGRAM)
+        .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, rhai::Position::NONE)))?;
+    program.set_source(PROGRAM_NAME);
+    Ok(COMPILED.get_or_init(|| program))
+}
+
+/// The place of a node, as [`PROGRAM`] counts; one that is none is refused where it is looked up.
+fn place(node: i64) -> usize {
+    usize::try_from(node).unwrap_or(usize::MAX)
+}
+
+/// What came of each item of a node, as [`PROGRAM`] tells it.
+fn read_made(ctx: &NativeCallContext<'_>, made: Array) -> Result<Vec<Made>, Box<EvalAltResult>> {
+    let read = |made: Dynamic| {
+        let made = to_value(&made).map_err(|error| failed(ctx, error))?;
+        Ok(match made.get("error").cloned() {
+            Some(error) => Made::Error(error),
+            None => Made::Value(made.get("value").cloned().unwrap_or_default()),
+        })
+    };
+    made.into_iter().map(read).collect()
+}
+
 impl Running {
     /// The nodes that are to work now, as [`PROGRAM`] takes them.
     fn ready(&self, ctx: &NativeCallContext<'_>) -> Result<Array, Box<EvalAltResult>> {
         let ready = lock(&self.progress).ready(&self.graph).map_err(|error| failed(ctx, error))?;
-        let one = |work: hob_flow::Work| {
+        Ok(self.listed(ready))
+    }
+
+    /// Those that may work once a node is done, without waiting for anything else.
+    fn after(
+        &self,
+        ctx: &NativeCallContext<'_>,
+        node: i64,
+        items: Array,
+        made: Array,
+    ) -> Result<Array, Box<EvalAltResult>> {
+        let items =
+            items.iter().map(to_value).collect::<Result<_, _>>().map_err(|error| failed(ctx, error))?;
+        let work = Work { node: place(node), items };
+        let next = hob_flow::after(&self.graph, work, read_made(ctx, made)?);
+        Ok(self.listed(next.map_err(|error| failed(ctx, error))?))
+    }
+
+    fn listed(&self, works: Vec<Work>) -> Array {
+        let one = |work: Work| {
             let node = &self.graph.nodes[work.node];
             let at = i64::try_from(work.node).unwrap_or(i64::MAX);
             let fields = [
@@ -229,26 +280,20 @@ impl Running {
             ];
             to_dynamic(Value::map(fields))
         };
-        Ok(ready.into_iter().map(one).collect())
+        works.into_iter().map(one).collect()
     }
 
     fn settle(&self, ctx: &NativeCallContext<'_>, node: i64, made: Array) -> Result<(), Box<EvalAltResult>> {
-        let read = |made: Dynamic| {
-            let made = to_value(&made).map_err(|error| failed(ctx, error))?;
-            let field = |key: &str| made.get(key).cloned();
-            Ok(match field("error") {
-                Some(error) => Made::Error(error),
-                None => Made::Value(field("value").unwrap_or_default()),
-            })
-        };
-        let made = made.into_iter().map(read).collect::<Result<Vec<_>, Box<EvalAltResult>>>()?;
-        let node = usize::try_from(node).unwrap_or(usize::MAX);
-        lock(&self.progress).settle(&self.graph, node, made).map_err(|error| failed(ctx, error))
+        let (node, made) = (place(node), read_made(ctx, made)?);
+        let mut progress = lock(&self.progress);
+        let settled =
+            progress.bring(&self.graph, node).and_then(|()| progress.settle(&self.graph, node, made));
+        settled.map_err(|error| failed(ctx, error))
     }
 
     /// Calls the function of a node, as a part of the branch that asks.
     fn call(&self, ctx: &NativeCallContext<'_>, node: i64, item: Dynamic) -> RhaiResult {
-        let function = usize::try_from(node).ok().and_then(|node| self.functions.get(node)?.as_ref());
+        let function = self.functions.get(place(node)).and_then(Option::as_ref);
         let function = function.ok_or_else(|| failed(ctx, "the node has no function"))?;
         let tag = ctx.tag().cloned().unwrap_or_default();
         function.call(ctx.engine(), tag, &[item])
@@ -258,6 +303,13 @@ impl Running {
     pub(crate) fn install(self: &Arc<Self>, engine: &mut Engine) {
         let running = Arc::clone(self);
         engine.register_fn("flow_ready", move |ctx: NativeCallContext<'_>| running.ready(&ctx));
+        let running = Arc::clone(self);
+        engine.register_fn(
+            "flow_after",
+            move |ctx: NativeCallContext<'_>, node: i64, items: Array, made: Array| {
+                running.after(&ctx, node, items, made)
+            },
+        );
         let running = Arc::clone(self);
         engine.register_fn("flow_settle", move |ctx: NativeCallContext<'_>, node: i64, made: Array| {
             running.settle(&ctx, node, made)
@@ -274,10 +326,7 @@ impl Running {
     pub(crate) fn evaluate(engine: &Engine) -> RhaiResult {
         let mut scope = Scope::new();
         scope.push_constant("NODES_AT_ONCE", NODES_AT_ONCE);
-        let mut program = engine
-            .compile_with_scope(&scope, PROGRAM)
-            .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, rhai::Position::NONE)))?;
-        program.set_source(PROGRAM_NAME);
-        engine.eval_ast_with_scope::<Dynamic>(&mut scope, &program)
+        let program = compiled(engine, &scope)?;
+        engine.eval_ast_with_scope::<Dynamic>(&mut scope, program)
     }
 }

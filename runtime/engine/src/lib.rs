@@ -54,7 +54,7 @@ pub mod run_cx;
 mod secret;
 
 pub use bundle::{Bundle, Loader};
-pub use declare::Declared;
+pub use declare::{Declarations, Declared};
 pub use evaluate::{Evaluated, SCRIPT_STACK_BYTES, declarations, evaluate, parsing_engine};
 pub use host::{Host, InlinePerformer, NoObserver, Observer, Performer, Turns};
 pub use permission::{Base, Permissions};

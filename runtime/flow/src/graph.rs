@@ -163,6 +163,15 @@ impl Graph {
         self.edges.iter().enumerate().filter(move |(_, edge)| edge.to == node).map(|(at, _)| at)
     }
 
+    /// The node that this one follows alone: all its edges come from there and none of them leads back, so that it waits for
+    /// nothing else.
+    #[must_use]
+    pub fn follows(&self, node: usize) -> Option<usize> {
+        let mut coming = self.coming(node).map(|at| &self.edges[at]);
+        let first = coming.next().filter(|edge| !edge.back)?.from;
+        coming.all(|edge| edge.from == first && !edge.back).then_some(first)
+    }
+
     /// The part that leads to the node `name`, at which it ends: partial execution. None when there is no such node.
     #[must_use]
     pub fn up_to(&self, name: &str) -> Option<Self> {

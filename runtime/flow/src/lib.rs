@@ -15,4 +15,4 @@ mod merge;
 pub mod progress;
 
 pub use graph::{Edge, Graph, Merge, Node, NodeKind};
-pub use progress::{FlowError, Made, Progress, Work};
+pub use progress::{FlowError, Made, Progress, Work, after};

@@ -3,8 +3,11 @@
 //! A node works once something has come along all its edges that do not lead back, also nothing at all; along an edge
 //! that leads back it works with what came. So branches go on beside each other, a node with several edges joins them,
 //! and loops end when nothing goes back any more. The order is that of the declaration, and the same each time.
+//!
+//! A node that follows one other alone ([`Graph::follows`]) waits for nothing else: [`after`] gives it to whoever let that
+//! other one work, and [`Progress::bring`] catches up with what was done there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use hob_model::Value;
 
@@ -85,32 +88,67 @@ impl Progress {
         let mut found = Vec::new();
         // What needs no work, as nothing came, or it is disabled, is passed on at once, and may make others ready.
         while let Some((node, inputs)) = self.next(graph) {
-            let of = &graph.nodes[node];
-            let items = match &of.kind {
-                NodeKind::Merge(mode) if !inputs.iter().all(Vec::is_empty) => merge(mode, inputs),
-                _ => inputs.into_iter().flatten().collect::<Vec<_>>(),
-            };
-            if items.len() > ITEMS_MAX {
-                return Err(FlowError::TooMany(of.name.clone()));
-            }
-            if items.is_empty() {
-                self.pass_on(graph, node, |_| Vec::new());
-                continue;
-            }
-            self.executions += 1;
-            if self.executions > EXECUTIONS_MAX {
-                return Err(FlowError::TooOften);
-            }
-            let pinned = of.pinned.clone().or_else(|| of.disabled.then(|| items.clone()));
-            if let Some(pinned) = pinned {
-                self.pass_on(graph, node, |output| if output == ERROR { vec![] } else { pinned.clone() });
-                continue;
-            }
-            let work = Work { node, items: calls(&of.kind, items) };
-            self.working.insert(node, work.clone());
-            found.push(work);
+            found.extend(self.work(graph, node, inputs)?);
         }
         Ok(found)
+    }
+
+    /// Has a node work with what came along its edges; none where there is nothing to do, and that is passed on.
+    fn work(
+        &mut self,
+        graph: &Graph,
+        node: usize,
+        inputs: Vec<Vec<Value>>,
+    ) -> Result<Option<Work>, FlowError> {
+        let of = &graph.nodes[node];
+        let items = match &of.kind {
+            NodeKind::Merge(mode) if !inputs.iter().all(Vec::is_empty) => merge(mode, inputs),
+            _ => inputs.into_iter().flatten().collect::<Vec<_>>(),
+        };
+        if items.len() > ITEMS_MAX {
+            return Err(FlowError::TooMany(of.name.clone()));
+        }
+        if items.is_empty() {
+            self.pass_on(graph, node, |_| Vec::new());
+            return Ok(None);
+        }
+        self.executions += 1;
+        if self.executions > EXECUTIONS_MAX {
+            return Err(FlowError::TooOften);
+        }
+        let pinned = of.pinned.clone().or_else(|| of.disabled.then(|| items.clone()));
+        if let Some(pinned) = pinned {
+            self.pass_on(graph, node, |output| if output == ERROR { vec![] } else { pinned.clone() });
+            return Ok(None);
+        }
+        let work = Work { node, items: calls(&of.kind, items) };
+        self.working.insert(node, work.clone());
+        Ok(Some(work))
+    }
+
+    /// Has a node be under way that another was followed by, somewhere else, since the last look.
+    ///
+    /// # Errors
+    /// When nothing came to it, or as [`Progress::ready`].
+    pub fn bring(&mut self, graph: &Graph, node: usize) -> Result<(), FlowError> {
+        if self.working.contains_key(&node) {
+            return Ok(());
+        }
+        let unknown = || FlowError::Unknown(name_of(graph, node));
+        if self.arrived_along_all(graph, node).is_none() {
+            // What it follows had nothing to do, and has not passed on yet what came.
+            self.bring(graph, graph.follows(node).ok_or_else(unknown)?)?;
+        }
+        let edges = self.arrived_along_all(graph, node).ok_or_else(unknown)?;
+        let inputs = edges.iter().filter_map(|at| self.arrived.remove(at)).collect();
+        self.work(graph, node, inputs).map(drop)
+    }
+
+    /// The edges of a node that do not lead back, if something has come along all of them.
+    fn arrived_along_all(&self, graph: &Graph, node: usize) -> Option<Vec<usize>> {
+        let forward: Vec<usize> = graph.coming(node).filter(|at| !graph.edges[*at].back).collect();
+        let all = !forward.is_empty() && forward.iter().all(|at| self.arrived.contains_key(at));
+        all.then_some(forward)
     }
 
     /// The next node that may work, and what came along each of its edges.
@@ -123,8 +161,7 @@ impl Progress {
             if let Some(items) = back.and_then(|at| self.arrived.remove(&at)) {
                 return Some((node, vec![items]));
             }
-            let forward: Vec<usize> = graph.coming(node).filter(|at| !graph.edges[*at].back).collect();
-            if !forward.is_empty() && forward.iter().all(|at| self.arrived.contains_key(at)) {
+            if let Some(forward) = self.arrived_along_all(graph, node) {
                 let inputs = forward.iter().filter_map(|at| self.arrived.remove(at)).collect();
                 return Some((node, inputs));
             }
@@ -137,9 +174,8 @@ impl Progress {
     /// # Errors
     /// When it was not to work.
     pub fn settle(&mut self, graph: &Graph, node: usize, made: Vec<Made>) -> Result<(), FlowError> {
-        let name = || graph.nodes.get(node).map_or_else(|| node.to_string(), |node| node.name.clone());
         let work = self.working.remove(&node).filter(|work| work.items.len() == made.len());
-        let work = work.ok_or_else(|| FlowError::Unknown(name()))?;
+        let work = work.ok_or_else(|| FlowError::Unknown(name_of(graph, node)))?;
         let kind = &graph.nodes[node].kind;
         let named: Vec<&str> = graph.leaving(node).map(|at| graph.edges[at].output.as_str()).collect();
         // What no edge of a choice is for goes to the one that is for the rest.
@@ -206,6 +242,33 @@ impl Progress {
     fn ends(&self, graph: &Graph) -> usize {
         (0..graph.nodes.len()).filter(|node| graph.leaving(*node).next().is_none()).count()
     }
+}
+
+/// What may work next, and needs to wait for nothing else, once `work` is done and `made` came of it: the nodes that follow
+/// it alone.
+///
+/// # Errors
+/// As [`Progress::ready`] and [`Progress::settle`].
+pub fn after(graph: &Graph, work: Work, made: Vec<Made>) -> Result<Vec<Work>, FlowError> {
+    let node = work.node;
+    let mut progress = Progress { working: BTreeMap::from([(node, work)]), ..Progress::default() };
+    progress.settle(graph, node, made)?;
+    let (mut found, mut passed) = (Vec::new(), VecDeque::from([node]));
+    while let Some(done) = passed.pop_front() {
+        for node in (0..graph.nodes.len()).filter(|node| graph.follows(*node) == Some(done)) {
+            let Some(edges) = progress.arrived_along_all(graph, node) else { continue };
+            let inputs = edges.iter().filter_map(|at| progress.arrived.remove(at)).collect();
+            match progress.work(graph, node, inputs)? {
+                Some(work) => found.push(work),
+                None => passed.push_back(node),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn name_of(graph: &Graph, node: usize) -> String {
+    graph.nodes.get(node).map_or_else(|| node.to_string(), |node| node.name.clone())
 }
 
 /// The calls that a node makes for its items.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use expect_test::expect;
-use hob_flow::{FlowError, Graph, Made, Progress};
+use hob_flow::{FlowError, Graph, Made, Progress, Work, after};
 use hob_model::Value;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -57,6 +57,38 @@ fn run(graph: &Graph, items: Json, act: impl Fn(&str, &Json) -> Result<Json, Jso
                 Err(error) => Made::Error(value(error)),
             });
             progress.settle(graph, work.node, made.collect()).unwrap();
+        }
+    }
+}
+
+/// The same where each branch goes on by itself for as long as it waits for nothing else; what came out.
+fn run_in_branches(graph: &Graph, items: Json, act: impl Fn(&str, &Json) -> Result<Json, Json>) -> Json {
+    let Json::Array(items) = items else { panic!() };
+    let mut progress = Progress::begin(graph, items.into_iter().map(value).collect());
+    let made_of = |work: &Work| -> Vec<Made> {
+        let name = &graph.nodes[work.node].name;
+        let made = work.items.iter().map(|item| match act(name, &item.to_json().unwrap()) {
+            Ok(made) => Made::Value(value(made)),
+            Err(error) => Made::Error(value(error)),
+        });
+        made.collect()
+    };
+    loop {
+        let ready = progress.ready(graph).unwrap();
+        if ready.is_empty() {
+            return progress.end(graph).to_json().unwrap();
+        }
+        for work in ready {
+            let (mut open, mut done) = (vec![work], vec![]);
+            while let Some(work) = open.pop() {
+                let made = made_of(&work);
+                done.push((work.node, made.clone()));
+                open.extend(after(graph, work, made).unwrap());
+            }
+            for (node, made) in done {
+                progress.bring(graph, node).unwrap();
+                progress.settle(graph, node, made).unwrap();
+            }
         }
     }
 }
@@ -271,6 +303,35 @@ fn graphs_are_drawn() {
 }
 
 proptest! {
+    /// Whatever is chosen, pinned and disabled: branches that go on by themselves come to the same end as rounds of all.
+    #[test]
+    fn branches_come_to_the_end_that_rounds_come_to(
+        edges in proptest::collection::btree_set((0_usize..8, 0_usize..8), 0..16),
+        kinds in proptest::collection::vec(0_u8..5, 8),
+    ) {
+        let nodes: Vec<Json> = (0_usize..).zip(&kinds).map(|(n, kind)| match kind {
+            0 => of_kind(&format!("n{n}"), "branch"),
+            1 => json!({ "name": format!("n{n}"), "options": { "disabled": true } }),
+            2 => json!({ "name": format!("n{n}"), "options": { "pinned": [n] } }),
+            3 => of_kind(&format!("n{n}"), "all"),
+            _ => node(&format!("n{n}")),
+        }).collect();
+        let of = |n: usize, to: usize| match kinds[n] {
+            0 => format!("n{n}.{}>n{to}", to.is_multiple_of(2)),
+            _ => format!("n{n}>n{to}"),
+        };
+        let text: Vec<String> =
+            edges.into_iter().filter(|(from, to)| from < to).map(|(from, to)| of(from, to)).collect();
+        let graph = graph(&nodes, &text.join(" "));
+        let act = |name: &str, item: &Json| match kinds[name[1..].parse::<usize>().unwrap()] {
+            0 => Ok(json!(item.as_u64().unwrap_or(0).is_multiple_of(2))),
+            3 => Ok(json!(item.as_array().map_or(0, Vec::len))),
+            _ => Ok(json!(item.as_u64().unwrap_or(0) + 1)),
+        };
+        let (_, end) = run(&graph, json!([1, 2, 3]), act);
+        prop_assert_eq!(run_in_branches(&graph, json!([1, 2, 3]), act), end);
+    }
+
     /// Whatever the graph without loops: it ends, each node works at most once, and what goes in comes out as often as
     /// there are ways from an entry to an end.
     #[test]

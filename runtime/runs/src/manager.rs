@@ -341,15 +341,15 @@ impl Runs {
         }
         let declared =
             hob_engine::declarations(&self.0.host, &bundle).map_err(|d| OpError::failed(d.message))?;
-        let workflows = || declared.iter().filter(|d| d.kind == "workflow");
-        let Some(found) = workflows().find(|known| known.name == name) else {
-            let near = hob_model::names::nearest(name, workflows().map(|d| d.name.as_str()));
+        let Some(found) = declared.find("workflow", name) else {
+            let workflows = declared.iter().filter(|d| d.kind == "workflow");
+            let near = hob_model::names::nearest(name, workflows.map(|d| &*d.name));
             return Err(unknown(&near.map_or_else(
                 || "the homelab declares none with this name".to_owned(),
                 |n| format!("did you mean `{n}`?"),
             )));
         };
-        let tags = match found.options.get("tags") {
+        let tags = match found.options().get("tags") {
             Some(Value::Array(tags)) => tags.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             _ => vec![],
         };

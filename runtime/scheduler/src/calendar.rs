@@ -47,7 +47,7 @@ pub struct Calendar {
 pub(crate) enum Years {
     Any,
     /// Bit n is the year [`YEAR_FIRST`] + n.
-    Of([u64; 4]),
+    Of(Box<[u64; 4]>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -215,7 +215,7 @@ impl Years {
             let n = (year - u32::from(YEAR_FIRST.unsigned_abs())) as usize;
             sets[n / 64] |= 1 << (n % 64);
         }
-        Self::Of(sets)
+        Self::Of(Box::new(sets))
     }
 }
 

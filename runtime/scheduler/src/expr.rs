@@ -47,7 +47,7 @@ pub enum When {
 /// A crontab line or an `OnCalendar` expression, with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    text: String,
+    text: Box<str>,
     calendar: Calendar,
     zone: Option<TimeZone>,
 }
@@ -214,7 +214,8 @@ fn parse_item(part: Part<'_>, zones: &TimeZoneDatabase) -> Result<When, WhenErro
     if let Some(arguments) = arguments_of("at", part) {
         return parse_at(arguments?);
     }
-    let line = |(calendar, zone)| When::Calendar(Line { text: normal_spaces(part.text), calendar, zone });
+    let line =
+        |(calendar, zone)| When::Calendar(Line { text: normal_spaces(part.text).into(), calendar, zone });
     if let Some(rest) = part.text.strip_prefix('@') {
         return match rest.starts_with(|c: char| c.is_ascii_digit()) {
             true => parse_epoch_seconds(part),

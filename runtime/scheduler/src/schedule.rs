@@ -1,5 +1,7 @@
 //! A schedule: when, and what holds for its slots.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hob_model::{Code, Diagnostic, Value};
@@ -72,7 +74,14 @@ pub struct Schedule {
     /// Its name, unique in its homelab; the jitter follows from it.
     pub name: String,
     /// When its slots are.
-    pub when: When,
+    pub when: Arc<When>,
+    /// See [`Rules`], whose fields are read and set as if they were its own.
+    rules: Arc<Rules>,
+}
+
+/// What holds for the slots of a schedule, whenever they are: most schedules of a homelab have the same rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
     /// Option `timezone`, by default that of the homelab; `gap` and `overlap_hour`.
     pub local_time: LocalTime,
     /// Option `catch_up`, by default `last`.
@@ -99,16 +108,28 @@ impl Schedule {
     pub fn new(name: impl Into<String>, when: When, zone: TimeZone) -> Self {
         Self {
             name: name.into(),
-            when,
-            local_time: LocalTime::of(zone),
-            catch_up: CatchUp::default(),
-            window: None,
-            overlap: Overlap::default(),
-            jitter: Duration::ZERO,
-            timeout: None,
-            deadline: None,
-            conflicts: Vec::new(),
-            paused: false,
+            when: Arc::new(when),
+            rules: Arc::new(Rules {
+                local_time: LocalTime::of(zone),
+                catch_up: CatchUp::default(),
+                window: None,
+                overlap: Overlap::default(),
+                jitter: Duration::ZERO,
+                timeout: None,
+                deadline: None,
+                conflicts: Vec::new(),
+                paused: false,
+            }),
+        }
+    }
+
+    /// Keeps what it has in common with `other` once for both.
+    pub fn share(&mut self, other: &Self) {
+        if self.rules == other.rules {
+            self.rules = Arc::clone(&other.rules);
+        }
+        if self.when == other.when {
+            self.when = Arc::clone(&other.when);
         }
     }
 
@@ -155,6 +176,20 @@ impl Schedule {
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         self.when.next(after, &self.local_time)
+    }
+}
+
+impl Deref for Schedule {
+    type Target = Rules;
+
+    fn deref(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+impl DerefMut for Schedule {
+    fn deref_mut(&mut self) -> &mut Rules {
+        Arc::make_mut(&mut self.rules)
     }
 }
 

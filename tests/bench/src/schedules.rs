@@ -66,7 +66,7 @@ fn fire(state: &Path, count: usize, when: &str, since: fn(Timestamp, Timestamp) 
     let lab = Lab::of(state, &homelab);
     let base = Base { directory: Path::new("/bench"), home: None };
     let read = read_homelab(lab.runs.host(), &lab.bundle, base, &Settings::default());
-    let (homelab, _) = read.unwrap_or_else(|problems| panic!("{problems:?}"));
+    let (mut homelab, _) = read.unwrap_or_else(|problems| panic!("{problems:?}"));
     let bell = Arc::clone(&lab.ears.schedules);
     let launch = Launch {
         runs: lab.runs.clone(),
@@ -76,7 +76,8 @@ fn fire(state: &Path, count: usize, when: &str, since: fn(Timestamp, Timestamp) 
         bell: Arc::clone(&bell),
     };
     let scheduling =
-        Scheduling::new(launch, triggers::timed(&homelab), Arc::new(ThisMachine), Arc::clone(&bell)).unwrap();
+        Scheduling::new(launch, triggers::timed(&mut homelab), Arc::new(ThisMachine), Arc::clone(&bell))
+            .unwrap();
     assert!(SystemClock.now() < due, "the homelab was not read in {LEAD_SECONDS} s");
     let (begun, fired, ended) = (lab.ears.begun(), lab.fires.all(), lab.ears.all());
     std::thread::scope(|scope| {
@@ -113,26 +114,35 @@ fn take<T>(told: &Receiver<T>, count: usize) -> Vec<T> {
 fn idle(root: &Path, options: &Options) {
     println!("\n{} idle ones in a release `hob up` (goals: 1 % of a core, 60 MB)", options.idle);
     let hob = options.hob.canonicalize().expect("build it first: cargo build --release -p hob");
-    let homelab = root.join("idle");
-    std::fs::create_dir_all(&homelab).unwrap();
     // Each day of the year but today's and its neighbours': none is due while it is watched.
     let far = SystemClock.now().checked_add(jiff::SignedDuration::from_hours(24 * 180)).unwrap();
     let month = far.to_zoned(jiff::tz::TimeZone::UTC).month();
-    let script = format!(
-        "homelab(#{{ name: \"bench\", timezone: \"UTC\" }});
-         for i in 0..{} {{ schedule(`s${{i}}`, `${{i % 60}} ${{i / 60 % 24}} ${{1 + i / 1440 % 28}} {month} *`, |slot| {{ }}); }}",
-        options.idle
-    );
-    let path = homelab.join("homelab.rhai");
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let up = Up::start(&hob, &homelab, &root.join("idle-state"));
-    std::thread::sleep(SETTLE);
+    let up = |name: &str, count: usize| {
+        let script = format!(
+            "homelab(#{{ name: \"bench\", timezone: \"UTC\" }});
+             for i in 0..{count} {{
+                 schedule(`s${{i}}`, `${{i % 60}} ${{i / 60 % 24}} ${{1 + i / 1440 % 28}} {month} *`, |slot| {{ }});
+             }}"
+        );
+        let homelab = root.join(name);
+        std::fs::create_dir_all(&homelab).unwrap();
+        let path = homelab.join("homelab.rhai");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let up = Up::start(&hob, &homelab, &root.join(format!("{name}-state")));
+        std::thread::sleep(SETTLE);
+        up
+    };
+    let without = up("none", 0).resident();
+    let up = up("idle", options.idle);
     let pid = up.child.id().to_string();
     let used = cpu_time(&pid);
     std::thread::sleep(Duration::from_secs(options.watch));
     let share = (cpu_time(&pid) - used).as_secs_f64() / options.watch as f64 * 100.0;
+    let resident = up.resident();
     println!("start     {} to ready", text(up.ready));
     println!("processor {share:.2} % of a core over {} s", options.watch);
-    println!("memory    {} resident", mib(up.resident()));
+    println!("memory    {} resident, {} of it without any", mib(resident), mib(without));
+    let each = resident.saturating_sub(without) * 1024 / options.idle.max(1) as u64;
+    println!("          {each} bytes for each");
 }

@@ -56,7 +56,7 @@ impl Scheduling {
     /// # Errors
     /// When there is no such schedule, its state or its declaration forbids it, or the journal cannot be written.
     pub fn command(&self, name: &str, command: ScheduleCommand) -> Result<Json, Diagnostic> {
-        let at = self.by_name.get(name).copied().ok_or_else(|| self.unknown(name))?;
+        let at = self.place_of(name).ok_or_else(|| self.unknown(name))?;
         let (timed, now) = (&self.timed[at], self.launch.runs.now());
         let done = {
             let mut looks = self.looks();
@@ -117,7 +117,7 @@ impl Scheduling {
             }
         };
         if queued {
-            look.queued.push_back(run);
+            look.queues().slots.push_back(run);
             look.awaits_ends = true;
         }
         Ok(json!({ "run": run.to_string(), "status": if queued { "queued" } else { "running" } }))
@@ -135,7 +135,7 @@ impl Scheduling {
             return Err(refused(Code::Usage, text));
         }
         if look.memory.pause.is_none() {
-            look.memory.pause = Some(Pause { at: now, reason: reason.to_owned() });
+            look.memory.pause = Some(Box::new(Pause { at: now, reason: reason.to_owned() }));
             self.keep(timed, look);
         }
         Ok(self.view(timed, look, now))
@@ -155,7 +155,7 @@ impl Scheduling {
     }
 
     fn keep(&self, timed: &Timed, look: &Look) {
-        self.launch.runs.journal().submit(Commit::one(look.memory.write(&timed.schedule.name)));
+        self.launch.runs.journal().submit(Commit::one(look.memory.write(timed)));
     }
 
     fn backfill(
@@ -171,7 +171,7 @@ impl Scheduling {
             let text = format!("the range from {} to {to} is empty or ends in the future", range.from);
             return Err(refused(Code::Usage, text).hint("a backfill runs slots that have come"));
         }
-        let room = QUEUED_SLOTS_MAX.saturating_sub(look.backfill.len());
+        let room = QUEUED_SLOTS_MAX.saturating_sub(look.queues().backfill.len());
         let slots = schedule.slots(range.from, to, room + 1);
         if slots.len() > room {
             let text = format!("the range has more than {room} slots, which is all that can wait now");
@@ -197,7 +197,7 @@ impl Scheduling {
             let firing = Firing { schedule: schedule.name.clone(), nominal, new, begin };
             let claimed = self.launch.runs.start_slot(firing);
             if claimed.map_err(|error| from_journal(&error))? {
-                look.backfill.push_back(run);
+                look.queues().backfill.push_back(run);
                 runs.push(json!({ "nominal": nominal.to_string(), "run": run.to_string() }));
             } else {
                 known += 1;
@@ -224,7 +224,7 @@ impl Scheduling {
         let running = self.live_rows(timed).unwrap_or_default();
         let running: Vec<RunId> =
             running.iter().filter(|row| self.state_of(row) != LiveState::Queued).map(|row| row.run).collect();
-        let pause = look.memory.pause.as_ref();
+        let pause = look.memory.pause.as_deref();
         json!({
             "name": schedule.name,
             "when": schedule.when.to_string(),
@@ -235,7 +235,7 @@ impl Scheduling {
             "paused_at": pause.map(|pause| pause.at.to_string()),
             "pause_reason": pause.map(|pause| pause.reason.as_str()).filter(|reason| !reason.is_empty()),
             "running": running.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "queued": look.queued.len() + look.backfill.len(),
+            "queued": look.queues.as_ref().map_or(0, |queues| queues.slots.len() + queues.backfill.len()),
             "skipped_in_row": look.memory.skipped,
             "jitter": Some(schedule.jitter_offset()).filter(|by| !by.is_zero()).map(duration::format),
         })

@@ -24,7 +24,7 @@ impl Scheduling {
         let Some(timeout) = timed.schedule.timeout else { return Ok(None) };
         let rows = self.live_rows(timed)?;
         let running = rows.iter().filter(|row| self.state_of(row) == LiveState::Running);
-        look.overdue.end(&self.launch.runs, running, timeout, now, |run| {
+        look.overdue.get_or_insert_default().end(&self.launch.runs, running, timeout, now, |run| {
             let fields =
                 [("run", Value::from(run.to_string())), ("timeout", Value::from(duration::format(timeout)))];
             let event = self.event(timed, "schedule.timeout", fields);
@@ -64,7 +64,7 @@ impl Scheduling {
         };
         look.memory.deadlines = found.looked;
         let missed = found.missed.iter().map(|missed| event(missed.nominal, missed.deadline));
-        self.launch.runs.journal().submit(missed.chain([look.memory.write(&schedule.name)]).collect());
+        self.launch.runs.journal().submit(missed.chain([look.memory.write(timed)]).collect());
         Ok(if found.looked < now { Some(now) } else { schedule.next_deadline(now) })
     }
 
@@ -78,11 +78,11 @@ impl Scheduling {
             let first = nominals.entry(slot.run).or_insert(slot.nominal);
             *first = slot.nominal.min(*first);
         }
-        let (kind, name) = timed.target.clone();
+        let (kind, name) = timed.target();
         let filter = RunFilter {
             status: vec![RunStatus::Succeeded],
-            name: Some(name),
-            kind: Some(kind),
+            name: Some(name.to_owned()),
+            kind: Some(kind.to_owned()),
             limit: Some(SLOTS_READ),
             ..RunFilter::default()
         };

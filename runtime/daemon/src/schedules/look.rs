@@ -19,7 +19,16 @@ pub(super) const SLOTS_READ: usize = 64;
 /// Live runs of schedules that one look at all of them reads.
 const BUSY_MAX: usize = 10_000;
 
-/// Where a schedule stands.
+/// The runs of a schedule that wait their turn, oldest first.
+#[derive(Default)]
+pub(super) struct Queues {
+    /// Those of its slots.
+    pub(super) slots: VecDeque<RunId>,
+    /// Those of its backfills, behind the others.
+    pub(super) backfill: VecDeque<RunId>,
+}
+
+/// Where a schedule stands. There may be 100,000 of them: what few have is behind a pointer.
 pub(super) struct Look {
     pub(super) memory: Memory,
     /// When this process looked at its slots last.
@@ -30,12 +39,10 @@ pub(super) struct Look {
     pub(super) wake: Option<Timestamp>,
     /// Something of it waits for the end of a run.
     pub(super) awaits_ends: bool,
-    /// Runs of it that wait their turn, oldest first.
-    pub(super) queued: VecDeque<RunId>,
-    /// Runs of its backfills that wait, behind those.
-    pub(super) backfill: VecDeque<RunId>,
-    /// Runs whose timeout has passed.
-    pub(super) overdue: Overdue,
+    /// Its runs that wait their turn; none where none ever did.
+    pub(super) queues: Option<Box<Queues>>,
+    /// Runs whose timeout has passed; none where there is no timeout.
+    pub(super) overdue: Option<Box<Overdue>>,
     /// The audit found that it does not fire, and said so.
     pub(super) stuck: bool,
 }
@@ -49,11 +56,20 @@ impl Look {
             claimed: None,
             wake: Some(now),
             awaits_ends: false,
-            queued: VecDeque::new(),
-            backfill: VecDeque::new(),
-            overdue: Overdue::default(),
+            queues: None,
+            overdue: None,
             stuck: false,
         }
+    }
+
+    /// Its runs that wait their turn, to be changed.
+    pub(super) fn queues(&mut self) -> &mut Queues {
+        self.queues.get_or_insert_default()
+    }
+
+    /// Whether a run of a backfill waits.
+    fn is_backfilled(&self) -> bool {
+        self.queues.as_ref().is_some_and(|queues| !queues.backfill.is_empty())
     }
 
     /// Reads again what is claimed.
@@ -166,7 +182,7 @@ impl Scheduling {
         // `catch_up: "all"` promises each slot a run. And while a backfill waits, slots that come meanwhile are not its
         // victims: they wait before it.
         let promised = late && schedule.catch_up == CatchUp::All;
-        let decision = if promised || !look.backfill.is_empty() {
+        let decision = if promised || look.is_backfilled() {
             schedule.decide_in_turn(live, look.memory.skipped)
         } else {
             schedule.decide(live, look.memory.skipped)
@@ -192,7 +208,7 @@ impl Scheduling {
         let schedule = timed.schedule.name.clone();
         let beside = match std::mem::take(&mut look.memory.skipped) {
             0 => vec![],
-            _ => vec![look.memory.write(&schedule)],
+            _ => vec![look.memory.write(timed)],
         };
         let new = self.run_of(timed, nominal, format!("schedule:{nominal}"));
         let queue = queue.or_else(|| self.ask(timed, new.id));
@@ -201,10 +217,7 @@ impl Scheduling {
 
     /// The queue in which a run waits that may begin by the schedule, for room among the runs of its workflow.
     pub(super) fn ask(&self, timed: &Timed, run: RunId) -> Option<String> {
-        match &*timed.target.0 {
-            "workflow" => self.launch.admission.ask(&timed.target.1, run),
-            _ => None,
-        }
+        timed.workflow.as_ref().and_then(|workflow| self.launch.admission.ask(workflow, run))
     }
 
     fn start_slot(&self, firing: Firing) -> Result<bool, RunError> {
@@ -220,7 +233,7 @@ impl Scheduling {
     fn enqueue(&self, firing: Firing, look: &mut Look) -> Result<(), RunError> {
         let run = firing.new.id;
         if self.start_slot(firing)? {
-            look.queued.push_back(run);
+            look.queues().slots.push_back(run);
             look.awaits_ends = true;
         }
         Ok(())
@@ -259,7 +272,7 @@ impl Scheduling {
             writes.push(self.event(timed, "schedule.missed", fields.into_iter().chain([reason])));
         }
         look.memory.skipped = skipped;
-        writes.push(look.memory.write(&timed.schedule.name));
+        writes.push(look.memory.write(timed));
         let slot = Slot { schedule: timed.schedule.name.clone(), nominal, run };
         runs.journal().claim(slot, Commit { writes })?;
         Ok(())
@@ -268,8 +281,9 @@ impl Scheduling {
     /// Lets runs begin whose turn it is.
     fn begin_queued(&self, timed: &Timed, look: &mut Look) -> Result<(), RunError> {
         let runs = &self.launch.runs;
+        let Some(queues) = &mut look.queues else { return Ok(()) };
         loop {
-            let queue = if look.queued.is_empty() { &mut look.backfill } else { &mut look.queued };
+            let queue = if queues.slots.is_empty() { &mut queues.backfill } else { &mut queues.slots };
             let Some(run) = queue.front().copied() else { return Ok(()) };
             if !runs.waits_turn(run) {
                 queue.pop_front();
@@ -286,7 +300,7 @@ impl Scheduling {
 
     /// A run for a nominal time, which is handed to the script.
     pub(super) fn run_of(&self, timed: &Timed, nominal: Timestamp, trigger: String) -> NewRun {
-        let (kind, name) = &timed.target;
+        let (kind, name) = timed.target();
         let input = Value::map([
             ("schedule", Value::from(timed.schedule.name.as_str())),
             ("nominal", Value::from(nominal.to_string())),
@@ -296,11 +310,11 @@ impl Scheduling {
 
     /// The runs of a target that have not ended.
     pub(super) fn live_rows(&self, timed: &Timed) -> Result<Vec<RunRow>, RunError> {
-        let (kind, name) = timed.target.clone();
+        let (kind, name) = timed.target();
         let filter = RunFilter {
             status: RunStatus::live(),
-            name: Some(name),
-            kind: Some(kind),
+            name: Some(name.to_owned()),
+            kind: Some(kind.to_owned()),
             ..RunFilter::default()
         };
         Ok(self.launch.runs.journal().runs(&filter)?)
@@ -338,7 +352,7 @@ impl Scheduling {
             live.extend(rows.iter().map(run));
             Ok(())
         };
-        let conflicts_of = |name: &str| self.by_name.get(name).map(|at| &*self.timed[*at].schedule.conflicts);
+        let conflicts_of = |name: &str| self.place_of(name).map(|at| &*self.timed[at].schedule.conflicts);
         add(timed, true, conflicts_of(&timed.schedule.name).unwrap_or_default())?;
         if !keys.is_empty() {
             for other in &self.timed {

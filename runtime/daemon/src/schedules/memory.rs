@@ -6,11 +6,19 @@ use hob_journal::{Commit, Write};
 use hob_model::{Digest, RunId, Timestamp, Value};
 use hob_runs::RunError;
 
-use super::look::Look;
+use super::look::{Look, Queues};
 use super::{Launch, Timed};
 
 /// Before the name of a schedule, the name of its fact.
 const PREFIX: &str = "schedule/";
+
+/// What is remembered of this many schedules is submitted together.
+const WRITES_AT_ONCE: usize = 1_000;
+
+/// The name of the fact of a schedule.
+fn key_of(schedule: &str) -> String {
+    format!("{PREFIX}{schedule}")
+}
 
 /// Where the runs of a schedule wait their turn.
 pub(super) fn queue_of(schedule: &str) -> String {
@@ -32,32 +40,29 @@ pub(super) struct Pause {
 /// What is remembered of a schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Memory {
-    /// The digest of its expression, and whether it is declared as paused.
-    expression: String,
     /// Since when the present expression is declared, or it was last resumed: what is older is never caught up.
     pub(super) since: Timestamp,
     /// Up to where deadlines were looked at.
     pub(super) deadlines: Timestamp,
     /// Slots that were skipped since one last ran.
     pub(super) skipped: u32,
-    pub(super) pause: Option<Pause>,
+    pub(super) pause: Option<Box<Pause>>,
 }
 
 impl Memory {
-    fn new(timed: &Timed, now: Timestamp) -> Self {
-        let expression = expression_of(timed);
-        Self { expression, since: now, deadlines: now, skipped: 0, pause: None }
+    fn new(now: Timestamp) -> Self {
+        Self { since: now, deadlines: now, skipped: 0, pause: None }
     }
 
-    fn read(fact: &Value) -> Option<Self> {
+    /// What is remembered, and of which expression.
+    fn read(fact: &Value) -> Option<(String, Self)> {
         let time = |value: &Value, key: &str| value.get(key)?.as_str()?.parse().ok();
         let since = time(fact, "since")?;
         let pause = fact.get("paused").and_then(|pause| {
             let reason = pause.get("reason").and_then(Value::as_str).unwrap_or_default();
-            Some(Pause { at: time(pause, "at")?, reason: reason.to_owned() })
+            Some(Box::new(Pause { at: time(pause, "at")?, reason: reason.to_owned() }))
         });
-        Some(Self {
-            expression: fact.get("expression")?.as_str()?.to_owned(),
+        let memory = Self {
             since,
             deadlines: time(fact, "deadlines").unwrap_or(since),
             skipped: fact
@@ -66,11 +71,12 @@ impl Memory {
                 .and_then(|n| u32::try_from(n).ok())
                 .unwrap_or(0),
             pause,
-        })
+        };
+        Some((fact.get("expression")?.as_str()?.to_owned(), memory))
     }
 
     /// The write that keeps it.
-    pub(super) fn write(&self, schedule: &str) -> Write {
+    pub(super) fn write(&self, timed: &Timed) -> Write {
         let pause = self.pause.as_ref().map(|pause| {
             Value::map([
                 ("at", Value::from(pause.at.to_string())),
@@ -78,13 +84,13 @@ impl Memory {
             ])
         });
         let value = Value::map([
-            ("expression", Value::from(self.expression.as_str())),
+            ("expression", Value::from(expression_of(timed))),
             ("since", Value::from(self.since.to_string())),
             ("deadlines", Value::from(self.deadlines.to_string())),
             ("skipped", Value::from(i64::from(self.skipped))),
             ("paused", pause.unwrap_or_default()),
         ]);
-        Write::Fact { key: format!("{PREFIX}{schedule}"), value: Some(value) }
+        Write::Fact { key: key_of(&timed.schedule.name), value: Some(value) }
     }
 
     /// It is resumed: slots of the pause are not caught up.
@@ -96,7 +102,8 @@ impl Memory {
     }
 }
 
-/// A schedule that is declared as paused counts as another one, so that what its pause left out is not caught up.
+/// The digest of its expression, and whether it is declared as paused: one that is counts as another one, so that what
+/// its pause left out is not caught up.
 fn expression_of(timed: &Timed) -> String {
     let schedule = &timed.schedule;
     let text = format!("{:?}/{:?}", schedule.when, schedule.local_time);
@@ -107,35 +114,44 @@ fn expression_of(timed: &Timed) -> String {
 /// Where each of `timed` stands. What is seen for the first time, or with another expression, begins now.
 pub(super) fn recall(launch: &Launch, timed: &[Timed]) -> Result<Vec<Look>, RunError> {
     let (journal, now) = (launch.runs.journal(), launch.runs.now());
-    let known: HashMap<String, Value> = journal.facts(PREFIX)?.into_iter().collect();
-    let mut writes = Vec::new();
     let mut looks = Vec::with_capacity(timed.len());
+    let (mut writes, mut last) = (Vec::new(), None);
     for timed in timed {
-        let name = &timed.schedule.name;
-        let fact = known.get(&format!("{PREFIX}{name}")).and_then(Memory::read);
-        let memory = match fact {
-            Some(memory) if memory.expression == expression_of(timed) => memory,
+        // One at a time: of many, what is remembered together takes more memory than all else.
+        let fact = journal.fact(&key_of(&timed.schedule.name))?;
+        let memory = match fact.as_ref().and_then(Memory::read) {
+            Some((expression, memory)) if expression == expression_of(timed) => memory,
             // A pause that a person ordered holds for the name, whatever it is to do now.
             older => {
-                let memory = Memory { pause: older.and_then(|older| older.pause), ..Memory::new(timed, now) };
-                writes.push(memory.write(name));
+                let memory = Memory { pause: older.and_then(|(_, older)| older.pause), ..Memory::new(now) };
+                writes.push(memory.write(timed));
                 memory
             }
         };
         looks.push(Look::new(memory, now));
+        if writes.len() >= WRITES_AT_ONCE {
+            last = Some(journal.submit(Commit { writes: std::mem::take(&mut writes) }));
+        }
     }
     if !writes.is_empty() {
+        last = Some(journal.submit(Commit { writes }));
+    }
+    if let Some(last) = last {
         // Durable before anything fires: whoever forgets since when begins anew, and catches nothing up.
-        journal.wait(journal.submit(Commit { writes }))?;
+        journal.wait(last)?;
     }
     let mut queues: HashMap<String, Vec<RunId>> = HashMap::new();
     for (run, queue) in launch.runs.queues()? {
         queues.entry(queue).or_default().push(run);
     }
+    if queues.is_empty() {
+        return Ok(looks);
+    }
     for (timed, look) in timed.iter().zip(&mut looks) {
         let mut take = |queue: String| queues.remove(&queue).unwrap_or_default().into();
-        look.queued = take(queue_of(&timed.schedule.name));
-        look.backfill = take(backfill_queue_of(&timed.schedule.name));
+        let slots = take(queue_of(&timed.schedule.name));
+        let backfill = take(backfill_queue_of(&timed.schedule.name));
+        look.queues = Some(Box::new(Queues { slots, backfill }));
     }
     Ok(looks)
 }

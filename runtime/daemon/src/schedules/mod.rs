@@ -12,7 +12,7 @@
 //! | `command` | what people do: list, run, pause, resume, backfill |
 //! | `watch` | steps of the clock, suspension of the machine, and the audit |
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,16 +54,24 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 pub struct Timed {
     /// When, and what holds for its slots; its name names its slots.
     pub schedule: Schedule,
-    /// The declaration to run: kind and name.
-    pub target: (String, String),
+    /// The workflow to run; without one, the function of the schedule.
+    pub workflow: Option<Box<str>>,
     /// What its runs may do.
-    pub policy: RunPolicy,
+    pub policy: Arc<RunPolicy>,
 }
 
 impl Timed {
     /// Whether no other schedule starts runs of its target.
     fn has_own_target(&self) -> bool {
-        self.target.0 == "schedule"
+        self.workflow.is_none()
+    }
+
+    /// The declaration to run: kind and name.
+    fn target(&self) -> (&'static str, &str) {
+        match &self.workflow {
+            Some(workflow) => ("workflow", workflow),
+            None => ("schedule", &self.schedule.name),
+        }
     }
 }
 
@@ -128,18 +136,30 @@ impl Launch {
         input: Value,
         trigger: String,
     ) -> NewRun {
-        let started = RunStarted {
-            input,
-            cwd: self.directory.clone(),
-            allow: policy.allow.clone().unwrap_or_default(),
-            deny: policy.deny.clone(),
-            trusted: policy.allow.is_none(),
-            on_doubt: policy.on_doubt.unwrap_or(OnDoubt::Ask),
-            trigger,
-            tags: policy.tags.clone(),
-            ..RunStarted::trusted(name, RunEntry::Declared { kind: kind.to_owned(), name: name.to_owned() })
-        };
+        let started = started(kind, name, policy, input, self.directory.clone(), trigger);
         NewRun { id: self.runs.new_id(), started, bundle: Arc::clone(&self.bundle) }
+    }
+}
+
+/// What a run of a declaration is started with, in the homelab's directory.
+pub(crate) fn started(
+    kind: &str,
+    name: &str,
+    policy: &RunPolicy,
+    input: Value,
+    cwd: String,
+    trigger: String,
+) -> RunStarted {
+    RunStarted {
+        input,
+        cwd,
+        allow: policy.allow.clone().unwrap_or_default(),
+        deny: policy.deny.clone(),
+        trusted: policy.allow.is_none(),
+        on_doubt: policy.on_doubt.unwrap_or(OnDoubt::Ask),
+        trigger,
+        tags: policy.tags.clone(),
+        ..RunStarted::trusted(name, RunEntry::Declared { kind: kind.to_owned(), name: name.to_owned() })
     }
 }
 
@@ -210,7 +230,7 @@ struct Firings {
 impl Firings {
     /// Whether it is known, without a further look, that the schedule has no live run.
     fn knows_idle(&self, timed: &Timed) -> bool {
-        self.busy.as_ref().is_some_and(|busy| !busy.contains(&timed.target.1))
+        self.busy.as_ref().is_some_and(|busy| !busy.contains(timed.target().1))
     }
 }
 
@@ -220,7 +240,8 @@ pub struct Scheduling {
     timed: Vec<Timed>,
     /// For each of `timed`, at the same place.
     looks: Mutex<Vec<Look>>,
-    by_name: HashMap<String, usize>,
+    /// The places of `timed` in the order of their names.
+    by_name: Box<[u32]>,
     machine: Arc<dyn Machine>,
     watch: Mutex<Watch>,
     bell: Arc<ScheduleBell>,
@@ -238,10 +259,18 @@ impl Scheduling {
         bell: Arc<ScheduleBell>,
     ) -> Result<Self, RunError> {
         let looks = memory::recall(&launch, &timed)?;
-        let names = timed.iter().enumerate().map(|(at, timed)| (timed.schedule.name.clone(), at));
-        let by_name = names.collect();
+        let places = u32::try_from(timed.len()).expect("there are fewer than declarations");
+        let mut by_name: Box<[u32]> = (0..places).collect();
+        by_name.sort_unstable_by_key(|at| &timed[*at as usize].schedule.name);
         let watch = Mutex::default();
         Ok(Self { launch, timed, looks: Mutex::new(looks), by_name, machine, watch, bell })
+    }
+
+    /// The place of the schedule of this name.
+    fn place_of(&self, name: &str) -> Option<usize> {
+        let of = |at: &u32| self.timed[*at as usize].schedule.name.as_str();
+        let found = self.by_name.binary_search_by(|at| of(at).cmp(name)).ok()?;
+        Some(self.by_name[found] as usize)
     }
 
     /// The bell that has it look again.

@@ -58,6 +58,36 @@ fn items_go_along_the_edges() {
 }
 
 #[test]
+fn a_branch_goes_on_while_another_one_waits() {
+    let text = r#"
+        flow("branches", #{ on: event("go") })
+            .node("begin", |item| 1)
+            .node("slow",  |n| { wait_signal("slow"); n })
+            .node("after", |n| n + 1)
+            .node("a",     |n| n)
+            .node("off",   |n| 0, #{ disabled: true })
+            .node("b",     |n| { sleep("1m"); n })
+            .node("c",     |n| [n, n])
+            .node("d",     |n| n * 10)
+            .node("join",  merge("append"))
+            .edge("begin", "slow").edge("slow", "after").edge("after", "join")
+            .edge("begin", "a").edge("a", "off").edge("off", "b").edge("b", "c").edge("c", "d").edge("d", "join");
+    "#;
+    let world = World::new(text);
+    start(&world, "go", json!({}));
+    let world = world.crash(usize::MAX, "2m", text);
+    let run = world.run_id("branches", RunStatus::Waiting);
+    let done = |world: &World| steps(world, "branches").into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(done(&world), ["begin", "a", "b", "c", "d"]);
+    // What was done is not done again after one more crash, and the join gets all of it.
+    let world = world.crash(usize::MAX, "1s", text);
+    world.runs.signal(run, "slow", Value::Unit).unwrap();
+    world.go_on();
+    assert_eq!(outputs(&world, "branches"), [json!([2, 10, 10])]);
+    assert_eq!(done(&world), ["begin", "a", "b", "c", "d", "slow", "after", "join"]);
+}
+
+#[test]
 fn nodes_wait_and_go_on_over_crashes_beside_each_other() {
     let text = r#"
         flow("both", #{ on: event("go") })

@@ -161,7 +161,7 @@ impl World {
         });
         runs.recover(true).unwrap();
         let (bundle, homelab) = read(&runs, text);
-        let (homelab, _) = homelab.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let (mut homelab, _) = homelab.unwrap_or_else(|problems| panic!("{problems:#?}"));
         let admission = Arc::new(Admission::new(&homelab, runs_max));
         admission.recall(&runs).unwrap();
         assert!(ears.admission.set((runs.downgrade(), Arc::clone(&admission))).is_ok());
@@ -175,7 +175,8 @@ impl World {
         let machine = Arc::clone(&hands) as Arc<dyn Machine>;
         let events = EventTriggers::new(&homelab);
         let scheduling =
-            Scheduling::new(launch.clone(), triggers::timed(&homelab), machine, ears.bell.clone()).unwrap();
+            Scheduling::new(launch.clone(), triggers::timed(&mut homelab), machine, ears.bell.clone())
+                .unwrap();
         let world =
             Self { hands, runs, scheduling, launch, homelab, triggers: events, journal, spawner, ids };
         world.triggers.begin(&world.launch).unwrap();

@@ -16,7 +16,7 @@ use crate::project::{self, WaitChange};
 use crate::row::RunRow;
 
 /// How many busy runs are remembered between transactions.
-const RUNS_REMEMBERED_MAX: usize = 4_096;
+const RUNS_REMEMBERED_MAX: usize = 16_384;
 
 /// A run as far as its entries were folded.
 #[derive(Debug, Default)]

@@ -155,18 +155,12 @@ impl Writer {
 
     fn claim(&self, slot: &Slot) -> Outcome<bool> {
         let nominal = to_micros(slot.nominal);
-        let below: bool = self
-            .conn
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM slot_floors WHERE schedule = ?1 AND nominal >= ?2)",
-            )?
-            .query_row(params![slot.schedule, nominal], |row| row.get(0))?;
-        if below {
-            return Ok(false);
-        }
         let added = self
             .conn
-            .prepare_cached("INSERT OR IGNORE INTO slots (schedule, nominal, run) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT OR IGNORE INTO slots (schedule, nominal, run) SELECT ?1, ?2, ?3 WHERE NOT EXISTS
+                    (SELECT 1 FROM slot_floors WHERE schedule = ?1 AND nominal >= ?2)",
+            )?
             .execute(params![slot.schedule, nominal, slot.run.0.as_bytes()])?;
         Ok(added == 1)
     }

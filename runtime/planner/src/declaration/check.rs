@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hob_model::{Diagnostic, Level, Span};
 
-use super::{Homelab, Raw, Service, TierGate, Trigger, Workflow, bad};
+use super::{Declaration, Homelab, Service, TierGate, Trigger, Workflow, bad};
 
 /// The declarations whose name is theirs alone; further ones of the same kind and name are reported. There is one
 /// homelab, whatever its name.
-pub(super) fn unique<'r>(declared: &'r [Raw], diagnostics: &mut Vec<Diagnostic>) -> Vec<&'r Raw> {
-    let mut first: BTreeMap<(&str, &str), &Raw> = BTreeMap::new();
+pub(super) fn unique<'r, D: Declaration>(declared: &'r [D], diagnostics: &mut Vec<Diagnostic>) -> Vec<&'r D> {
+    let mut first: BTreeMap<(&str, &str), &D> = BTreeMap::new();
     let mut unique = Vec::new();
     for raw in declared {
-        let name = if raw.kind == "homelab" { "" } else { raw.name.as_str() };
-        let space = match raw.kind.as_str() {
+        let name = if raw.kind() == "homelab" { "" } else { raw.name() };
+        let space = match raw.kind() {
             // A person starts schedules and workflows by name alone.
             "schedule" => "workflow",
             // What a service needs is any of these.
@@ -21,14 +21,14 @@ pub(super) fn unique<'r>(declared: &'r [Raw], diagnostics: &mut Vec<Diagnostic>)
             kind => kind,
         };
         if let Some(earlier) = first.get(&(space, name)) {
-            let message = match (name, earlier.kind == raw.kind) {
+            let message = match (name, earlier.kind() == raw.kind()) {
                 ("", _) => "`homelab` is declared twice".to_owned(),
-                (_, true) => format!("{} `{name}` is declared twice", raw.kind),
-                (_, false) => format!("{} `{name}` has the name of a {}", raw.kind, earlier.kind),
+                (_, true) => format!("{} `{name}` is declared twice", raw.kind()),
+                (_, false) => format!("{} `{name}` has the name of a {}", raw.kind(), earlier.kind()),
             };
-            diagnostics.push(bad(&raw.source, message).span(Span {
+            diagnostics.push(bad(raw.source(), message).span(Span {
                 label: "first declared here".to_owned(),
-                ..Span::point(earlier.source.clone())
+                ..Span::point(earlier.source().clone())
             }));
             continue;
         }
@@ -40,9 +40,13 @@ pub(super) fn unique<'r>(declared: &'r [Raw], diagnostics: &mut Vec<Diagnostic>)
 
 /// Tiers, services and hosts that are named must be declared. A declaration that was refused for another mistake
 /// counts: one mistake is to be reported once.
-pub(super) fn references(declared: &[Raw], homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
+pub(super) fn references<D: Declaration>(
+    declared: &[D],
+    homelab: &Homelab,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     let names = |kind: &str| -> BTreeSet<&str> {
-        declared.iter().filter(|raw| raw.kind == kind).map(|raw| raw.name.as_str()).collect()
+        declared.iter().filter(|raw| raw.kind() == kind).map(D::name).collect()
     };
     let (tiers, services, hosts) = (names("tier"), names("service"), names("host"));
     let workflows = names("workflow");

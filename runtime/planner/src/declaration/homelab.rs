@@ -5,15 +5,18 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, host, ports, service,
-    storage, update, work,
+    Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, host,
+    ports, service, storage, update, work,
 };
 use crate::graph::Graph;
 
 /// The name of a homelab that was given none.
 const NAME: &str = "homelab";
 
-pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homelab, Vec<Diagnostic>) {
+pub(super) fn read<D: Declaration>(
+    declared: &[D],
+    surroundings: &Surroundings<'_>,
+) -> (Homelab, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let mut homelab = Homelab {
         name: NAME.to_owned(),
@@ -33,15 +36,15 @@ pub(super) fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Homela
     };
     let unique = check::unique(declared, &mut diagnostics);
     // The zone of the homelab holds for all schedules, wherever it is declared.
-    for raw in unique.iter().filter(|raw| raw.kind == "homelab") {
-        read_homelab(raw, &mut homelab, surroundings, &mut diagnostics);
+    for raw in unique.iter().filter(|raw| raw.kind() == "homelab") {
+        read_homelab(&raw.open(), &mut homelab, surroundings, &mut diagnostics);
     }
     // What a host says of a service holds wherever either is declared.
-    for raw in unique.iter().filter(|raw| raw.kind == "host" && is_name(&raw.name)) {
-        homelab.hosts.push(host::read(raw, &mut diagnostics));
+    for raw in unique.iter().filter(|raw| raw.kind() == "host" && is_name(raw.name())) {
+        homelab.hosts.push(host::read(&raw.open(), &mut diagnostics));
     }
-    for raw in unique.iter().filter(|raw| raw.kind != "homelab") {
-        read_one(raw, &mut homelab, surroundings, &mut diagnostics);
+    for raw in unique.iter().filter(|raw| raw.kind() != "homelab") {
+        read_one(&raw.open(), &mut homelab, surroundings, &mut diagnostics);
     }
     storage::assign(&mut homelab, surroundings.kinds, &mut diagnostics);
     storage::places(&homelab.mounts, &mut diagnostics);

@@ -9,6 +9,7 @@ mod homelab;
 mod host;
 mod options;
 mod ports;
+mod raw;
 mod secret;
 mod service;
 mod storage;
@@ -18,6 +19,7 @@ mod work;
 
 pub use body::{Asked, Body, Kept, Kind, Listens, PROCESS, Process, Published};
 pub(crate) use fields::is_common;
+pub use raw::{Declaration, Raw};
 pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};
 pub use storage::MOUNT_TIMEOUT;
 pub use update::{UPDATE_SETTLE, Update, successor};
@@ -41,21 +43,6 @@ pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a service may take to end after SIGTERM, before SIGKILL, unless it says otherwise.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// One declaration as it was written.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Raw {
-    /// `homelab`, `host`, `tier`, `service`, `mount`, `dataset`, `schedule`, `workflow` or `setup`.
-    pub kind: String,
-    /// Its name; that of the homelab for `homelab`.
-    pub name: String,
-    /// Its options as a map; handles are names, functions are `()`, a schedule's expression is `when`.
-    pub options: Value,
-    /// The paths of the options that held functions (`on.0.where`); `""` is the body of a schedule or workflow.
-    pub closures: Vec<String>,
-    /// Where it was declared.
-    pub source: Source,
-}
 
 /// What declarations are read against.
 #[derive(Clone)]
@@ -344,8 +331,6 @@ pub struct WorkLimits {
 pub struct ScheduleDeclaration {
     /// Its times and options.
     pub schedule: Schedule,
-    /// Its expression as it was written.
-    pub when: Value,
     /// What its runs may do.
     pub policy: RunPolicy,
     /// Where it was declared.
@@ -475,7 +460,7 @@ pub struct Setup {
 impl Homelab {
     /// Reads and checks declarations. All mistakes are reported at once, in the order of the declarations.
     #[must_use]
-    pub fn read(declared: &[Raw], surroundings: &Surroundings<'_>) -> (Self, Vec<Diagnostic>) {
+    pub fn read<D: Declaration>(declared: &[D], surroundings: &Surroundings<'_>) -> (Self, Vec<Diagnostic>) {
         homelab::read(declared, surroundings)
     }
 

@@ -48,7 +48,7 @@ pub(super) fn schedule(
     let (schedule, found) = Schedule::declare(&raw.name, &text, &rest, &[], zone, surroundings.zones);
     options.adopt(found);
     has_body.then_some(())?;
-    schedule.map(|schedule| ScheduleDeclaration { schedule, when, policy, source: raw.source.clone() })
+    schedule.map(|schedule| ScheduleDeclaration { schedule, policy, source: raw.source.clone() })
 }
 
 /// Reads a workflow.

@@ -341,7 +341,8 @@ fn ports_clash_within_one_network_only() {
           3: `b` has it first
         error[HOB-0501]: services `e` and `f` both have the port 443 (homelab.rhai:7:1)
           6: `e` has it first
-    "#]].assert_eq(&shown(&diagnostics));
+    "#]]
+    .assert_eq(&shown(&diagnostics));
 }
 
 #[test]
