@@ -22,6 +22,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(10);
 /// How often all containers are looked at although no event asks for it: an engine may lose one.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
+/// How many containers are looked at, at one time.
+const LOOKS_AT_ONCE: usize = 8;
+
 /// A life of a container: which one, and when it was started.
 pub(super) fn instance(found: &ContainerInspectResponse) -> Instance {
     let started = found.state.as_ref().and_then(|state| state.started_at.as_deref()).unwrap_or_default();
@@ -73,25 +76,40 @@ impl Watched {
         self.lives.end(instance, exit);
     }
 
+    /// Looks at all of them, and tells of ends only when all were looked at: who starts one again must not take another for
+    /// alive whose end was found a moment later.
     async fn look_at_all(&self) {
-        for instance in self.lives.open() {
-            self.look_at(&instance).await;
+        let looks = futures_util::stream::iter(self.lives.open())
+            .map(|instance| async move { (self.end_of(&instance).await, instance) })
+            .buffer_unordered(LOOKS_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        for (exit, instance) in looks {
+            if let Some(exit) = exit {
+                self.end(&instance, exit);
+            }
         }
     }
 
-    /// Looks whether a container still lives the life that is meant.
     async fn look_at(&self, instance: &Instance) {
-        let Ok(engine) = self.port.engine(None, &[]).await else { return };
+        if let Some(exit) = self.end_of(instance).await {
+            self.end(instance, exit);
+        }
+    }
+
+    /// How the life that is meant has ended; nothing while it goes on.
+    async fn end_of(&self, instance: &Instance) -> Option<Exit> {
+        let engine = self.port.engine(None, &[]).await.ok()?;
         match engine.inspect(id_of(instance)).await {
-            Ok(found) if self::instance(&found) == *instance && is_running(&found) => {}
+            Ok(found) if self::instance(&found) == *instance && is_running(&found) => None,
             Ok(found) if self::instance(&found) == *instance => {
-                self.end(instance, exit_of(found.state.and_then(|state| state.exit_code)));
+                Some(exit_of(found.state.and_then(|state| state.exit_code)))
             }
             // It was started again, and how the life before ended nobody wrote down.
-            Ok(_) => self.end(instance, Exit::Unknown),
-            Err(cause) if cause.is_absent() => self.end(instance, Exit::Unknown),
+            Ok(_) => Some(Exit::Unknown),
+            Err(cause) if cause.is_absent() => Some(Exit::Unknown),
             // An engine that does not answer is no container that ended.
-            Err(_) => {}
+            Err(_) => None,
         }
     }
 
