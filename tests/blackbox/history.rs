@@ -128,6 +128,87 @@ fn a_run_is_kept_as_a_test_and_brought_elsewhere() {
     let _ = elsewhere.hob(&["runs", "import", "bad.json"]).exits(2).saying("this is no recorded run");
 }
 
+/// A homelab whose workflow waits for what a test can send, and sleeps for longer than a test may.
+const PATIENT: &str = r#"
+homelab(#{ name: "patient" });
+workflow("patient", #{ on: manual() }, |input| {
+    let began = time::now();
+    let name = wait_signal("name");
+    let first = wait_for("door.opened");
+    let yes = approve("go on?");
+    sleep("3d");
+    let answer = retry(#{ attempts: 3, backoff: "1h" }, || http::get("http://example.net/").status);
+    log::info(`${name}: ${answer}`);
+    emit("patient.done", #{ name: name });
+    #{ name: name, door: first.payload.door, yes: yes, answer: answer, days: time::diff(began, time::now()).seconds / 86400.0 }
+});
+"#;
+
+#[test]
+fn a_script_tests_a_workflow_with_mocks_and_a_clock_of_its_own() {
+    let home = home();
+    home.write("lab/homelab.rhai", PATIENT);
+    let tests = |options: &str, judge: &str| {
+        let text = format!("test(\"one\", #{{ run: \"patient\", {options} }}, |run| {judge});");
+        home.write("lab/tests/patient.rhai", text);
+    };
+    let sent = r#"signals: #{ name: "Ada" }, events: [#{ name: "door.opened", payload: #{ door: 2 } }], approve: true"#;
+    let twice = r#""http::get": #{ in_turn: [#{ status: 500 }, #{ status: 200 }] }"#;
+    tests(
+        &format!("{sent}, now: \"2026-03-27T12:00:00+01:00\", mocks: #{{ {twice} }}"),
+        r#"run.output == #{ name: "Ada", door: 2, yes: true, answer: 500, days: 3.0 } && run.log[0].message == "Ada: 500"
+            && run.events.len() == 1 && run.now == "2026-03-30T11:00:00Z" && run.calls.len() == 1"#,
+    );
+    assert_eq!(home.hob(&["test", "lab"]).exits(0).out(), "ok patient (one)");
+
+    // What fails is tried again, and the pauses pass at once.
+    let down = r#""http::get": || throw #{ kind: "unavailable", message: "no route", retryable: false }"#;
+    tests(
+        &format!("{sent}, mocks: #{{ {down} }}"),
+        r#"run.status == "failed" && run.calls.len() == 3 && run.error.message == "no route" && run.now > "2026-01-04T00:30""#,
+    );
+    assert_eq!(home.hob(&["test", "lab"]).exits(0).out(), "ok patient (one)");
+
+    for (options, judge, said) in [
+        (sent.to_owned(), "true", "`http::get` was called and has no mock"),
+        (
+            "mocks: #{}".to_owned(),
+            r#"run.status == "succeeded""#,
+            "its function gave false; the run is waiting, after no call",
+        ),
+        (format!("{sent}, mocks: #{{ {twice} }}"), "1", "neither true nor false"),
+        (
+            format!("{sent}, mocks: #{{ {twice} }}"),
+            r#"throw "not so""#,
+            "not so; the run succeeded, after http::get",
+        ),
+        (format!("{sent}, mocks: #{{ {twice} }}"), r#"files::exists("/") "#, "files::exists"),
+    ] {
+        tests(&options, judge);
+        let failed = home.hob(&["test", "lab"]).exits(1);
+        let out = failed.out();
+        assert!(out.contains("FAILED patient (one)") && out.contains(said), "{options} {judge}: {failed:#?}");
+    }
+    for (options, said) in [
+        ("mock: #{}", "did you mean `mocks`?"),
+        (r#"mocks: #{ "http::gett": 1 }"#, "did you mean `http::get`?"),
+        (r#"mocks: #{ "json::parse": 1 }"#, "only computes"),
+        (r#"mocks: #{ "http::get": #{ in_turn: [] } }"#, "takes an array of results"),
+        (r#"now: "noon""#, "expected a time with an offset"),
+        (r#"signals: 1"#, "expected a map of names and payloads"),
+        (r#"events: [1]"#, "expected an array of maps"),
+    ] {
+        tests(options, "true");
+        assert!(home.hob(&["test", "lab"]).exits(1).says(said), "{options}");
+    }
+    home.write("lab/tests/patient.rhai", r#"test("a", #{ run: "patent" }, |run| true); tier("b");"#);
+    assert!(home.hob(&["test", "lab"]).exits(1).says("a file of tests declares tests"));
+    home.write("lab/tests/patient.rhai", r#"test("a", #{ run: "patent" }, |run| true);"#);
+    assert!(home.hob(&["test", "lab"]).exits(1).out().contains("did you mean `patient`?"));
+    home.write("lab/homelab.rhai", r#"homelab(#{ name: "x" }); test("a", #{ run: "b" }, |run| true);"#);
+    assert!(home.hob(&["test", "lab"]).exits(1).says("which `hob test` plays"));
+}
+
 #[test]
 fn what_ended_goes_by_number_when_the_homelab_says_so() {
     let home = home();

@@ -31,6 +31,15 @@ fn example(home: &Home) {
     }
 }
 
+#[test]
+fn the_tests_of_the_example_pass() {
+    let home = home();
+    home.write("lab/homelab.rhai", EXAMPLE);
+    home.write("lab/tests/media.rhai", include_str!("../../examples/media/tests/media.rhai"));
+    let passed = home.hob(&["test", "lab"]).exits(0);
+    assert_eq!(passed.out().lines().filter(|line| line.starts_with("ok media (")).count(), 5, "{passed:#?}");
+}
+
 fn events(home: &Home, name: &str) -> Vec<Json> {
     home.json(&["events", "list", name]).as_array().unwrap().clone()
 }

@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Repl(ReplArgs),
     /// Check scripts without running them
     Check(CheckArgs),
-    /// Replay the recorded runs in a homelab's `tests` on its present scripts
+    /// Play the tests in a homelab's `tests`: scripts with mocks, and recorded runs
     Test(PathArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),

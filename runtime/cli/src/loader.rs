@@ -123,6 +123,14 @@ pub(crate) fn load_homelab(dir: &Path) -> Result<Loaded, Failure> {
     load(&dir.join(HOMELAB_FILE).to_string_lossy())
 }
 
+/// Reads a file of tests at `path` below `dir`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_tests(dir: &Path, path: &str) -> Result<Arc<Bundle>, Failure> {
+    collect(dir, path)
+}
+
 /// A text that stands in no file. It may do nothing but compute, unless the caller says more.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ pub mod sent;
 pub mod settings;
 mod sources;
 pub mod timers;
+pub mod trial;
 pub mod triggers;
 pub mod view;
 pub mod watches;

@@ -26,7 +26,7 @@ pub const DECLARATIONS_MAX: usize = 200_000;
 /// One declared thing, as it was written.
 #[derive(Clone)]
 pub struct Declared {
-    /// `service`, `tier`, `schedule`, `workflow`, `setup`, `host` or `homelab`.
+    /// `service`, `tier`, `schedule`, `workflow`, `setup`, `host` or `homelab`; `test` in a file of tests.
     pub kind: &'static str,
     /// Its name; that of the homelab for `homelab`.
     pub name: Box<str>,
@@ -281,6 +281,12 @@ fn install_kinds(module: &mut Module) {
         module,
         |ctx: NativeCallContext<'_>, name: ImmutableString, when: Dynamic, options: Map, body: FnPtr| {
             schedule(&ctx, &name, when, options, body)
+        },
+    );
+    FuncRegistration::new("test").set_into_module(
+        module,
+        |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map, body: FnPtr| {
+            add(&ctx, "test", &name, options, Some(body))
         },
     );
     for kind in ["workflow", "setup"] {

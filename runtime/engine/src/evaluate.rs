@@ -11,7 +11,7 @@ use crate::branch::{BranchCx, BranchHandle, DeclaringHandle, within};
 use crate::bundle::{Bundle, module_file};
 use crate::compensate::{Closure, Compensated, run_all};
 use crate::convert::{captures_digest, to_dynamic, to_value};
-use crate::declare::{Declarations, Declaring};
+use crate::declare::{Declarations, Declared, Declaring};
 use crate::host::Host;
 use crate::language::{Limits, new_engine};
 use crate::latch::{Halt, Latch, on_fresh_flag};
@@ -130,6 +130,28 @@ pub fn declarations(host: &Host, bundle: &Arc<Bundle>) -> Result<Arc<Declaration
             .map_err(|error| Diagnostic::error(hob_model::Code::BadDeclaration, error.message))
     };
     bundle.declared.get_or_init(evaluate).clone()
+}
+
+/// Calls a function that a declaration holds at `path`, as a part of no run: it computes, and neither acts nor observes.
+/// None where there is no such function.
+///
+/// # Errors
+/// What it throws.
+#[must_use]
+pub fn call_declared(
+    host: &Host,
+    bundle: &Arc<Bundle>,
+    declared: &Declared,
+    path: &str,
+    args: &[Value],
+) -> Option<Result<Value, OpError>> {
+    let function = declared.function(path)?;
+    let tag = || Dynamic::from(DeclaringHandle(Declaring::refusing(Arc::clone(bundle))));
+    let engine = engine_for(host, bundle, tag());
+    let args: Vec<Dynamic> = args.iter().cloned().map(to_dynamic).collect();
+    effect_reached();
+    let called = on_fresh_flag(|| function.call(&engine, tag(), &args));
+    Some(called.map_err(|error| crate::diagnose::error_value(&error)).and_then(|value| to_value(&value)))
 }
 
 /// Evaluates `run` once: until it ends, suspends, or must not go on.

@@ -55,7 +55,7 @@ mod secret;
 
 pub use bundle::{Bundle, Loader};
 pub use declare::{Declarations, Declared};
-pub use evaluate::{Evaluated, SCRIPT_STACK_BYTES, declarations, evaluate, parsing_engine};
+pub use evaluate::{Evaluated, SCRIPT_STACK_BYTES, call_declared, declarations, evaluate, parsing_engine};
 pub use host::{Host, InlinePerformer, NoObserver, Observer, Performer, Turns};
 pub use permission::{Base, Permissions};
 pub use records::Records;

@@ -455,6 +455,12 @@ impl Args {
         OptionMap::new(std::mem::take(&mut self.options)).read()
     }
 
+    /// What is left of them, unread: for whoever stands in for an operation.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<Value>, BTreeMap<String, Value>) {
+        (self.positional.collect(), self.options)
+    }
+
     /// Refuses what was not read.
     ///
     /// # Errors

@@ -154,7 +154,8 @@ fn micros_between(from: Timestamp, to: Timestamp) -> u64 {
 }
 
 /// A moment later, or the end of time.
-pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
+#[must_use]
+pub fn later(at: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by).ok().and_then(|by| at.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
 }
 

@@ -1,4 +1,4 @@
-//! `hob test`: the recorded runs of a homelab, replayed on its present scripts.
+//! `hob test`: the recorded runs of a homelab, replayed on its present scripts, and its tests that are scripts.
 
 #![allow(clippy::disallowed_methods)] // the rim: the directory of tests is read here
 
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hob_daemon::case::Case;
 use hob_daemon::node::{Node, Purpose};
+use hob_daemon::trial::{Subject, Trial};
 use hob_engine::Bundle;
 use hob_journal::{Journal, MemoryJournal};
 use hob_model::{Code, Diagnostic, RunEnd};
@@ -18,44 +19,85 @@ use super::history::read_case;
 use crate::context::{Context, Exit, Failure, Outcome};
 use crate::loader;
 
-/// Where recorded runs are kept, beside `homelab.rhai`.
+/// Where tests are kept, beside `homelab.rhai`.
 const TESTS: &str = "tests";
-/// The most recorded runs of one homelab.
-const CASES_MAX: usize = 10_000;
+/// The extension of a recorded run, and that of a script with tests.
+const RECORDED: &str = "json";
+const SCRIPT: &str = "rhai";
+/// The most files of tests of one homelab.
+const FILES_MAX: usize = 10_000;
+
+/// What became of one test.
+struct Judged {
+    /// The file it stands in, without its extension.
+    file: String,
+    /// What it is called.
+    name: String,
+    problem: Option<String>,
+}
 
 /// `hob test`
 pub(crate) fn test(context: &Context, path: &Path) -> Outcome {
     let loaded = loader::load_homelab(path)?;
     // What is declared is checked first: a mistake there would show in each case.
-    super::homelab::declared(context, &loaded)?;
-    let dir = hob_daemon::core::directory_of(&loaded.bundle).join(TESTS);
-    let files = cases(&dir)?;
+    let homelab = super::homelab::declared(context, &loaded)?;
+    let dir = hob_daemon::core::directory_of(&loaded.bundle).to_path_buf();
+    let files = test_files(&dir.join(TESTS))?;
     let journal = Arc::new(MemoryJournal::default());
     let node = super::run::node(Arc::clone(&journal) as Arc<dyn Journal>, vec![], Purpose::Look)?;
-    let (mut results, mut failed) = (Vec::new(), 0_u64);
+    let registry = crate::assemble::registry();
+    let subject = Subject { homelab: &homelab, bundle: &loaded.bundle, registry: &registry };
+    let mut all = Vec::new();
     for file in &files {
-        let case = read_case(file)?;
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let problem = replay(&node, &*journal, &case, &loaded.bundle)?;
-        failed += u64::from(problem.is_some());
-        results.push(json!({ "case": name, "name": case.name, "ok": problem.is_none(), "problem": problem }));
-        if !context.global.json {
-            let (role, word) =
-                if problem.is_none() { (Role::Success, "ok") } else { (Role::Error, "FAILED") };
-            let line = format!("{} {name} ({})", context.out.paint(role, word), case.name);
-            context.print_line(&problem.map_or_else(|| line.clone(), |why| format!("{line}: {why}")));
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let judged = |name: &str, problem| Judged { file: stem.clone(), name: name.to_owned(), problem };
+        if file.extension().is_some_and(|extension| extension == SCRIPT) {
+            let bundle = loader::load_tests(&dir, &format!("{TESTS}/{stem}.{SCRIPT}"))?;
+            let trial = Trial::read(node.runs.host(), &bundle).map_err(|diagnostics| Failure {
+                diagnostics,
+                sources: bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect(),
+                exit: Exit::Failed,
+            })?;
+            for test in &trial.tests {
+                tell(context, &mut all, judged(&test.name, trial.play(test, &subject)?));
+            }
+        } else {
+            let case = read_case(file)?;
+            let problem = replay(&node, &*journal, &case, &loaded.bundle)?;
+            tell(context, &mut all, judged(&case.name, problem));
         }
     }
+    conclude(context, &all)
+}
+
+/// Shows what became of a test as soon as it is known.
+fn tell(context: &Context, all: &mut Vec<Judged>, judged: Judged) {
+    if !context.global.json {
+        let (role, word) = match judged.problem {
+            None => (Role::Success, "ok"),
+            Some(_) => (Role::Error, "FAILED"),
+        };
+        let line = format!("{} {} ({})", context.out.paint(role, word), judged.file, judged.name);
+        let problem = judged.problem.as_ref();
+        context.print_line(&problem.map_or_else(|| line.clone(), |why| format!("{line}: {why}")));
+    }
+    all.push(judged);
+}
+
+fn conclude(context: &Context, all: &[Judged]) -> Outcome {
+    let failed = all.iter().filter(|judged| judged.problem.is_some()).count();
     if context.global.json {
-        context.print_json(&results.into());
+        let one = |it: &Judged| json!({ "case": it.file, "name": it.name, "ok": it.problem.is_none(), "problem": it.problem });
+        context.print_json(&all.iter().map(one).collect::<Vec<_>>().into());
     } else {
-        let all = human::counted(files.len() as u64, "recorded run", "recorded runs");
-        context.say(&format!("{all}, {failed} failed"));
+        let counted = human::counted(all.len() as u64, "test", "tests");
+        context.say(&format!("{counted}, {failed} failed"));
     }
     Ok(if failed > 0 { Exit::Failed } else { Exit::Done })
 }
 
-fn cases(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// The recorded runs and the scripts in `dir`, by name.
+fn test_files(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let unreadable = |error: std::io::Error| {
         let text = format!("{} cannot be read: {error}", dir.display());
         Failure::from(Diagnostic::error(Code::UnreadableScript, text))
@@ -63,7 +105,7 @@ fn cases(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = format!("there are no tests in {}", dir.display());
-            let hint = "`hob runs export RUN > tests/NAME.json` keeps a run as one";
+            let hint = "`hob runs export RUN > tests/NAME.json` keeps a run as one; scripts declare them with `test`";
             return Err(Diagnostic::error(Code::Usage, text).hint(hint).into());
         }
         entries => entries.map_err(unreadable)?,
@@ -71,12 +113,12 @@ fn cases(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
+        if path.extension().is_some_and(|extension| extension == RECORDED || extension == SCRIPT) {
             files.push(path);
         }
     }
-    if files.len() > CASES_MAX {
-        return Err(Failure::usage(format!("{} has more than {CASES_MAX} recorded runs", dir.display())));
+    if files.len() > FILES_MAX {
+        return Err(Failure::usage(format!("{} has more than {FILES_MAX} tests", dir.display())));
     }
     files.sort();
     Ok(files)

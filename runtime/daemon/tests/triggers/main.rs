@@ -11,5 +11,6 @@ mod files;
 mod flows;
 mod policies;
 mod slots;
+mod trial;
 mod watched;
 mod world;

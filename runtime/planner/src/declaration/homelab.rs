@@ -128,6 +128,10 @@ fn read_one(
         "schedule" => homelab.schedules.extend(work::schedule(raw, &zone, surroundings, diagnostics)),
         "workflow" => homelab.workflows.extend(work::workflow(raw, surroundings, diagnostics)),
         "setup" => homelab.setups.extend(work::setup(raw, diagnostics)),
+        "test" => {
+            let problem = bad(&raw.source, format!("test `{}` stands in the homelab", raw.name));
+            diagnostics.push(problem.hint("put it into a file in `tests/`, which `hob test` plays"));
+        }
         other => {
             let message = format!("`{other}` is not supported by this version of hob");
             diagnostics.push(bad(&raw.source, message));
