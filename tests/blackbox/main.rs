@@ -25,6 +25,7 @@ mod holds;
 mod install;
 mod kill;
 mod mounts;
+mod notify;
 mod pipeline;
 mod quickstart;
 mod repl;

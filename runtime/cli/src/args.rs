@@ -11,11 +11,13 @@ mod interactive;
 mod runs;
 mod stored;
 mod timed;
+mod told;
 
 pub(crate) use interactive::{CheckArgs, CheckFormat, EvalArgs, ManArgs, ReplArgs};
 pub(crate) use runs::{ReplayArgs, ResolveChoice, RunsCommand};
 pub(crate) use stored::{JournalCommand, PruneArgs, StateCommand};
 pub(crate) use timed::{EventsCommand, FlowCommand, GraphFormat, ScheduleCommand};
+pub(crate) use told::NotifyCommand;
 
 /// The most runs or fire times that are printed at once.
 const COUNT_MAX: u64 = 100_000;
@@ -110,6 +112,9 @@ pub(crate) enum Command {
     /// The event bus
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Channels, and what is shown at login
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Workflows that are graphs
     #[command(subcommand)]
     Flow(FlowCommand),

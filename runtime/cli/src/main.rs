@@ -81,6 +81,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Replay(args) => commands::replay::replay(context, &args),
         Command::Schedule(command) => commands::schedule::dispatch(context, command),
         Command::Events(command) => commands::events::dispatch(context, command),
+        Command::Notify(command) => commands::notify::dispatch(context, &command),
         Command::Flow(command) => commands::flow::dispatch(context, &command),
         Command::Logs(args) => commands::logs::logs(context, &args),
         Command::Journal(command) => commands::journal::dispatch(context, command),

@@ -20,6 +20,8 @@ use crate::clock::ThisMachine;
 use crate::hub::{Hub, Order, WebhookMatch};
 use crate::keeper::Keeper;
 use crate::node::Node;
+use crate::notices::Notices;
+use crate::notices::links::Links;
 use crate::schedules::{Launch, ScheduleBell, ScheduleCommand, Scheduling};
 use crate::sources::Listening;
 use crate::triggers;
@@ -39,6 +41,8 @@ pub struct Core {
     scheduling: Arc<Scheduling>,
     triggers: EventTriggers,
     keeper: Keeper,
+    notices: Arc<Notices>,
+    links: Arc<Links>,
     ready: AtomicBool,
     /// How often schedules were looked at.
     rounds: AtomicU64,
@@ -63,6 +67,8 @@ pub struct CoreParts {
     pub directory: PathBuf,
     /// The state directory.
     pub state: PathBuf,
+    /// The file with the lines that are shown at login.
+    pub login: PathBuf,
     /// Finds living processes by the key of the effect that started them.
     pub living: fn(&str) -> Vec<u32>,
     /// How many runs of its workflows go on at one time, all together; as many as come when absent.
@@ -85,6 +91,7 @@ impl CoreEars {
 
 impl Listener for CoreEars {
     fn changed(&self, run: RunId, status: RunStatus, end: Option<&hob_model::RunEnd>) {
+        self.with(|core| core.notices.run_changed(status));
         self.with(|core| core.launch.admission.changed(&core.launch.runs, run, status, end));
         if status.ended() {
             self.with(|core| {
@@ -97,6 +104,7 @@ impl Listener for CoreEars {
 
     fn emitted(&self) {
         self.with(|core| core.triggers.serve(&core.launch));
+        self.with(|core| core.notices.ring());
     }
 }
 
@@ -126,8 +134,15 @@ impl Core {
         let scheduling = Arc::new(scheduling.map_err(|error| error.diagnostic())?);
         let keeper = Keeper::new(runs, parts.homelab.clone(), &parts.state)?;
         keeper.launch_with(launch.clone());
+        let clock = Arc::clone(&launch.runs.host().clock);
+        let links = Arc::new(Links::new(&parts.state, clock)?);
+        let channels = Arc::clone(&parts.node.channels);
+        channels.serve(&launch.runs, &parts.homelab, Arc::clone(&links));
+        let notices = Notices::new(launch.runs.clone(), channels, launch.directory.clone(), parts.login);
         let core = Arc::new(Self {
             keeper,
+            notices: Arc::new(notices),
+            links,
             scheduling,
             triggers: events,
             node: parts.node,
@@ -152,6 +167,8 @@ impl Core {
     /// When the journal cannot be read, or there is no thread to be had. A service that fails is no error here: it is
     /// told in the status, and the rest goes on.
     pub fn begin(self: &Arc<Self>) -> Result<(), Diagnostic> {
+        // What is found in doubt is told, too.
+        self.notices.begin().map_err(|error| error.diagnostic())?;
         let recovered = self.node.recover(true).map_err(|error| error.diagnostic())?;
         tracing::info!(?recovered, "runs of the previous process");
         self.launch.admission.recall(&self.node.runs).map_err(|error| error.diagnostic())?;
@@ -166,6 +183,10 @@ impl Core {
         let _ = self.serving.set(thread);
         self.triggers.begin(&self.launch).map_err(|error| error.diagnostic())?;
         self.watch_files()?;
+        let notices = Arc::clone(&self.notices);
+        std::thread::Builder::new().name("hob-notices".into()).spawn(move || notices.serve()).map_err(
+            |error| Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}")),
+        )?;
         let listening =
             Listening::begin(&self.node.core, &self.node.runs, &self.homelab, &self.launch.bundle);
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
@@ -210,11 +231,17 @@ impl Core {
     pub fn end(&self, stop_services: bool) {
         self.ready.store(false, Ordering::SeqCst);
         self.scheduling.bell().stop();
+        self.notices.stop();
         self.watches.get().into_iter().for_each(|watches| watches.stop());
         drop(self.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.node.close(LEAVE_GRACE);
         self.keeper.end(stop_services);
         let _ = self.node.runs.journal().flush();
+    }
+
+    /// Says where people reach this hob: links in messages lead there from now on.
+    pub fn serve_links_at(&self, base: &str) {
+        self.links.serve_at(base);
     }
 
     /// How often the loops of this process went round, the one of services and the one of schedules: who works counts on.
@@ -355,6 +382,18 @@ impl Hub for Core {
 
     fn reset_setup(&self, name: &str) -> Result<Json, Diagnostic> {
         self.keeper.reset_setup(name)
+    }
+
+    fn links(&self) -> Option<&Links> {
+        Some(&self.links)
+    }
+
+    fn notices(&self) -> Json {
+        self.notices.list()
+    }
+
+    fn clear_notices(&self) -> Json {
+        self.notices.clear()
     }
 
     fn living(&self, key: &str) -> Vec<u32> {

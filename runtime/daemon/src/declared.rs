@@ -11,6 +11,7 @@ use hob_primitive::Registry;
 use hob_supervisor::ServiceKind;
 use jiff::tz::TimeZone;
 
+use crate::notices::channels::of_homelab;
 use crate::settings::Settings;
 use crate::sources::subscribed;
 
@@ -50,6 +51,15 @@ pub fn read_homelab(
         let found = absolute(policy, base, &host.registry);
         diagnostics.extend(found.into_iter().map(|problem| problem.at(source.clone())));
         narrow(policy, settings, &source.file);
+    }
+    if let Some(form) = host.ports.get::<dyn hob_primitive::ChannelForm>() {
+        for channel in &homelab.channels {
+            if let Err(error) = form.check(&of_homelab(&homelab, channel)) {
+                let message = format!("channel `{}`: {}", channel.name, error.message);
+                let problem = Diagnostic::error(Code::BadDeclaration, message).at(channel.source.clone());
+                diagnostics.push(Diagnostic { hint: error.hint, ..problem });
+            }
+        }
     }
     for refused in subscribed(&host.ports, &homelab, bundle).into_iter().filter_map(Result::err) {
         diagnostics.push(bad_trigger(&homelab, &refused));

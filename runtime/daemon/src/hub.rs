@@ -8,6 +8,7 @@ use hob_planner::declaration::Rate;
 use hob_primitive::ServiceRequest;
 use hob_runs::Runs;
 
+use crate::notices::links::Links;
 use crate::schedules::ScheduleCommand;
 
 /// How a webhook answers.
@@ -131,6 +132,21 @@ pub trait Hub: Send + Sync + 'static {
     /// When there is none of this name, or it is being done.
     fn reset_setup(&self, name: &str) -> Result<serde_json::Value, Diagnostic> {
         Err(Diagnostic::error(Code::UnknownName, format!("there is no setup `{name}`")))
+    }
+
+    /// The links that answer approvals, where this process serves any.
+    fn links(&self) -> Option<&Links> {
+        None
+    }
+
+    /// What `hob notify list --json` prints.
+    fn notices(&self) -> serde_json::Value {
+        serde_json::json!({ "file": null, "lines": [] })
+    }
+
+    /// Forgets the lines that are shown at login.
+    fn clear_notices(&self) -> serde_json::Value {
+        serde_json::json!({ "cleared": 0 })
     }
 
     /// The process ids that live with this effect key in their environment.

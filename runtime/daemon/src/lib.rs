@@ -13,6 +13,7 @@ pub mod http;
 pub mod hub;
 pub mod keeper;
 pub mod node;
+pub mod notices;
 mod overdue;
 pub mod performer;
 pub mod playbook;

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use hob_journal::Journal;
 use hob_model::{Diagnostic, RunEnd, RunId, RunStatus};
-use hob_primitive::{EventBus, Ports, Progress, Registry, Services};
+use hob_primitive::{Channels, EventBus, Ports, Progress, Registry, Services};
 use hob_runs::{Listener, Parts, Recovered, RunError, Runs, ScriptThreads};
 
 use crate::bus::JournalBus;
 use crate::clock::{SystemClock, entropy};
 use crate::keeper::KeptServices;
+use crate::notices::channels::KeptChannels;
 use crate::performer::{AsyncCore, LivePerformer};
 use crate::timers::{TimerBell, Timers};
 
@@ -49,6 +50,8 @@ pub struct Node {
     pub core: AsyncCore,
     /// The services that runs see.
     pub services: Arc<KeptServices>,
+    /// The channels that runs see.
+    pub channels: Arc<KeptChannels>,
     settled: Arc<Settled>,
     bell: TimerBell,
     // Dropped before the runs they wake.
@@ -70,6 +73,8 @@ impl Node {
         ports.insert::<dyn EventBus>(Arc::clone(&bus) as Arc<dyn EventBus>);
         let services = Arc::new(KeptServices::default());
         ports.insert::<dyn Services>(Arc::clone(&services) as Arc<dyn Services>);
+        let channels = Arc::new(KeptChannels::default());
+        ports.insert::<dyn Channels>(Arc::clone(&channels) as Arc<dyn Channels>);
         let runs = Runs::new(Parts {
             journal: parts.journal,
             registry: parts.registry,
@@ -87,7 +92,7 @@ impl Node {
             Purpose::Look => None,
             Purpose::Act | Purpose::Rehearse => Some(Timers::start(runs.clone(), bell.clone())?),
         };
-        Ok(Self { runs, core: parts.core, services, settled, bell, _timers: timers })
+        Ok(Self { runs, core: parts.core, services, channels, settled, bell, _timers: timers })
     }
 
     /// Takes over what the previous process left, as [`Runs::recover`], and has clocks wake runs from then on: one

@@ -12,6 +12,7 @@ use hob_model::{Code, Diagnostic, OpError, Source, duration, names, size};
 use hob_primitive::{Place, Registry};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use url::Url;
 
 /// The most hosts that are listed.
 const HOSTS_MAX: usize = 100;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Names beside loopback that a request's `Host` may have.
     pub hosts: Vec<String>,
+    /// Where people reach this hob: `https://hob.example.net`.
+    pub url: Option<Url>,
 }
 
 /// What is kept of ended runs and of events: what is beyond one of these goes.
@@ -94,7 +97,7 @@ impl Settings {
                 "permissions" => settings.narrowings = reader.narrowings(value),
                 "journal" => settings.retention = reader.journal(value),
                 "limits" => settings.runs_max = reader.limits(value),
-                _ => (settings.listen, settings.hosts) = reader.server(value),
+                _ => reader.server(value, &mut settings),
             }
         }
         if reader.problems.is_empty() { Ok(settings) } else { Err(reader.in_order()) }
@@ -278,16 +281,28 @@ impl Reader<'_> {
         runs
     }
 
-    fn server(&mut self, value: Item<'_, '_>) -> (Option<SocketAddr>, Vec<String>) {
-        let (mut listen, mut hosts) = (None, Vec::new());
-        let Some(table) = self.table(value, "`server`") else { return (listen, hosts) };
-        for (key, value) in self.known(table, &["listen", "hosts"]) {
+    fn server(&mut self, value: Item<'_, '_>, settings: &mut Settings) {
+        let Some(table) = self.table(value, "`server`") else { return };
+        for (key, value) in self.known(table, &["listen", "hosts", "url"]) {
             match key {
-                "listen" => listen = self.listen(value),
-                _ => hosts = self.hosts(value),
+                "listen" => settings.listen = self.listen(value),
+                "hosts" => settings.hosts = self.hosts(value),
+                _ => settings.url = self.url(value),
             }
         }
-        (listen, hosts)
+    }
+
+    fn url(&mut self, value: Item<'_, '_>) -> Option<Url> {
+        let text = self.word(value, "`url`")?;
+        let is_place = |url: &Url| {
+            matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
+        };
+        let url = Url::parse(text).ok().filter(is_place);
+        if url.is_none() {
+            let hint = "write for example \"https://hob.example.net\"".to_owned();
+            self.wrong(value.span(), format!("`url`: \"{text}\" is no address of a web server"), Some(hint));
+        }
+        url
     }
 
     fn listen(&mut self, value: Item<'_, '_>) -> Option<SocketAddr> {

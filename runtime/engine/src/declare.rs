@@ -26,7 +26,7 @@ pub const DECLARATIONS_MAX: usize = 200_000;
 /// One declared thing, as it was written.
 #[derive(Clone)]
 pub struct Declared {
-    /// `service`, `tier`, `schedule`, `workflow`, `setup`, `host` or `homelab`; `test` in a file of tests.
+    /// `service`, `tier`, `schedule`, `workflow`, `setup`, `host`, `channel` or `homelab`; `test` in a file of tests.
     pub kind: &'static str,
     /// Its name; that of the homelab for `homelab`.
     pub name: Box<str>,
@@ -259,7 +259,7 @@ fn install_kinds(module: &mut Module) {
         let name = options.get("name").and_then(|name| name.clone().into_string().ok()).unwrap_or_default();
         add(&ctx, "homelab", &name, options, None)
     });
-    for kind in ["host", "tier", "service", "mount", "dataset"] {
+    for kind in ["host", "tier", "service", "mount", "dataset", "channel"] {
         FuncRegistration::new(kind).set_into_module(
             module,
             move |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map| {

@@ -182,6 +182,7 @@ impl Passage<'_> {
             cwd: cwd_of(&run.started.cwd),
             env: Arc::clone(&run.env),
             timeout: request.timeout,
+            on_doubt: self.on_doubt(request),
             noted,
             cancel,
             progress: Arc::new(move |mut progress| {

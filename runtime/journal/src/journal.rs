@@ -270,6 +270,15 @@ pub trait Journal: Send + Sync {
     /// Events after number `after`, oldest first, at most `limit`.
     fn events(&self, after: u64, limit: usize) -> Result<Vec<EventRow>, JournalError>;
 
+    /// Events after number `after` with one of these names, oldest first, at most `limit`; and the number of the last event that
+    /// was looked at: `after` again when there was none.
+    fn events_named(
+        &self,
+        names: &[&str],
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<EventRow>, u64), JournalError>;
+
     /// The number of the newest event; 0 when there is none.
     fn last_event(&self) -> Result<u64, JournalError>;
 

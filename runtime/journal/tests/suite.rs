@@ -310,6 +310,17 @@ fn events_are_numbered(journal: &dyn Journal) {
     let seen: Vec<_> = found.iter().map(|it| (it.id, it.name.as_str(), it.payload.as_int(), it.at)).collect();
     assert_eq!(seen, [(2, "e2", Some(2), at(2)), (3, "e3", Some(3), at(3))]);
     assert_eq!(journal.events(4, 9).unwrap(), vec![]);
+    for (names, after, limit, found, seen) in [
+        (&["e2", "e4"][..], 0, 9, &[2, 4][..], 4),
+        (&["e2", "e4"], 0, 1, &[2], 2),
+        (&["e2"], 2, 9, &[], 4),
+        (&["none"], 4, 9, &[], 4),
+        (&[], 1, 9, &[], 4),
+    ] {
+        let (rows, last) = journal.events_named(names, after, limit).unwrap();
+        let ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
+        assert_eq!((&*ids, last), (found, seen), "{names:?} after {after}");
+    }
 }
 
 fn facts_are_kept_replaced_and_removed(journal: &dyn Journal) {

@@ -169,6 +169,7 @@ fn expand_operation(
             "permission" => settings.push(quote!(operation.permission = Some(#value);)),
             "timeout" => settings.push(quote!(operation.timeout = Some(#value);)),
             "grace" => settings.push(quote!(operation.grace = Some(#value);)),
+            "on_doubt" => settings.push(quote!(operation.on_doubt = Some(#value);)),
             "returns" => settings.push(quote!(operation.returns = #value;)),
             "model" => settings.push(quote!(operation.model = Some(#value);)),
             "intent" => intent = Some(pair),
@@ -180,7 +181,7 @@ fn expand_operation(
             _ => {
                 return Err(Error::new(
                     key.span(),
-                    "known are permission, timeout, grace, returns, model, intent, probe, name",
+                    "known are permission, timeout, grace, on_doubt, returns, model, intent, probe, name",
                 ));
             }
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use hob_model::{OpError, Timestamp, Value};
+use hob_model::{OnDoubt, OpError, Timestamp, Value};
 
 use crate::EventSource;
 
@@ -169,6 +169,8 @@ pub struct CtxParts {
     pub env: Arc<[(String, String)]>,
     /// How long this effect may take.
     pub timeout: Option<Duration>,
+    /// What becomes of a `once` effect whose outcome nobody knows.
+    pub on_doubt: OnDoubt,
     /// What the intent noted, for `keyed` effects.
     pub noted: Value,
     /// Says "stop now".
@@ -233,6 +235,7 @@ impl Ctx {
             cwd: PathBuf::from("/"),
             env: Arc::from([]),
             timeout: None,
+            on_doubt: OnDoubt::default(),
             noted: Value::Unit,
             cancel: Cancel::default(),
             progress: Arc::new(|_| ()),
@@ -303,6 +306,13 @@ impl Ctx {
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.0.timeout
+    }
+
+    /// What becomes of this effect where nobody knows whether it happened: an operation that tries several times itself goes by
+    /// it.
+    #[must_use]
+    pub fn on_doubt(&self) -> OnDoubt {
+        self.0.on_doubt
     }
 
     /// What the intent noted about the world; `()` for operations that note nothing.

@@ -33,6 +33,7 @@
 
 mod args;
 mod bus;
+mod channels;
 mod context;
 mod operation;
 mod registry;
@@ -46,6 +47,7 @@ pub use args::{
     OPTION_DETAIL, OptionMap, OptionSpec, PathText, Size,
 };
 pub use bus::{BusEvent, EventBus};
+pub use channels::{ChannelForm, Channels, DeclaredChannel};
 pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress, resolve};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};

@@ -99,6 +99,9 @@ pub struct Operation {
     /// How long past its timeout or a cancel an async operation may take to end what it started, before its caller
     /// drops it: `"15s"`. `None`: it is dropped at once.
     pub grace: Option<&'static str>,
+    /// What becomes of a `once` effect whose outcome a crash left unknown, unless the call says otherwise: `"retry"`. `None`:
+    /// what holds for the run.
+    pub on_doubt: Option<&'static str>,
     /// What a dry run gives instead of acting; without one it gives `()` and says so.
     pub model: Option<BlockingFn>,
     /// For `keyed` operations.
@@ -128,6 +131,7 @@ impl Operation {
             permission: None,
             timeout: None,
             grace: None,
+            on_doubt: None,
             model: None,
             keyed: None,
             handler,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hob_model::{OpError, Timestamp, Value};
+use hob_model::{OnDoubt, OpError, Timestamp, Value};
 use hob_primitive::{
     Args, Cancel, Clock, Ctx, CtxParts, Handler, Look, Operation, Ports, Primitive, Probe, Progress,
 };
@@ -76,6 +76,7 @@ pub struct Harness {
     env: Vec<(String, String)>,
     key: String,
     timeout: Option<Duration>,
+    on_doubt: OnDoubt,
     cancel: Cancel,
     progress: Arc<Mutex<Vec<Progress>>>,
     runtime: tokio::runtime::Runtime,
@@ -105,6 +106,7 @@ impl Harness {
             env: Vec::new(),
             key: format!("test {}", temp.path().display()),
             timeout: None,
+            on_doubt: OnDoubt::default(),
             cancel: Cancel::default(),
             progress: Arc::default(),
             temp,
@@ -147,6 +149,13 @@ impl Harness {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// What becomes of the following calls where nobody knows whether they happened.
+    #[must_use]
+    pub fn on_doubt(mut self, on_doubt: OnDoubt) -> Self {
+        self.on_doubt = on_doubt;
         self
     }
 
@@ -268,6 +277,7 @@ impl Harness {
             cwd: self.cwd.clone(),
             env: self.env.clone().into(),
             timeout: self.timeout,
+            on_doubt: self.on_doubt,
             noted,
             cancel: self.cancel.clone(),
             progress: Arc::new(move |told| {

@@ -13,6 +13,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_http::primitive()]);
     all.extend([hob_std_json::primitive()]);
     all.extend([hob_std_mqtt::primitive()]);
+    all.extend([hob_std_notify::primitive()]);
     all.extend([hob_std_process::primitive()]);
     all.extend([hob_std_random::primitive()]);
     all.extend([hob_std_regex::primitive()]);
@@ -36,6 +37,7 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_http::install(ports);
     hob_std_json::install(ports);
     hob_std_mqtt::install(ports);
+    hob_std_notify::install(ports);
     hob_std_process::install(ports);
     hob_std_random::install(ports);
     hob_std_regex::install(ports);

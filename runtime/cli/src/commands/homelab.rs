@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -239,7 +239,9 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     let options = UpOptions::read(args)?;
     let loaded = loader::load_homelab(&args.path)?;
     let homelab = declared(context, &loaded)?;
-    let (listen, hosts, retention) = options.over(&loaded.settings);
+    let (listen, mut hosts, retention) = options.over(&loaded.settings);
+    let url = loaded.settings.url.clone();
+    hosts.extend(url.as_ref().and_then(|url| url.host_str()).map(str::to_owned));
     let store = context.open()?;
     let journal: Arc<dyn Journal> = Arc::clone(&store) as Arc<dyn Journal>;
     let (ears, waiters, async_core) =
@@ -265,6 +267,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
         homelab,
         directory,
         state: context.state.clone(),
+        login: login_file(&context.state),
         living: assemble::living,
         runs_max: loaded.settings.runs_max,
         maintain: Box::new(move || prune(&store, &retention)),
@@ -273,6 +276,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
         Served::begin(context, &async_core, Arc::clone(&core) as Arc<dyn Hub>, waiters, (listen, hosts))?;
     if let Some(address) = served.address() {
         context.say(&format!("listening on http://{address}, state in {}", context.state.display()));
+        core.serve_links_at(&url.map_or_else(|| format!("http://{address}"), String::from));
     }
     // Whoever tells it to end while it boots must not leave half of the services behind.
     let booted = CancellationToken::new();
@@ -294,6 +298,11 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     served.end();
     core.end(stop);
     Ok(Exit::Done)
+}
+
+/// The file with what is shown at login: one that pam_motd shows where hob serves the machine, else one in the state directory.
+fn login_file(state: &Path) -> PathBuf {
+    if state == Path::new("/var/lib/hob") { "/run/motd.d/hob".into() } else { state.join("motd") }
 }
 
 /// Removes ended runs and events that are not to be kept.

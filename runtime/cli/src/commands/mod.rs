@@ -13,6 +13,7 @@ pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod lsp;
 pub(crate) mod manual;
+pub(crate) mod notify;
 pub(crate) mod remote;
 pub(crate) mod repl;
 pub(crate) mod replay;

@@ -66,7 +66,7 @@ fn is_script(target: &str) -> bool {
     target == "-" || target.ends_with(".rhai") || target.contains('/') || Path::new(target).is_file()
 }
 
-fn playbook(
+pub(super) fn playbook(
     loaded: &Loaded,
     name: String,
     input: Value,
@@ -95,7 +95,7 @@ fn playbook(
 }
 
 /// Runs a playbook: here, or by the process that holds the state directory.
-fn start(context: &Context, playbook: &Playbook, dry: bool, detach: bool) -> Outcome {
+pub(super) fn start(context: &Context, playbook: &Playbook, dry: bool, detach: bool) -> Outcome {
     if dry {
         return here(context, playbook, Arc::new(MemoryJournal::default()), Purpose::Rehearse);
     }

@@ -3,6 +3,7 @@
 //! | path | over the socket | over TCP |
 //! |---|---|---|
 //! | `/healthz`, `/hooks/…` | the owner and root | anybody |
+//! | `/links/…` | the owner and root | anybody; the link itself is signed |
 //! | `/metrics` | the owner and root | a loopback peer that names a loopback host, or the token |
 //! | everything else | the owner and root | the token |
 //!
@@ -19,6 +20,7 @@ use http::{HeaderMap, StatusCode};
 use subtle::ConstantTimeEq;
 
 use super::reply::Refusal;
+use crate::notices::links::LINKS_PREFIX;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -59,8 +61,12 @@ impl Access {
             return Ok(());
         };
         let host = self.check_host(head)?;
-        check_origin(&head.headers, &host)?;
         let path = head.uri.path();
+        if path.starts_with(LINKS_PREFIX) {
+            // People follow links out of other pages, and nothing but the link itself opens anything.
+            return Ok(());
+        }
+        check_origin(&head.headers, &host)?;
         let open = path == "/healthz"
             || path.starts_with("/hooks/")
             || path == "/metrics" && from_here(address, &host, &head.headers);

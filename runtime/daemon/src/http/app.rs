@@ -18,7 +18,7 @@ use super::deliveries::Deliveries;
 use super::reply::Refusal;
 use super::route::{self, API_PREFIX};
 use super::waiters::Waiters;
-use super::{Limits, metrics, openapi, webhook};
+use super::{Limits, links, metrics, openapi, webhook};
 use crate::hub::Hub;
 
 /// Requests whose blocking part (the journal, the start of a run) is under way at one time; more wait in line.
@@ -124,6 +124,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health))
         .route("/metrics", get(numbers))
         .route("/hooks/{*path}", any(webhook::deliver))
+        .route("/links/{link}", any(links::answer))
         .route(&format!("{API_PREFIX}{}", openapi::PATH), get(openapi::document));
     let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
     paths.dedup();

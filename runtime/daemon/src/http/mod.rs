@@ -5,6 +5,7 @@
 //! | `access` | who may ask |
 //! | `listen`, `socket` | connections and their limits |
 //! | `webhook` | `/hooks/…` |
+//! | `links` | `/links/…`: answers to approvals |
 //! | `route` | what a route of the API is: from one declaration come its checks and its documentation |
 //! | `api` | the routes |
 //! | `waiters` | waiting for runs in async code |
@@ -15,6 +16,7 @@ mod api;
 mod app;
 mod body;
 mod deliveries;
+mod links;
 mod listen;
 pub mod metrics;
 mod openapi;
@@ -37,6 +39,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use token::load_or_create as load_or_create_key;
 pub use waiters::{Expectation, Settled, Waiters};
 
 use crate::hub::Hub;

@@ -168,6 +168,8 @@ fn schemas() -> Json {
         "Emitted": object(json!({ "name": text() })),
         "Service": object(json!({ "name": text() })),
         "Setup": object(json!({ "name": text(), "state": text(), "at": maybe(), "run": maybe(), "note": text() })),
+        "Notices": object(json!({ "file": maybe(), "lines": list(text()) })),
+        "Cleared": object(json!({ "cleared": number() })),
         "Updated": object(json!({
             "service": text(), "image": text(), "result": text(), "state": text(), "note": text(),
         })),

@@ -286,12 +286,15 @@ pub(super) fn watch(inner: &Arc<Inner>, supervisor: &dyn Supervisor, service: &S
     );
 }
 
+/// Failures in a row after which a service that is started again and again cannot be kept.
+const DOWN_FAILURES: u32 = 5;
+
 /// A service ended although nobody stopped it: it is started again if its policy says so.
 pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &str) {
     if image::roll_back(inner, service, note) {
         return borrow::note_borrowers(inner, &service.name);
     }
-    let mut known = None;
+    let (mut known, mut is_down) = (None, false);
     let now = inner.supervisors.now();
     inner.update(&service.name, |entry| {
         entry.busy = false;
@@ -322,8 +325,16 @@ pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &st
             }
         }
         known = Some(entry.state);
+        // Told once: when it is given up, or when it has failed often in a row.
+        is_down = entry.wanted
+            && entry.state == ServiceState::Failed
+            && (entry.retry_at.is_none() || entry.failures == DOWN_FAILURES);
     });
     let what = if known == Some(ServiceState::Completed) { "completed" } else { "failed" };
-    inner.runs.journal().submit(Commit::one(event(inner, &service.name, what, note)));
+    let mut writes = vec![event(inner, &service.name, what, note)];
+    if is_down {
+        writes.push(event(inner, &service.name, "down", note));
+    }
+    inner.runs.journal().submit(Commit { writes });
     borrow::note_borrowers(inner, &service.name);
 }

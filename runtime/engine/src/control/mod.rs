@@ -47,7 +47,7 @@ pub const CONTROL_OPTIONS: [(&str, usize, &[&str]); 5] = [
     ("parallel", 1, &["max", "fail_fast"]),
     ("wait_for", 1, &["where", "timeout"]),
     ("wait_signal", 1, &["timeout"]),
-    ("approve", 1, &["timeout", "details"]),
+    ("approve", 1, &["timeout", "details", "notify"]),
 ];
 
 /// The names and one line of help of each control, for `help`, completion and "did you mean".
@@ -63,8 +63,9 @@ pub const CONTROLS: [(&str, &str); 22] = [
     ("wait_for(event, #{ where, timeout })", "suspends until an event"),
     ("wait_signal(name, #{ timeout })", "suspends until a signal, and gives its payload"),
     (
-        "approve(prompt, #{ timeout, details })",
-        "suspends until a person says yes or no; with `details` gives `#{ approved, comment }`",
+        "approve(prompt, #{ timeout, details, notify })",
+        "suspends until a person says yes or no; with `details` gives `#{ approved, comment }`; `notify` names a channel that \
+         is told",
     ),
     ("invoke(workflow, input)", "starts another workflow and waits for its value"),
     ("emit(event, payload)", "puts an event on the bus"),

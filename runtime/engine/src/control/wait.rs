@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hob_journal::Write;
+use hob_model::event::APPROVAL_ASKED;
 use hob_model::{Approval, OpError, Timestamp, Value, Wait, duration};
 use hob_primitive::OptionMap;
 use rhai::{Dynamic, FuncRegistration, ImmutableString, Map, Module, NativeCallContext};
@@ -10,11 +12,13 @@ use rhai::{Dynamic, FuncRegistration, ImmutableString, Map, Module, NativeCallCo
 use super::recorded::{Control, misuse};
 use crate::convert::{RhaiResult, to_dynamic, to_value};
 
-/// The options of waits: a time limit, for events a filter, for approvals whether the comment is wanted too.
+/// The options of waits: a time limit, for events a filter, for approvals whether the comment is wanted too and which channel
+/// is told.
 struct WaitOptions {
     timeout: Option<Duration>,
     filter: BTreeMap<String, Value>,
     details: bool,
+    notify: Option<String>,
 }
 
 fn read_options(
@@ -34,12 +38,14 @@ fn read_options(
         } else {
             BTreeMap::new()
         };
-        let details = match name {
-            "approve" => options.take::<Option<bool>>("details")?.unwrap_or_default(),
-            _ => false,
+        let (details, notify) = match name {
+            "approve" => {
+                (options.take::<Option<bool>>("details")?.unwrap_or_default(), options.take("notify")?)
+            }
+            _ => (false, None),
         };
         options.read::<hob_primitive::NoOptions>()?;
-        Ok((WaitOptions { timeout, filter, details }, value))
+        Ok((WaitOptions { timeout, filter, details, notify }, value))
     };
     read().map_err(|error| misuse(ctx, name, error))
 }
@@ -86,10 +92,37 @@ fn approve(ctx: NativeCallContext<'_>, prompt: ImmutableString, options: Map) ->
     let control = Control::enter(&ctx, "approve", Value::Array(vec![Value::from(prompt.as_str()), given]))?;
     let run = &control.branch.run;
     let given = control.wait(&ctx, || {
-        Ok((Wait::Approval { prompt: prompt.to_string(), deadline: deadline(run.now(), &options)? }, vec![]))
+        if let Some(channel) = &options.notify {
+            let need = format!("notify.send:{channel}");
+            if !run.permissions.permits(&need) {
+                let error = OpError::denied(format!("this run may not do `{need}`")).retryable(false);
+                return Err(error.hint(format!("grant it with --allow '{need}'")));
+            }
+        }
+        let asked = options.notify.as_ref().map(|channel| asked(&control, &prompt, channel));
+        let deadline = deadline(run.now(), &options)?;
+        Ok((Wait::Approval { prompt: prompt.to_string(), deadline }, asked.into_iter().collect()))
     })?;
     let answer = Approval::of(&to_value(&given).unwrap_or_default());
     Ok(if options.details { to_dynamic(answer.to_value()) } else { answer.approved.into() })
+}
+
+/// The event that has a channel told of an approval that is waited for.
+fn asked(control: &Control, prompt: &str, channel: &str) -> Write {
+    let run = &control.branch.run;
+    let payload = Value::map([
+        ("run", Value::from(run.id.to_string())),
+        ("name", run.started.name.as_str().into()),
+        ("position", control.position.to_string().into()),
+        ("prompt", prompt.into()),
+        ("channel", channel.into()),
+    ]);
+    Write::Event {
+        name: APPROVAL_ASKED.to_owned(),
+        payload,
+        origin: format!("run:{}", run.id),
+        at: run.now(),
+    }
 }
 
 fn wait_for(ctx: NativeCallContext<'_>, pattern: ImmutableString, options: Map) -> RhaiResult {

@@ -47,7 +47,7 @@ impl Passage<'_> {
                 Ok(Probe::NotDone) => self.act(request, undoes, Some(record)),
                 Ok(Probe::Unknown(_)) | Err(_) => Err(self.doubt()),
             },
-            EffectClass::Once => match request.on_doubt.unwrap_or(self.run().started.on_doubt) {
+            EffectClass::Once => match self.on_doubt(request) {
                 OnDoubt::Ask => Err(self.doubt()),
                 OnDoubt::Retry => {
                     self.resolve(Resolution::Retry);
@@ -66,6 +66,12 @@ impl Passage<'_> {
                 self.act(request, undoes, Some(record))
             }
         }
+    }
+
+    /// What the call says, else what its operation says, else what holds for the run.
+    pub(super) fn on_doubt(&self, request: &Request) -> OnDoubt {
+        let of_operation = self.operation.on_doubt.and_then(OnDoubt::parse);
+        request.on_doubt.or(of_operation).unwrap_or(self.run().started.on_doubt)
     }
 
     fn resolve(&self, resolution: Resolution) {

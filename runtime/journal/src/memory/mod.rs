@@ -249,6 +249,15 @@ impl Journal for MemoryJournal {
         self.read(|state| state.events(after, limit))
     }
 
+    fn events_named(
+        &self,
+        names: &[&str],
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<EventRow>, u64), JournalError> {
+        self.read(|state| state.events_named(names, after, limit))
+    }
+
     fn last_event(&self) -> Result<u64, JournalError> {
         self.read(State::last_event)
     }

@@ -232,6 +232,15 @@ impl State {
         self.events.iter().skip(after).take(limit).cloned().collect()
     }
 
+    pub(super) fn events_named(&self, names: &[&str], after: u64, limit: usize) -> (Vec<EventRow>, u64) {
+        let all = self.events(after, usize::MAX);
+        let last = all.last().map_or(after, |event| event.id);
+        let found: Vec<EventRow> =
+            all.into_iter().filter(|event| names.contains(&&*event.name)).take(limit).collect();
+        let seen = found.last().filter(|_| found.len() == limit).map_or(last, |event| event.id);
+        (found, seen)
+    }
+
     pub(super) fn last_event(&self) -> u64 {
         self.events.len() as u64
     }

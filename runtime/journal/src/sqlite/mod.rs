@@ -270,6 +270,15 @@ impl Journal for SqliteJournal {
         self.shared.read(|conn| reader::events(conn, after, limit))
     }
 
+    fn events_named(
+        &self,
+        names: &[&str],
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<EventRow>, u64), JournalError> {
+        self.shared.read(|conn| reader::events_named(conn, names, after, limit))
+    }
+
     fn last_event(&self) -> Result<u64, JournalError> {
         self.shared.last_event()
     }

@@ -275,7 +275,35 @@ pub(super) fn events(conn: &Connection, after: u64, count: usize) -> Outcome<Vec
     let mut query = conn.prepare_cached(
         "SELECT id, name, payload, origin, at FROM events WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
-    let mut rows = query.query(params![after, limit(count)])?;
+    event_rows(query.query(params![after, limit(count)])?)
+}
+
+pub(super) fn events_named(
+    conn: &Connection,
+    names: &[&str],
+    after: u64,
+    count: usize,
+) -> Outcome<(Vec<EventRow>, u64)> {
+    let Ok(from) = i64::try_from(after) else {
+        return Ok((Vec::new(), after));
+    };
+    // Taken first: what comes in between is looked at the next time.
+    let last = last_event(conn)?.max(after);
+    let marks = vec!["?"; names.len()].join(", ");
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT id, name, payload, origin, at FROM events
+         WHERE id > ? AND id <= ? AND name IN ({marks}) ORDER BY id LIMIT ?"
+    ))?;
+    let (until, count_max) = (i64::try_from(last).unwrap_or(i64::MAX), limit(count));
+    let mut values: Vec<&dyn rusqlite::ToSql> = vec![&from, &until];
+    values.extend(names.iter().map(|name| name as &dyn rusqlite::ToSql));
+    values.push(&count_max);
+    let found = event_rows(query.query(values.as_slice())?)?;
+    let seen = found.last().filter(|_| found.len() == count).map_or(last, |event| event.id);
+    Ok((found, seen))
+}
+
+fn event_rows(mut rows: rusqlite::Rows<'_>) -> Outcome<Vec<EventRow>> {
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         events.push(EventRow {

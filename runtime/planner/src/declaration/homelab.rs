@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, check, host,
-    ports, service, storage, update, work,
+    Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, channel, check,
+    host, ports, service, storage, update, work,
 };
 use crate::graph::Graph;
 
@@ -29,6 +29,7 @@ pub(super) fn read<D: Declaration>(
         services: Vec::new(),
         mounts: Vec::new(),
         datasets: Vec::new(),
+        channels: Vec::new(),
         schedules: Vec::new(),
         workflows: Vec::new(),
         setups: Vec::new(),
@@ -51,6 +52,7 @@ pub(super) fn read<D: Declaration>(
     check::references(declared, &homelab, &mut diagnostics);
     ports::clashes(&homelab, surroundings.kinds, &mut diagnostics);
     update::successors(&homelab, &mut diagnostics);
+    channel::check(declared, &homelab.channels, &mut diagnostics);
     check::error_workflows(&homelab, &mut diagnostics);
     check::webhooks(&homelab.workflows, &mut diagnostics);
     check::hosts(&homelab, &mut diagnostics);
@@ -125,6 +127,7 @@ fn read_one(
         }
         "mount" => homelab.mounts.extend(storage::mount(raw, diagnostics)),
         "dataset" => homelab.datasets.extend(storage::dataset(raw, surroundings.directory, diagnostics)),
+        "channel" => homelab.channels.extend(channel::read(raw, diagnostics)),
         "schedule" => homelab.schedules.extend(work::schedule(raw, &zone, surroundings, diagnostics)),
         "workflow" => homelab.workflows.extend(work::workflow(raw, surroundings, diagnostics)),
         "setup" => homelab.setups.extend(work::setup(raw, diagnostics)),

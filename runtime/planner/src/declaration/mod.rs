@@ -1,6 +1,7 @@
 //! What `homelab.rhai` declares: read from option maps, typed, and checked as a whole.
 
 mod body;
+mod channel;
 mod check;
 mod fields;
 mod gate;
@@ -18,11 +19,13 @@ mod update;
 mod work;
 
 pub use body::{Asked, Body, Kept, Kind, Listens, PROCESS, Process, Published};
+pub use channel::{Channel, DEFAULT_CHANNEL};
 pub(crate) use fields::is_common;
 pub use raw::{Declaration, Raw};
 pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};
 pub use storage::MOUNT_TIMEOUT;
 pub use update::{UPDATE_SETTLE, Update, successor};
+pub use work::Setup;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -84,6 +87,8 @@ pub struct Homelab {
     pub mounts: Vec<Mount>,
     /// The directories with data.
     pub datasets: Vec<Dataset>,
+    /// How people are told.
+    pub channels: Vec<Channel>,
     /// What runs at times.
     pub schedules: Vec<ScheduleDeclaration>,
     /// What can be started.
@@ -438,21 +443,6 @@ pub struct Workflow {
     pub policy: RunPolicy,
     /// How many of them go on, and for how long.
     pub limits: WorkLimits,
-    /// Where it was declared.
-    pub source: Source,
-}
-
-/// What is done once, when some services are ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setup {
-    /// Its name.
-    pub name: String,
-    /// The services that must be ready first.
-    pub needs: Vec<String>,
-    /// Whether a function tells whether it is still done.
-    pub check: bool,
-    /// What its runs may do.
-    pub policy: RunPolicy,
     /// Where it was declared.
     pub source: Source,
 }

@@ -7,7 +7,7 @@ use hob_model::{Source, Value};
 /// One declaration as it was written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Raw {
-    /// `homelab`, `host`, `tier`, `service`, `mount`, `dataset`, `schedule`, `workflow` or `setup`.
+    /// `homelab`, `host`, `tier`, `service`, `mount`, `dataset`, `channel`, `schedule`, `workflow` or `setup`.
     pub kind: String,
     /// Its name; that of the homelab for `homelab`.
     pub name: String,

@@ -2,12 +2,12 @@
 
 use hob_flow::Graph;
 use hob_flow::graph::Mistake;
-use hob_model::{Code, Diagnostic, OnDoubt, Value};
+use hob_model::{Code, Diagnostic, OnDoubt, Source, Value};
 use hob_scheduler::Schedule;
 use jiff::tz::TimeZone;
 
 use super::options::{Options, texts};
-use super::{Raw, RunPolicy, ScheduleDeclaration, Setup, Surroundings, WorkLimits, Workflow, trigger};
+use super::{Raw, RunPolicy, ScheduleDeclaration, Surroundings, WorkLimits, Workflow, trigger};
 
 /// The options of schedules beside those of the scheduler.
 const POLICY: [&str; 5] = ["on_doubt", "allow", "deny", "on_error", "tags"];
@@ -30,6 +30,21 @@ const GRAPH: &str = "graph";
 
 /// The option of a setup that holds the function which tells whether it is still done.
 const CHECK: &str = "check";
+
+/// What is done once, when some services are ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Its name.
+    pub name: String,
+    /// The services that must be ready first.
+    pub needs: Vec<String>,
+    /// Whether a function tells whether it is still done.
+    pub check: bool,
+    /// What its runs may do.
+    pub policy: RunPolicy,
+    /// Where it was declared.
+    pub source: Source,
+}
 
 /// Reads a schedule. Its times and calendar options are the scheduler's to read.
 pub(super) fn schedule(

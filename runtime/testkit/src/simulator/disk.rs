@@ -323,6 +323,15 @@ impl Journal for FaultJournal {
         self.inner().events(after, limit)
     }
 
+    fn events_named(
+        &self,
+        names: &[&str],
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<EventRow>, u64), JournalError> {
+        self.inner().events_named(names, after, limit)
+    }
+
     fn last_event(&self) -> Result<u64, JournalError> {
         self.inner().last_event()
     }

@@ -92,3 +92,11 @@ pub(super) async fn emit(call: Call) -> Reply {
     call.app.blocking(move |hub| Ok(hub.runs().emit(&event, payload, &origin)?)).await?;
     Ok(ok(&json!({ "name": name })))
 }
+
+pub(super) async fn notices(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking(|hub| Ok(hub.notices())).await?))
+}
+
+pub(super) async fn clear_notices(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking(|hub| Ok(hub.clear_notices())).await?))
+}

@@ -150,6 +150,11 @@ pub(crate) static ROUTES: &[Route] = routes! {
         status: StatusCode::ACCEPTED,
         body: &[required("name", Text, "its name: `disk.full`"), optional("payload", Any, "what it carries")];
 
+    GET "/notices" "listNotices" "Lists what is shown at login: what wanted attention and reached no channel"
+        => Answer::Json("Notices"), events::notices;
+    POST "/notices/clear" "clearNotices" "Forgets what is shown at login"
+        => Answer::Json("Cleared"), events::clear_notices;
+
     GET "/setup" "listSetups" "Lists the steps that are done once"
         => Answer::List("Setup"), services::setups;
     POST "/setup/{step}/reset" "resetSetup" "Forgets that a step was done: it is done again"
