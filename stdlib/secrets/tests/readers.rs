@@ -1,6 +1,5 @@
-//! Programs that share no code with hob: the reader `sops-age` of npm, which knows YAML, JSON and dotenv; a writer of the
-//! tests' own, made from the description of the format (`tests/readers/write.mjs`); and in the long tests `rops`, which
-//! knows YAML and JSON. `tests/run` installs what they need.
+//! Programs that share no code with hob: the reader `sops-age` of npm, which knows YAML, JSON and dotenv, and a writer of the
+//! tests' own, made from the description of the format (`tests/readers/write.mjs`). `tests/run` installs what they need.
 
 // Tests run programs, and tell what they counted.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
@@ -24,8 +23,6 @@ const READERS: &str = "../../tests/readers";
 /// How many files of each format are written with random content.
 const FILES: usize = 12;
 const FILES_LONG: usize = 1_000;
-/// How many trees rops and hob write for each other in each format.
-const TREES_LONG: usize = 100;
 
 /// Where the readers lie; nothing where they are not installed.
 fn readers() -> Option<PathBuf> {
@@ -111,47 +108,6 @@ fn what_an_independent_writer_wrote_is_opened() {
         assert!(trees::same(&written, &found), "{name}: {written} and {found}");
     }
     println!("{} files of an independent writer were opened", files.len());
-}
-
-#[test]
-fn rops_and_hob_read_each_other() {
-    if !long() {
-        return;
-    }
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(READERS).join("rops/bin/rops");
-    if !program.is_file() {
-        return eprintln!("skipped: rops is not installed; tests/long does that");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let rops = |args: &[&str]| {
-        let mut command = Command::new(&program);
-        command.args(args).env("ROPS_AGE", private_key()).current_dir(dir.path());
-        command
-    };
-    let mut compared = 0;
-    for (name, format) in [("json", Format::Json), ("yaml", Format::Yaml)] {
-        for tree in contents(format, TREES_LONG) {
-            let plain = match format {
-                Format::Json => tree.to_string(),
-                _ => serde_norway::to_string(&tree).unwrap(),
-            };
-            let Ok(sealed) = sops::seal(plain.as_bytes(), format, &policy(), NOW, &nobody()) else {
-                continue;
-            };
-            std::fs::write(dir.path().join("ours"), &sealed).unwrap();
-            let read = run(&mut rops(&["decrypt", "--format", name, "ours"]), "");
-            let read: Json = serde_norway::from_slice(&read).unwrap();
-            let meant = opened(&sealed, format);
-            assert!(trees::same(&meant, &read), "hob wrote {meant}, rops read {read}");
-            let theirs =
-                run(&mut rops(&["encrypt", "--age", &recipient("keys.txt"), "--format", name]), &plain);
-            let found = opened(&theirs, format);
-            assert!(trees::same(&tree, &found), "rops wrote {tree}, hob read {found}");
-            compared += 1;
-        }
-    }
-    assert!(compared > TREES_LONG);
-    println!("{compared} files were read by the other");
 }
 
 #[test]
