@@ -1,6 +1,6 @@
 //! What containers write.
 
-use bollard::models::{ContainerCreateBody, HostConfigLogConfig};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfigLogConfig};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hob_model::OpError;
@@ -28,6 +28,18 @@ pub(super) fn bounded(body: &mut ContainerCreateBody, driver: &str) {
         let options = [("max-size".to_owned(), KEPT.to_owned())];
         host.log_config = Some(HostConfigLogConfig { typ: None, config: Some(options.into()) });
     }
+}
+
+/// The second in which the output of a container's present life begins at the earliest.
+///
+/// What it wrote first may bear a time before that at which its engine noted the start, and so an earlier second. In its
+/// first life all that there is counts; what came before a later one is remembered by whoever started it.
+pub(super) fn first_second(found: &ContainerInspectResponse) -> i64 {
+    let second = |text: &Option<String>| text.as_deref()?.parse().ok().map(jiff::Timestamp::as_second);
+    let Some(state) = &found.state else { return 0 };
+    // Engines say the year 1 where there was no end.
+    let has_ended = second(&state.finished_at).is_some_and(|second| second > 0);
+    if has_ended { second(&state.started_at).unwrap_or_default() } else { 0 }
 }
 
 /// Where the output of a life begins that starts at this second at the earliest.
@@ -107,5 +119,29 @@ impl Lines {
             self.next.file += 1;
         }
         self.lines.push(rest.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ContainerState;
+
+    use super::*;
+
+    #[test]
+    fn a_first_life_begins_before_its_start_was_noted() {
+        for (finished, expected) in [
+            (None, 0),
+            (Some("0001-01-01T00:00:00Z"), 0),
+            (Some("2026-11-21T17:00:20.5+00:00"), 1_795_280_428),
+        ] {
+            let state = ContainerState {
+                started_at: Some("2026-11-21T17:00:28.007473004Z".to_owned()),
+                finished_at: finished.map(str::to_owned),
+                ..Default::default()
+            };
+            let found = ContainerInspectResponse { state: Some(state), ..Default::default() };
+            assert_eq!(first_second(&found), expected, "{finished:?}");
+        }
     }
 }

@@ -206,7 +206,7 @@ impl ContainerSupervisor {
         let state = found.state.as_ref();
         let started = state.and_then(|state| state.started_at.as_deref()).and_then(|text| text.parse().ok());
         let started = started.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        lock(&self.current).insert(name.clone(), (id(found), started.as_second()));
+        lock(&self.current).insert(name.clone(), (id(found), output::first_second(found)));
         Running {
             name,
             instance: instance(found),
@@ -322,9 +322,7 @@ impl ContainerSupervisor {
             };
         }
         let Some(found) = self.ours(engine, name).await? else { return Ok(LogChunk::default()) };
-        let started = found.state.as_ref().and_then(|state| state.started_at.as_deref()?.parse().ok());
-        let second = started.map_or(0, jiff::Timestamp::as_second);
-        output::read(engine, name, &id(&found), begun(second), from).await
+        output::read(engine, name, &id(&found), begun(output::first_second(&found)), from).await
     }
 }
 
