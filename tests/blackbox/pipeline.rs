@@ -78,10 +78,42 @@ fn downloads_are_processed_migrated_and_cleaned_up_over_a_kill() {
         assert!(!home.path(&format!("hot/downloads/{film}")).exists(), "{film} is cleaned up");
     }
     assert!(home.path("hot/downloads/broken.mkv").exists(), "what failed stays for a person");
-    let left: Vec<_> = std::fs::read_dir(home.path("cold/movies")).unwrap().collect();
+    let names = std::fs::read_dir(home.path("cold/movies")).unwrap().map(|it| it.unwrap().file_name());
+    let left: Vec<_> = names.filter(|name| name != ".hob-mover").collect();
     assert_eq!(left.len(), 3, "no partial copies: {left:?}");
     let runs = home.json(&["runs", "list", "--name", "media-pipeline"]);
     assert_eq!(runs.as_array().unwrap().len(), 4, "one run each");
+    let _ = up.stop().exits(0);
+}
+
+#[test]
+fn what_rests_on_the_fast_disk_moves_to_the_large_one_and_is_read_again() {
+    let home = home();
+    example(&home);
+    home.write("hot/library/new.mkv", "just written");
+    home.write("hot/downloads/old.mkv", "downloads have their own way");
+    for name in ["hot/library/Show/old.mkv", "hot/downloads/old.mkv"] {
+        home.write(name, format!("content of {name}"));
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+        std::fs::File::options().write(true).open(home.path(name)).unwrap().set_modified(old).unwrap();
+    }
+    home.write("cold/marker", "the large disk");
+    let mut up = home.up("lab", &[]);
+    let run = |name: &str| {
+        let _ = home.json(&["schedule", "run", name]);
+        until("it is done", || {
+            let runs = home.json(&["runs", "list", "--name", name]);
+            (runs[0]["status"] == "succeeded").then(|| runs[0]["run"].as_str().unwrap().to_owned())
+        })
+    };
+    let moved = run("hot-to-cold");
+    assert_eq!(home.json(&["runs", "show", &moved])["output"], 1);
+    assert_eq!(home.read("cold/library/Show/old.mkv"), "content of hot/library/Show/old.mkv");
+    assert!(!home.path("hot/library/Show/old.mkv").exists());
+    assert!(home.path("hot/library/new.mkv").exists(), "it is too young");
+    assert!(home.path("hot/downloads/old.mkv").exists());
+    let _ = run("scrub-cold");
+    assert!(events(&home, "alert.media").is_empty());
     let _ = up.stop().exits(0);
 }
 

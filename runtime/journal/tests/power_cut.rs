@@ -9,18 +9,14 @@
 #[path = "common/appender.rs"]
 mod appender;
 mod common;
-#[path = "common/cut.rs"]
-mod cut;
-#[path = "common/disk.rs"]
-mod disk;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use appender::{Appender, append_until_killed, survivors};
 use common::samples;
-use disk::Disk;
 use hob_journal::SqliteJournal;
 use hob_journal::sqlite::Synchronous;
+use hob_lab::disk::{Disk, FileSystem};
 
 const CUTS: u32 = 20;
 const CUTS_LONG: u32 = 150;
@@ -48,7 +44,7 @@ fn cut_while_appending(disk: &mut Disk, name: &str, synchronous: Synchronous, ac
     for _ in 1..acknowledgements {
         last = child.next().expect("the child goes on");
     }
-    cut::cut_power(&disk.path());
+    disk.cut_power();
     drop(child);
     disk.remount();
     last + 1
@@ -56,7 +52,7 @@ fn cut_while_appending(disk: &mut Disk, name: &str, synchronous: Synchronous, ac
 
 #[test]
 fn what_was_acknowledged_survives() {
-    let Some(mut disk) = Disk::ext4() else { return };
+    let Some(mut disk) = Disk::of(FileSystem::Ext4) else { return };
     let cuts = if std::env::var("HOB_LONG").is_ok_and(|it| it == "1") { CUTS_LONG } else { CUTS };
     for round in 0..cuts {
         // Half of the cuts come early in a new state directory, where its creation is at stake.
@@ -77,7 +73,7 @@ fn what_was_acknowledged_survives() {
 #[test]
 fn less_than_full_syncs_lose_what_was_acknowledged() {
     for synchronous in [Synchronous::Normal, Synchronous::Off] {
-        let Some(mut disk) = Disk::ext4() else { return };
+        let Some(mut disk) = Disk::of(FileSystem::Ext4) else { return };
         let acknowledged = cut_while_appending(&mut disk, "state", synchronous, 200);
         let left = SqliteJournal::open(&disk.path().join("state")).map_or(0, |journal| survivors(&journal));
         assert!(left < acknowledged, "{synchronous:?}: {acknowledged} were acknowledged, {left} are left");

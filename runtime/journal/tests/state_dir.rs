@@ -5,8 +5,6 @@
 #[path = "common/appender.rs"]
 mod appender;
 mod common;
-#[path = "common/disk.rs"]
-mod disk;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -16,9 +14,9 @@ use appender::{Appender, append_until_killed, survivors, the_run};
 use bytes::Bytes;
 use common::samples::{self, inline, outcome, run, started};
 use common::{Sqlite, Subject, append, append_all};
-use disk::Disk;
 use hob_journal::sqlite::{Options, Synchronous};
 use hob_journal::{Commit, Journal, JournalError, SqliteJournal, Ticket, Write};
+use hob_lab::disk::Disk;
 use hob_model::{Digest, EntryKind, Position};
 use rusqlite::Connection;
 

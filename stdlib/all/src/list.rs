@@ -20,6 +20,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_secrets::primitive()]);
     all.extend([hob_std_semver::primitive()]);
     all.extend([hob_std_services::primitive()]);
+    all.extend([hob_std_storage::primitive()]);
     all.extend([hob_std_time::primitive()]);
     all.extend([hob_std_toml::primitive()]);
     all.extend([hob_std_units::primitive()]);
@@ -44,6 +45,7 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_secrets::install(ports);
     hob_std_semver::install(ports);
     hob_std_services::install(ports);
+    hob_std_storage::install(ports);
     hob_std_time::install(ports);
     hob_std_toml::install(ports);
     hob_std_units::install(ports);

@@ -1,11 +1,13 @@
 //! Real servers for tests: a container engine with its registry, a systemd with its bus, an MQTT broker, each in a
-//! temporary directory of its own, started once per test binary and gone with it.
+//! temporary directory of its own, started once per test binary and gone with it; and disks, whose power can be cut.
 //!
 //! A test that is killed cannot tidy up; whoever starts a server next removes what an earlier one left, and recognises
 //! it by its marker.
 
 #![allow(clippy::disallowed_methods)] // it starts real programs and lays out their files
 
+mod cut;
+pub mod disk;
 pub mod engine;
 pub mod marker;
 pub mod mosquitto;

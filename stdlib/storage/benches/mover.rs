@@ -1,0 +1,137 @@
+//! Moves large and small files beside `rsync`: `cargo bench -p hob-std-storage --bench mover -- --dir /mnt/disk`.
+//!
+//! The mover syncs, reads again, verifies and removes; `rsync -a` only copies into memory. So both are printed: what that
+//! costs beside plain `rsync`, and how it stands beside an `rsync` that syncs, or that reads all again for checksums.
+
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)] // a benchmark: it measures real files
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use hob_model::OpError;
+use hob_std_storage::live::Live;
+use hob_std_storage::mover::select::Rules;
+use hob_std_storage::mover::walk::walk;
+use hob_std_storage::mover::{Gauge, Mover};
+use hob_std_storage::tier::{Tiers, Time};
+
+/// Each is measured so often, in turns; the best counts.
+const ROUNDS: usize = 3;
+
+struct Free;
+
+impl Gauge for Free {
+    fn copied(&mut self, _: u64) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn check(&mut self) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn wait(&mut self) -> Result<(), OpError> {
+        Ok(())
+    }
+}
+
+/// Files as they are moved.
+struct Load {
+    name: &'static str,
+    files: usize,
+    bytes: usize,
+}
+
+const LOADS: [Load; 2] = [
+    Load { name: "large: 4 files of 256 MiB", files: 4, bytes: 256 << 20 },
+    Load { name: "small: 5,000 files of 8 KiB", files: 5000, bytes: 8 << 10 },
+];
+
+fn plant(root: &Path, load: &Load) {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let chunk: Vec<u8> = (0..1 << 20).map(|_| rng.u8(..)).collect();
+    for number in 0..load.files {
+        let dir = root.join(format!("d{}", number % 50));
+        fs::create_dir_all(&dir).unwrap();
+        let mut file = File::create(dir.join(format!("f{number}"))).unwrap();
+        let mut left = load.bytes;
+        while left > 0 {
+            let count = left.min(chunk.len());
+            file.write_all(&chunk[..count]).unwrap();
+            left -= count;
+        }
+    }
+}
+
+fn migrate(hot: &Path, cold: &Path) {
+    let live = Live::new();
+    let (source, target) = (live.open(hot).unwrap(), live.open(cold).unwrap());
+    let mut mover = Mover {
+        source: &*source,
+        target: &*target,
+        mark: "0123456789ab".to_owned(),
+        now: "2026-01-02T03:04:05Z".to_owned(),
+        all_attributes: true,
+        reserve_bytes: 0,
+        prune: false,
+        below: PathBuf::new(),
+        gauge: &mut Free,
+    };
+    let _session = mover.begin().unwrap();
+    mover.recover().unwrap();
+    let (found, _) = walk(&*source, Path::new(""), mover.gauge).unwrap();
+    let now = Time { seconds: i64::MAX, nanos: 0 };
+    let selection = Rules::default().select(&found, &HashSet::new(), now);
+    let moved = mover.run(&selection.groups, &mut || false).unwrap();
+    assert!(moved.skipped.is_empty(), "{:?}", moved.skipped);
+}
+
+fn rsync(options: &[&str], hot: &Path, cold: &Path) {
+    let [hot, cold] = [hot, cold].map(|path| format!("{}/", path.display()));
+    let done = Command::new("rsync").args(options).args([hot, cold]).status().unwrap();
+    assert!(done.success());
+}
+
+fn main() {
+    let mut args = std::env::args().skip_while(|arg| arg != "--dir").skip(1);
+    let dir = args.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let rivals: [(&str, &[&str]); 4] = [
+        ("rsync -a", &["-a"]),
+        ("rsync -a --remove-source-files", &["-a", "--remove-source-files"]),
+        ("rsync -a --fsync", &["-a", "--fsync"]),
+        ("rsync -a, then rsync -a --checksum", &["-a"]),
+    ];
+    for load in LOADS {
+        let mut best = vec![Duration::MAX; rivals.len() + 1];
+        for _ in 0..ROUNDS {
+            for (at, best) in best.iter_mut().enumerate() {
+                let place = tempfile::Builder::new().prefix("hob-bench.").tempdir_in(&dir).unwrap();
+                let [hot, cold] = ["hot", "cold"].map(|name| place.path().join(name));
+                fs::create_dir(&cold).unwrap();
+                plant(&hot, &load);
+                rustix::fs::sync();
+                let begun = Instant::now();
+                match rivals.get(at) {
+                    None => migrate(&hot, &cold),
+                    Some((name, options)) => {
+                        rsync(options, &hot, &cold);
+                        if name.ends_with("--checksum") {
+                            rsync(&["-a", "--checksum"], &hot, &cold);
+                        }
+                    }
+                }
+                *best = begun.elapsed().min(*best);
+            }
+        }
+        let own = best[rivals.len()];
+        #[allow(clippy::cast_precision_loss)] // megabytes a second need no more
+        let rate = (load.files * load.bytes) as f64 / 1e6 / own.as_secs_f64();
+        println!("{}", load.name);
+        println!("  hob, verified and removed          {:>8.0?} ms  {rate:.0} MB/s", own.as_millis());
+        for ((name, _), time) in rivals.iter().zip(&best) {
+            let ratio = time.as_secs_f64() / own.as_secs_f64();
+            println!("  {name:<36}{:>8} ms  hob is {ratio:.2} times as fast", time.as_millis());
+        }
+    }
+}

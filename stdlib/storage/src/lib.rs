@@ -1,0 +1,52 @@
+//! The primitive `storage`: moves files between fast and large disks, reads again what was moved, cleans up, and tells how
+//! full disks are.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `migrate`, `scrub`, `cleanup`, `usage` | the operations |
+//! | `due`, `forecast` | what cleanup removes, and when a disk will be full: pure |
+//! | [`mover`] | how files move without ever being at risk |
+//! | [`tier`] | the trait to the file systems |
+//! | [`live`] | the adapter for this machine |
+//! | [`fault`] | tiers that stop at a chosen step |
+
+mod cleanup;
+mod due;
+pub mod fault;
+mod forecast;
+pub mod live;
+mod migrate;
+pub mod mover;
+mod roots;
+mod scrub;
+pub mod tier;
+mod usage;
+mod watch;
+
+use std::time::Duration;
+
+use hob_primitive::{Ctx, Primitive};
+
+/// How long a file system may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The primitive with all its operations.
+#[must_use]
+pub fn primitive() -> Primitive {
+    let mut whole = migrate::primitive();
+    for part in [scrub::primitive(), cleanup::primitive(), usage::primitive()] {
+        whole.operations.extend(part.operations);
+    }
+    whole
+}
+
+/// The time of a context, as files have it.
+fn now(cx: &Ctx) -> tier::Time {
+    let now = cx.now();
+    tier::Time { seconds: now.as_second(), nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or_default() }
+}
+
+/// Plugs in the file systems of this machine.
+pub fn install(ports: &mut hob_primitive::Ports) {
+    ports.insert::<dyn tier::Tiers>(std::sync::Arc::new(live::Live::new()));
+}

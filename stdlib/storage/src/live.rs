@@ -1,0 +1,110 @@
+//! The adapter for this machine.
+#![allow(clippy::disallowed_methods)] // This is the adapter: what it does is I/O.
+
+mod file;
+mod raw;
+mod tier;
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use hob_model::OpError;
+use hob_planner::Mounted;
+use hob_supervisor::FileSystems;
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+
+use crate::tier::{IoPriority, Space, Tier, Tiers};
+
+/// The file systems of this machine.
+#[derive(Debug)]
+pub struct Live {
+    begun: Instant,
+    file_systems: FileSystems,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Live {
+    /// The adapter.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { begun: Instant::now(), file_systems: FileSystems::default() }
+    }
+}
+
+impl Tiers for Live {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Tier>> {
+        Ok(Box::new(tier::LiveTier::open(path)?))
+    }
+
+    fn open_files(&self) -> HashSet<(u64, u64)> {
+        let mut open = HashSet::new();
+        let numbers = |name: &std::ffi::OsStr| name.to_str().is_some_and(|it| it.parse::<u32>().is_ok());
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            // Processes end meanwhile, and those of others are closed to who is not root: leases are the second look.
+            let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
+            if !numbers(&process.file_name()) {
+                continue;
+            }
+            for file in files.flatten() {
+                // What memory knows is enough, and a server that is gone is not waited for.
+                let known = statx(CWD, file.path(), AtFlags::STATX_DONT_SYNC, StatxFlags::INO);
+                if let Ok(known) = known {
+                    open.insert((makedev(known.stx_dev_major, known.stx_dev_minor), known.stx_ino));
+                }
+            }
+        }
+        open
+    }
+
+    fn is_directory(&self, path: &Path, patience: Duration) -> Result<bool, OpError> {
+        self.file_systems.is_directory(path, patience)
+    }
+
+    fn space(&self, path: &Path, patience: Duration) -> Result<Space, OpError> {
+        // A file system whose server is gone keeps whoever asks it for ever: only a thread of its own may.
+        let (answer, answered) = mpsc::channel();
+        let asked = path.to_owned();
+        let spawned = std::thread::Builder::new()
+            .name("hob-looks".into())
+            .spawn(move || answer.send(rustix::fs::statvfs(&asked).map_err(io::Error::from)));
+        spawned.map_err(|error| OpError::unavailable(format!("no thread can be started: {error}")))?;
+        match answered.recv_timeout(patience) {
+            Ok(answer) => {
+                answer.map(|it| tier::space(&it)).map_err(|error| OpError::io(&error, path.display()))
+            }
+            Err(_) => {
+                let text = format!("the file system at {} does not answer", path.display());
+                Err(OpError::timeout(text).hint("is its server up? `umount -l` lets go of one that is gone"))
+            }
+        }
+    }
+
+    fn uuid(&self, device: &str) -> Option<String> {
+        // Links of udev, from what is on a device to the device (`udev(7)`).
+        let links = std::fs::read_dir("/dev/disk/by-uuid").ok()?;
+        let mut links = links.flatten();
+        let found =
+            links.find(|link| link.path().canonicalize().is_ok_and(|path| path == Path::new(device)))?;
+        found.file_name().into_string().ok()
+    }
+
+    fn mounted(&self) -> Result<Vec<Mounted>, OpError> {
+        self.file_systems.mounted()
+    }
+
+    fn prioritise(&self, priority: IoPriority) {
+        raw::prioritise(priority);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+}

@@ -1,0 +1,326 @@
+//! The steps of a batch, in the order that keeps every file safe.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hob_model::OpError;
+
+use super::copy::{Copy, is_same};
+use super::manifest::Line;
+use super::select::Group;
+use super::{Fail, Moved, Mover, Skipped, intent, manifest, place};
+use crate::tier::{Lease, Meta, Tier};
+
+/// The most files of a batch: they are recognisable as one only after a crash.
+const FILES_MAX: usize = 4096;
+
+/// The most bytes of a batch, but for a larger file, which is one alone.
+const BATCH_BYTES_MAX: u64 = 128 << 20;
+
+/// Up to so many files or directories are synced one by one; beyond, the whole file system is.
+const SYNC_EACH_MAX: usize = 8;
+
+/// How many copies are read ahead of the one that is compared.
+const READ_AHEAD: usize = 32;
+
+/// Cuts into batches.
+fn batches(groups: &[Group]) -> Vec<&[Group]> {
+    let (mut batches, mut begin, mut bytes) = (Vec::new(), 0, 0_u64);
+    for (at, group) in groups.iter().enumerate() {
+        bytes = bytes.saturating_add(group.meta.size);
+        if at > begin && (bytes > BATCH_BYTES_MAX || at - begin >= FILES_MAX) {
+            batches.push(&groups[begin..at]);
+            (begin, bytes) = (at, group.meta.size);
+        }
+    }
+    batches.extend((begin < groups.len()).then(|| &groups[begin..]));
+    batches
+}
+
+impl Mover<'_> {
+    /// Moves these files; [`Mover::recover`] has finished or undone what an earlier call left.
+    ///
+    /// # Errors
+    /// When the work cannot go on; what was moved until then stays moved, and the rest where it was.
+    pub fn run(&mut self, groups: &[Group], enough: &mut dyn FnMut() -> bool) -> Result<Moved, OpError> {
+        let mut moved = Moved::default();
+        for (number, batch) in batches(groups).into_iter().enumerate() {
+            if enough() {
+                break;
+            }
+            self.check_tiers()?;
+            let intent = Path::new(place::INTENTS).join(format!("{}-{number}.jsonl", self.mark));
+            self.write(&intent, &intent::begin(self.source.path(), batch))?;
+            self.sync_dir(self.target, Path::new(place::INTENTS))?;
+            self.batch(batch, &intent, &mut moved)?;
+            self.target.remove(&intent).map_err(|error| self.fault(self.target, &intent, &error))?;
+        }
+        Ok(moved)
+    }
+
+    fn batch(&mut self, groups: &[Group], intent: &Path, moved: &mut Moved) -> Result<(), OpError> {
+        let mut copies = Vec::new();
+        let copied = self
+            .copy_all(groups, &mut copies, moved)
+            .and_then(|()| self.verify_all(groups, &mut copies, moved));
+        if let Err(error) = copied {
+            // What cannot be undone now, the next call undoes: the intent is still there.
+            let undone = copies.iter().try_for_each(|copy| self.discard(&copy.unnamed));
+            return match undone.is_ok() && self.target.remove(intent).is_ok() {
+                true => Err(error),
+                false => Err(error.hint("the next call undoes what this one left unfinished")),
+            };
+        }
+        if copies.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<(usize, String)> =
+            copies.iter().map(|copy| (copy.number, copy.hash.to_hex().to_string())).collect();
+        self.write(intent, &intent::verified(hashes.iter().map(|(number, hash)| (*number, hash.as_str()))))?;
+        let mut changed = BTreeSet::new();
+        self.each(groups, &mut copies, moved, |it, group, copy| {
+            it.name(&copy.unnamed, &group.names, &mut changed)
+        })?;
+        self.sync_dirs(self.target, &changed)?;
+        let (mut emptied, mut undone) = (BTreeSet::new(), BTreeSet::new());
+        self.each(groups, &mut copies, moved, |it, group, copy| {
+            it.release(group, copy, &mut emptied, &mut undone)
+        })?;
+        self.sync_dirs(self.source, &emptied)?;
+        self.sync_dirs(self.target, &undone)?;
+        self.note(groups, &copies, moved)?;
+        if self.prune {
+            self.prune(&emptied);
+        }
+        Ok(())
+    }
+
+    fn copy_all(
+        &mut self,
+        groups: &[Group],
+        copies: &mut Vec<Copy>,
+        moved: &mut Moved,
+    ) -> Result<(), OpError> {
+        let mut buffer = Vec::new();
+        for (number, group) in groups.iter().enumerate() {
+            self.gauge.check()?;
+            match self.copy(group, number, &mut buffer) {
+                Ok(copy) => copies.push(copy),
+                Err(Fail::Skip(reason)) => skip(moved, group, &reason),
+                Err(Fail::Stop(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs the copies, reads them again from the disk and compares; those that differ are dropped.
+    fn verify_all(
+        &mut self,
+        groups: &[Group],
+        copies: &mut Vec<Copy>,
+        moved: &mut Moved,
+    ) -> Result<(), OpError> {
+        if copies.is_empty() {
+            return Ok(());
+        }
+        self.target.sync_all().map_err(|error| self.fault(self.target, Path::new(place::NEW), &error))?;
+        for copy in &*copies {
+            if let Ok(source) = self.target.open(&copy.unnamed) {
+                source.evict();
+            }
+        }
+        let all: Vec<PathBuf> = copies.iter().map(|copy| copy.unnamed.clone()).collect();
+        let mut ahead = all.iter().filter_map(|path| self.target.open(path).ok());
+        ahead.by_ref().take(READ_AHEAD).for_each(|source| source.prefetch());
+        let mut buffer = Vec::new();
+        self.each(groups, copies, moved, |it, _, copy| {
+            if let Some(source) = ahead.next() {
+                source.prefetch();
+            }
+            it.verify(copy, &mut buffer).map_err(|fail| match it.discard(&copy.unnamed) {
+                Ok(()) => fail,
+                Err(error) => Fail::Stop(error),
+            })
+        })
+    }
+
+    /// Does a step for each copy; those for which it fails are dropped, with the reason.
+    fn each(
+        &mut self,
+        groups: &[Group],
+        copies: &mut Vec<Copy>,
+        moved: &mut Moved,
+        mut step: impl FnMut(&mut Self, &Group, &Copy) -> Result<(), Fail>,
+    ) -> Result<(), OpError> {
+        let mut failed = HashSet::new();
+        for copy in &*copies {
+            match step(self, &groups[copy.number], copy) {
+                Ok(()) => {}
+                Err(Fail::Skip(reason)) => {
+                    skip(moved, &groups[copy.number], &reason);
+                    failed.insert(copy.number);
+                }
+                Err(Fail::Stop(error)) => return Err(error),
+            }
+        }
+        copies.retain(|copy| !failed.contains(&copy.number));
+        Ok(())
+    }
+
+    /// Gives a copy its names, all or none; `changed` gets the directories that are to be synced.
+    pub(crate) fn name(
+        &mut self,
+        unnamed: &Path,
+        names: &[PathBuf],
+        changed: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), Fail> {
+        let mut holder = unnamed;
+        for (at, name) in names.iter().enumerate() {
+            let given = self.make_parents(name, changed).and_then(|()| {
+                let given =
+                    if at == 0 { self.target.rename(holder, name) } else { self.target.link(holder, name) };
+                given.map_err(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists => Fail::Skip("something is there already".to_owned()),
+                    _ => Fail::Skip(format!("its copy cannot get its name: {error}")),
+                })
+            });
+            if let Err(fail) = given {
+                self.discard(unnamed)?;
+                names[..at].iter().try_for_each(|name| self.discard(name))?;
+                return Err(fail);
+            }
+            changed.extend(name.parent().map(Path::to_owned));
+            holder = &names[0];
+        }
+        Ok(())
+    }
+
+    /// Makes the directories above `name` that the target lacks, each like the one in the source.
+    pub(crate) fn make_parents(&mut self, name: &Path, changed: &mut BTreeSet<PathBuf>) -> Result<(), Fail> {
+        let above: Vec<&Path> = name.ancestors().skip(1).filter(|it| !it.as_os_str().is_empty()).collect();
+        for dir in above.into_iter().rev() {
+            if changed.contains(dir) {
+                continue;
+            }
+            match self.target.stat(dir) {
+                Ok(_) => continue, // what is no directory shows when the name is given
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.skip_or_stop(self.target, dir, &error)),
+            }
+            let like = self.source.stat(dir).and_then(|meta| Ok((meta, self.source.attributes(dir)?)));
+            let (meta, attributes) = like.map_err(|error| self.skip_or_stop(self.source, dir, &error))?;
+            let unnamed = Path::new(place::NEW).join(format!("{}-dir", self.mark));
+            drop(self.target.remove_dir(&unnamed)); // what a crash left
+            let made = self.target.make_dir(&unnamed, &meta, &attributes, self.all_attributes);
+            let made = made.and_then(|()| self.target.rename(&unnamed, dir));
+            if let Err(error) = made {
+                drop(self.target.remove_dir(&unnamed));
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    continue; // somebody was quicker
+                }
+                let what = dir.display();
+                return Err(Fail::Skip(format!("the target cannot have the directory {what}: {error}")));
+            }
+            changed.extend([Some(dir), dir.parent()].into_iter().flatten().map(Path::to_owned));
+        }
+        Ok(())
+    }
+
+    /// Removes an original whose copy has its names for good, or takes the names back where it changed or is open.
+    fn release(
+        &mut self,
+        group: &Group,
+        copy: &Copy,
+        emptied: &mut BTreeSet<PathBuf>,
+        undone: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), Fail> {
+        let objection = match self.source.open(&group.names[0]) {
+            Err(error) => Some(format!("it went away: {error}")),
+            Ok(original) => match (original.meta(), original.lease(true)) {
+                (Ok(_), Lease::Busy) => Some("it was opened while it was moved".to_owned()),
+                (Ok(now), _) if is_same(&copy.meta, &now) && self.has_names(group, &now) => {
+                    for name in &group.names {
+                        self.source.remove(name).map_err(|error| self.fault(self.source, name, &error))?;
+                        emptied.extend(name.parent().map(Path::to_owned));
+                    }
+                    None
+                }
+                _ => Some("it changed while it was moved".to_owned()),
+            },
+        };
+        let Some(reason) = objection else { return Ok(()) };
+        for name in &group.names {
+            self.discard(name)?;
+            undone.extend(name.parent().map(Path::to_owned));
+        }
+        Err(Fail::Skip(reason))
+    }
+
+    fn has_names(&self, group: &Group, meta: &Meta) -> bool {
+        let is_it = |name: &PathBuf| {
+            self.source.stat(name).is_ok_and(|it| (it.device, it.inode) == (meta.device, meta.inode))
+        };
+        group.names.iter().all(is_it)
+    }
+
+    fn note(&mut self, groups: &[Group], copies: &[Copy], moved: &mut Moved) -> Result<(), OpError> {
+        let mut lines = Vec::new();
+        for copy in copies {
+            let group = &groups[copy.number];
+            lines.extend(group.names.iter().map(|name| Line {
+                path: intent::text(name),
+                hash: copy.hash.to_hex().to_string(),
+                size: copy.meta.size,
+                modified: copy.meta.modified,
+                moved: self.now.clone(),
+            }));
+            moved.names.extend(group.names.iter().cloned());
+            moved.bytes += copy.meta.size;
+        }
+        self.write_manifest(&lines)
+    }
+
+    pub(crate) fn write_manifest(&self, lines: &[Line]) -> Result<(), OpError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.write(&manifest::at(&self.mark), &manifest::lines(lines))?;
+        self.sync_dir(self.target, Path::new(place::MANIFESTS))
+    }
+
+    fn write(&self, at: &Path, lines: &str) -> Result<(), OpError> {
+        self.target.append(at, lines.as_bytes()).map_err(|error| self.fault(self.target, at, &error))
+    }
+
+    pub(crate) fn sync_dir(&self, tier: &dyn Tier, at: &Path) -> Result<(), OpError> {
+        match tier.sync_dir(at) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.fault(tier, at, &error)),
+            _ => Ok(()), // somebody removed it: nothing of ours was in it any more
+        }
+    }
+
+    pub(crate) fn sync_dirs(&self, tier: &dyn Tier, dirs: &BTreeSet<PathBuf>) -> Result<(), OpError> {
+        if dirs.len() > SYNC_EACH_MAX {
+            return tier.sync_all().map_err(|error| self.fault(tier, Path::new(""), &error));
+        }
+        dirs.iter().try_for_each(|dir| self.sync_dir(tier, dir))
+    }
+
+    /// Removes directories that moving left empty, from the innermost outwards.
+    pub(crate) fn prune(&self, emptied: &BTreeSet<PathBuf>) {
+        for dir in emptied.iter().rev() {
+            let inner = dir.ancestors().take_while(|it| it.starts_with(&self.below) && **it != *self.below);
+            for dir in inner {
+                if self.source.remove_dir(dir).is_err() {
+                    break; // something is in it
+                }
+            }
+        }
+    }
+}
+
+fn skip(moved: &mut Moved, group: &Group, reason: &str) {
+    let skipped = |path: &PathBuf| Skipped { path: path.clone(), reason: reason.to_owned() };
+    moved.skipped.extend(group.names.iter().map(skipped));
+}

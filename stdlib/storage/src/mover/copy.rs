@@ -1,0 +1,264 @@
+//! The copy of one file, without a name yet, and what is made sure about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hob_model::OpError;
+
+use super::select::Group;
+use super::{Fail, Gauge, Mover, place};
+use crate::tier::{Attribute, Lease, Meta, Sink, Source, Tier};
+
+/// How much is copied or compared at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// How much is written before the disk is told to begin.
+const FLUSH_BYTES: u64 = 16 << 20;
+
+/// A hole, to be hashed.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// A copy that has no name yet.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    /// The place of its file in the batch.
+    pub(crate) number: usize,
+    /// Where it is.
+    pub(crate) unnamed: PathBuf,
+    /// The original as it was when it was copied.
+    pub(crate) meta: Meta,
+    attributes: Vec<Attribute>,
+    /// The hash of what was copied.
+    pub(crate) hash: blake3::Hash,
+}
+
+impl Mover<'_> {
+    /// Copies a file to where nobody looks; nothing stays when that fails.
+    pub(crate) fn copy(&mut self, group: &Group, number: usize, buffer: &mut Vec<u8>) -> Result<Copy, Fail> {
+        let name = &group.names[0];
+        for name in &group.names {
+            match self.target.stat(name) {
+                Ok(_) => return Err(Fail::Skip("something is there already".to_owned())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.skip_or_stop(self.target, name, &error)),
+            }
+        }
+        let source = self.source.open(name).map_err(|error| self.skip_or_stop(self.source, name, &error))?;
+        let meta = source.meta().map_err(|error| self.skip_or_stop(self.source, name, &error))?;
+        if !is_same(&group.meta, &meta) {
+            return Err(Fail::Skip("it changed since it was looked at".to_owned()));
+        }
+        if source.lease(false) == Lease::Busy {
+            return Err(Fail::Skip("somebody writes to it".to_owned()));
+        }
+        self.check_space(meta.allocated)?;
+        let unnamed = place::unnamed(&self.mark, number);
+        let mut sink =
+            self.target.create(&unnamed).map_err(|error| self.skip_or_stop(self.target, &unnamed, &error))?;
+        let filled = self.fill(&*source, &mut *sink, &meta, name, buffer);
+        match filled {
+            Ok((hash, attributes)) => Ok(Copy { number, unnamed, meta, attributes, hash }),
+            Err(fail) => {
+                self.discard(&unnamed)?;
+                Err(fail)
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        source: &dyn Source,
+        sink: &mut dyn Sink,
+        meta: &Meta,
+        name: &Path,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(blake3::Hash, Vec<Attribute>), Fail> {
+        let unread = |error: io::Error| Fail::Skip(format!("it cannot be read: {error}"));
+        let shared = meta.size > 0
+            && sink.share(source).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
+        let hash = if shared {
+            hash(source, meta.size, self.gauge, buffer)?
+        } else {
+            self.pour(source, sink, meta.size, name, buffer)?
+        };
+        let attributes = source.attributes().map_err(unread)?;
+        let after = source.meta().map_err(unread)?;
+        if !is_same(meta, &after) || source.is_wanted() && source.lease(false) == Lease::Busy {
+            return Err(Fail::Skip("it changed while it was copied".to_owned()));
+        }
+        sink.imitate(meta, &attributes, self.all_attributes).map_err(|error| {
+            if error.kind() == io::ErrorKind::StorageFull {
+                return self.skip_or_stop(self.target, name, &error);
+            }
+            Fail::Skip(format!("the target cannot keep its owner, mode or attributes: {error}"))
+        })?;
+        sink.flush();
+        Ok((hash, attributes))
+    }
+
+    /// Copies what is no hole; gives the hash of all.
+    fn pour(
+        &mut self,
+        source: &dyn Source,
+        sink: &mut dyn Sink,
+        size: u64,
+        name: &Path,
+        buffer: &mut Vec<u8>,
+    ) -> Result<blake3::Hash, Fail> {
+        buffer.resize(CHUNK_BYTES, 0);
+        let mut hasher = blake3::Hasher::new();
+        let (mut at, mut flushed) = (0, 0);
+        let unread = |error: io::Error| Fail::Skip(format!("it cannot be read: {error}"));
+        let mut part = if size > 0 { source.data_after(0).map_err(unread)? } else { None };
+        while let Some((start, end)) = part {
+            hash_zeros(&mut hasher, start - at);
+            at = start;
+            while at < end {
+                let wanted = usize::try_from(end - at).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+                let count = source.read_at(&mut buffer[..wanted], at).map_err(unread)?;
+                if count == 0 {
+                    return Err(Fail::Skip("it became shorter while it was copied".to_owned()));
+                }
+                hasher.update(&buffer[..count]);
+                sink.write_at(&buffer[..count], at)
+                    .map_err(|error| self.skip_or_stop(self.target, name, &error))?;
+                at += count as u64;
+                self.gauge.copied(count as u64)?;
+                if at - flushed >= FLUSH_BYTES {
+                    flushed = at;
+                    sink.flush();
+                }
+                if source.is_wanted() && source.lease(false) == Lease::Busy {
+                    return Err(Fail::Skip("somebody began to write to it".to_owned()));
+                }
+            }
+            part = if at < size { source.data_after(at).map_err(unread)? } else { None };
+        }
+        if at > size {
+            return Err(Fail::Skip("it grew while it was copied".to_owned()));
+        }
+        if at < size {
+            hash_zeros(&mut hasher, size - at);
+            sink.set_size(size).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
+        }
+        Ok(hasher.finalize())
+    }
+
+    /// Reads a synced copy from the disk and compares it with what was copied.
+    pub(crate) fn verify(&mut self, copy: &Copy, buffer: &mut Vec<u8>) -> Result<(), Fail> {
+        let unread = |error: io::Error| Fail::Skip(format!("its copy cannot be read: {error}"));
+        let source = self.target.open(&copy.unnamed).map_err(unread)?;
+        if hash(&*source, copy.meta.size, self.gauge, buffer)? != copy.hash {
+            return Err(Fail::Skip(
+                "its copy read from the disk differs from it: is the disk sound?".to_owned(),
+            ));
+        }
+        if !self.all_attributes {
+            return Ok(());
+        }
+        let (kept, attributes) = (source.meta().map_err(unread)?, source.attributes().map_err(unread)?);
+        let missing = copy.attributes.iter().find(|it| !attributes.contains(it));
+        let wrong = [
+            (kept.modified != copy.meta.modified, "its time to the nanosecond".to_owned()),
+            (kept.mode != copy.meta.mode, "its mode".to_owned()),
+            ((kept.uid, kept.gid) != (copy.meta.uid, copy.meta.gid), "its owner".to_owned()),
+            (
+                missing.is_some(),
+                missing.map_or_else(String::new, |it| it.name.to_string_lossy().into_owned()),
+            ),
+        ];
+        match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
+            None => Ok(()),
+            Some((_, what)) => Err(Fail::Skip(format!("the target cannot keep {what}"))),
+        }
+    }
+
+    /// Removes a copy that has no name.
+    pub(crate) fn discard(&self, unnamed: &Path) -> Result<(), OpError> {
+        match self.target.remove(unnamed) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.fault(self.target, unnamed, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_space(&self, bytes: u64) -> Result<(), Fail> {
+        let space = self.target.space().map_err(|error| self.fault(self.target, Path::new(""), &error))?;
+        if space.bytes_available >= bytes.saturating_add(self.reserve_bytes) {
+            return Ok(());
+        }
+        Err(Fail::Skip(format!(
+            "the target has {} bytes left, of which `reserve` keeps {}",
+            space.bytes_available, self.reserve_bytes
+        )))
+    }
+
+    /// One file that cannot be read or written stays; a file system that is gone ends it all.
+    pub(crate) fn skip_or_stop(&self, tier: &dyn Tier, at: &Path, error: &io::Error) -> Fail {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::NotFound => Fail::Skip("it went away".to_owned()),
+            Kind::PermissionDenied => Fail::Skip(format!("hob may not: {error}")),
+            Kind::StorageFull | Kind::QuotaExceeded => Fail::Skip("the target is full".to_owned()),
+            Kind::FileTooLarge => Fail::Skip("it is too large for the target".to_owned()),
+            Kind::NotADirectory | Kind::CrossesDevices | Kind::InvalidFilename => {
+                Fail::Skip(format!("there is no way to its place: {error}"))
+            }
+            _ if error.raw_os_error() == Some(libc::ELOOP) => {
+                Fail::Skip("a symbolic link stands in the way".to_owned())
+            }
+            _ => Fail::Stop(self.fault(tier, at, error)),
+        }
+    }
+}
+
+/// Whether a file is as it was: then its content is, too.
+pub(crate) fn is_same(before: &Meta, after: &Meta) -> bool {
+    before == &Meta { accessed: before.accessed, allocated: before.allocated, ..*after }
+}
+
+fn hash_zeros(hasher: &mut blake3::Hasher, mut bytes: u64) {
+    while bytes > 0 {
+        let count = usize::try_from(bytes).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        hasher.update(&ZEROS[..count]);
+        bytes -= count as u64;
+    }
+}
+
+/// The hash of a file's content; a file of another size than `size` has none.
+pub(crate) fn hash(
+    source: &dyn Source,
+    size: u64,
+    gauge: &mut dyn Gauge,
+    buffer: &mut Vec<u8>,
+) -> Result<blake3::Hash, Fail> {
+    let unread = |error: io::Error| Fail::Skip(format!("it cannot be read again: {error}"));
+    buffer.resize(CHUNK_BYTES, 0);
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    let mut part = if size > 0 { source.data_after(0).map_err(unread)? } else { None };
+    while let Some((start, end)) = part {
+        hash_zeros(&mut hasher, start - at);
+        at = start;
+        while at < end {
+            let wanted = usize::try_from(end - at).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+            match source.read_at(&mut buffer[..wanted], at).map_err(unread)? {
+                0 => return Err(Fail::Skip("it became shorter while it was read".to_owned())),
+                count => {
+                    hasher.update(&buffer[..count]);
+                    at += count as u64;
+                }
+            }
+            gauge.check()?;
+        }
+        part = if at < size { source.data_after(at).map_err(unread)? } else { None };
+    }
+    if at < size {
+        hash_zeros(&mut hasher, size - at);
+    }
+    if at > size {
+        return Err(Fail::Skip("it has another size than it had".to_owned()));
+    }
+    Ok(hasher.finalize())
+}

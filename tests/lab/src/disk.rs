@@ -1,0 +1,211 @@
+//! Disks of a test's own. Making one needs root; where that is missing a test says so and passes, but in CI
+//! (`CI=true`) it fails: a check that did not run is none.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::cut::cut_power;
+use crate::marker::Place;
+
+/// A kind of file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// ext4.
+    Ext4,
+    /// XFS.
+    Xfs,
+    /// btrfs.
+    Btrfs,
+}
+
+impl FileSystem {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ext4, Self::Xfs, Self::Btrfs];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+        }
+    }
+
+    /// What makes one, and the least that it needs.
+    fn make(self) -> (&'static str, &'static [&'static str], u64) {
+        match self {
+            Self::Ext4 => ("mkfs.ext4", &["-q", "-F"], 96 << 20),
+            Self::Xfs => ("mkfs.xfs", &["-q", "-f"], 320 << 20),
+            Self::Btrfs => ("mkfs.btrfs", &["-q", "-f"], 128 << 20),
+        }
+    }
+}
+
+/// How long others may hold a disk that was unmounted.
+const LET_GO: Duration = Duration::from_secs(60);
+
+/// The pause between two looks at whether they still do.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A mounted file system, gone with this value whatever happens; what a killed test left, the next one removes.
+pub struct Disk {
+    place: Place,
+    kind: Option<FileSystem>,
+    mounted: bool,
+    /// One test at a time: a process that is being started holds copies of all open files for a moment, and a disk
+    /// with open files cannot be unmounted.
+    _turn: Rc<MutexGuard<'static, ()>>,
+}
+
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> Rc<MutexGuard<'static, ()>> {
+    Rc::new(TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn tool(program: &str, args: &[&str]) -> Result<(), String> {
+    let ran = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&ran.stderr).trim()))
+}
+
+/// The disk, or `None` with a message where this machine allows none.
+fn allowed<T>(made: Result<T, String>) -> Option<T> {
+    match made {
+        Ok(disk) => Some(disk),
+        Err(why) if std::env::var("CI").is_ok_and(|it| it == "true") => {
+            panic!("CI must be able to mount: {why}")
+        }
+        Err(why) => {
+            crate::skipped(&format!("no disk of its own to test on: {why}"));
+            None
+        }
+    }
+}
+
+/// Where a disk is mounted in its place.
+fn mount_point(place: &Path) -> PathBuf {
+    place.join("mnt")
+}
+
+/// Lazily: a child may still be dying. The loop device goes with its last mount.
+fn let_go(place: &Path) {
+    drop(tool("umount", &["-l", text(&mount_point(place))]));
+}
+
+impl Disk {
+    fn new(kind: Option<FileSystem>, turn: Rc<MutexGuard<'static, ()>>) -> Result<Self, String> {
+        let place = Place::new("disk", let_go).map_err(|error| error.to_string())?;
+        std::fs::create_dir(mount_point(place.path())).map_err(|error| error.to_string())?;
+        Ok(Self { place, kind, mounted: false, _turn: turn })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        mount_point(self.place.path())
+    }
+
+    fn image(&self) -> PathBuf {
+        self.place.path().join("image")
+    }
+
+    /// A file system in memory of `kib` KiB.
+    #[must_use]
+    pub fn in_memory(kib: u32) -> Option<Self> {
+        let size = format!("size={kib}k");
+        allowed(Self::new(None, turn()).and_then(|mut disk| {
+            tool("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", text(&disk.path())])?;
+            disk.mounted = true;
+            Ok(disk)
+        }))
+    }
+
+    /// A file system in a file.
+    #[must_use]
+    pub fn of(kind: FileSystem) -> Option<Self> {
+        allowed(Self::make(kind, turn()))
+    }
+
+    /// Two file systems of a kind.
+    #[must_use]
+    pub fn two(kind: FileSystem) -> Option<[Self; 2]> {
+        let turn = turn();
+        let made = Self::make(kind, Rc::clone(&turn));
+        allowed(made.and_then(|one| Ok([one, Self::make(kind, turn)?])))
+    }
+
+    fn make(kind: FileSystem, turn: Rc<MutexGuard<'static, ()>>) -> Result<Self, String> {
+        let mut disk = Self::new(Some(kind), turn)?;
+        let (program, args, bytes) = kind.make();
+        let image = File::create(disk.image()).and_then(|image| image.set_len(bytes));
+        image.map_err(|error| error.to_string())?;
+        tool(program, &[args, &[text(&disk.image())]].concat())?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn mount(&mut self) -> Result<(), String> {
+        let kind = self.kind.ok_or("a file system in memory is not mounted again")?;
+        tool("mount", &["-t", kind.name(), "-o", "loop", text(&self.image()), text(&self.path())])?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    /// From now on nothing more is written, as if the power had gone; [`Disk::remount`] brings it back. For ext4 and XFS.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn cut_power(&self) {
+        cut_power(&self.path()).expect("ext4 and XFS can be shut down by root");
+    }
+
+    /// Unmounts and mounts again, which replays what the file system's own log has.
+    ///
+    /// # Panics
+    /// When somebody still uses it.
+    pub fn remount(&mut self) {
+        tool("umount", &[text(&self.path())]).expect("nobody uses it any more");
+        self.mounted = false;
+        // Whoever makes a mount namespace of its own has a copy of each mount for a while, such as an engine that starts a
+        // container beside this test: until that is gone, mounting would give the old file system again.
+        let begun = Instant::now();
+        while self.is_attached() {
+            assert!(begun.elapsed() < LET_GO, "somebody still holds {}", self.image().display());
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        self.mount().expect("it was mounted before");
+    }
+
+    /// Whether a loop device still stands for the image.
+    fn is_attached(&self) -> bool {
+        let list = Command::new("losetup").args(["--associated", text(&self.image())]).output();
+        list.is_ok_and(|list| !list.stdout.is_empty())
+    }
+
+    /// Changes the options of the mount: `ro`, `size=9m`.
+    ///
+    /// # Panics
+    /// When it does not take them.
+    pub fn change(&self, options: &str) {
+        let changed = tool("mount", &["-o", &format!("remount,{options}"), text(&self.path())]);
+        changed.expect("it takes these options");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.mounted {
+            let_go(self.place.path());
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary directories have plain names")
+}
