@@ -278,14 +278,15 @@ impl Mover<'_> {
             moved.names.extend(group.names.iter().cloned());
             moved.bytes += copy.meta.size;
         }
-        self.write_manifest(&lines)
+        self.write_manifest(&self.mark, &lines)
     }
 
-    pub(crate) fn write_manifest(&self, lines: &[Line]) -> Result<(), OpError> {
+    /// Notes files in the manifest of the effect that moved them, or had begun to.
+    pub(crate) fn write_manifest(&self, mark: &str, lines: &[Line]) -> Result<(), OpError> {
         if lines.is_empty() {
             return Ok(());
         }
-        self.write(&manifest::at(&self.mark), &manifest::lines(lines))?;
+        self.write(&manifest::at(mark), &manifest::lines(lines))?;
         self.sync_dir(self.target, Path::new(place::MANIFESTS))
     }
 

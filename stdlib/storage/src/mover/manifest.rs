@@ -35,11 +35,11 @@ pub(crate) fn at(mark: &str) -> PathBuf {
     Path::new(place::MANIFESTS).join(format!("{mark}.jsonl"))
 }
 
-/// Lines as they are written.
+/// Lines as they are written; the first is empty, and ends what a crash may have left of an earlier one.
 #[must_use]
 pub(crate) fn lines(all: &[Line]) -> String {
     let text = |line| serde_json::to_string(line).expect("texts and numbers can be written") + "\n";
-    all.iter().map(text).collect()
+    std::iter::once("\n".to_owned()).chain(all.iter().map(text)).collect()
 }
 
 /// All of a file, if it is not larger than `bytes_max`.

@@ -124,7 +124,7 @@ impl Mover<'_> {
             }
         }
         self.sync_dirs(self.source, &emptied)?;
-        self.write_manifest(&lines)?;
+        self.write_manifest(&mark, &lines)?; // its own effect tells of them when it is done again
         if self.prune {
             self.prune(&emptied);
         }

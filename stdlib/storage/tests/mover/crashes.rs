@@ -9,10 +9,11 @@ use std::sync::Arc;
 use hob_lab::disk::{Disk, FileSystem};
 use hob_std_storage::fault::{Fuse, Fused};
 use hob_std_storage::live::Live;
+use hob_std_storage::mover::manifest;
 use hob_std_storage::tier::{Tier, Tiers};
 
 use crate::is_long;
-use crate::tree::{assert_moved, assert_safe, migrate, plant, snapshot};
+use crate::tree::{assert_moved, assert_safe, migrate, migrate_as, plant, snapshot};
 
 /// In CI every so many steps there is a crash.
 const STRIDE: u64 = 9;
@@ -79,6 +80,37 @@ fn a_crash_at_any_step_loses_nothing() {
         }
         eprintln!("{kind:?}: {crashes} crashes");
         assert!(crashes >= 8, "{kind:?}: only {crashes} crashes");
+    }
+}
+
+/// Whoever finishes what a crash left, the effect that had begun it learns of it when it is done again.
+#[test]
+fn what_another_effect_finishes_is_told_to_the_first() {
+    let root = tempfile::tempdir().unwrap();
+    let [hot, cold] = ["hot", "cold"].map(|name| root.path().join(name));
+    let moved_by = |mark: &str| {
+        let at = Path::new(".hob-mover/manifest").join(format!("{mark}.jsonl"));
+        manifest::read(&*tier(&cold), &at).unwrap().into_keys().collect::<Vec<_>>()
+    };
+    for step in 0.. {
+        for dir in [&hot, &cold] {
+            drop(fs::remove_dir_all(dir));
+            fs::create_dir(dir).unwrap();
+        }
+        fs::write(hot.join("film"), "film").unwrap();
+        let fuse = Fuse::new(step);
+        let fused = |path: &Path| Fused::new(tier(path), Arc::clone(&fuse));
+        let ended = migrate_as("first", &fused(&hot), &fused(&cold)).is_ok();
+        let was_there = hot.join("film").exists();
+        migrate_as("second", &*tier(&hot), &*tier(&cold)).unwrap();
+        assert_eq!(fs::read(cold.join("film")).unwrap(), b"film", "step {step}");
+        assert!(!hot.join("film").exists(), "step {step}");
+        let (first, second) = (moved_by("first"), moved_by("second"));
+        assert_eq!(first.len() + second.len(), 1, "step {step}: {first:?} {second:?}");
+        assert!(was_there || !first.is_empty(), "step {step}: the first effect took it away and must know");
+        if ended {
+            break;
+        }
     }
 }
 

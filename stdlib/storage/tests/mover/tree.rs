@@ -198,10 +198,15 @@ impl Gauge for Free {
 
 /// Recovers and moves all, as `storage::migrate` does.
 pub fn migrate(source: &dyn Tier, target: &dyn Tier) -> Result<Moved, OpError> {
+    migrate_as("0123456789ab", source, target)
+}
+
+/// The same as the effect with this mark.
+pub fn migrate_as(mark: &str, source: &dyn Tier, target: &dyn Tier) -> Result<Moved, OpError> {
     let mut mover = Mover {
         source,
         target,
-        mark: "0123456789ab".to_owned(),
+        mark: mark.to_owned(),
         now: "2026-01-02T03:04:05Z".to_owned(),
         all_attributes: true,
         reserve_bytes: 0,
