@@ -154,7 +154,9 @@ impl Disk {
 
     fn mount(&mut self) -> Result<(), String> {
         let kind = self.kind.ok_or("a file system in memory is not mounted again")?;
-        tool("mount", &["-t", kind.name(), "-o", "loop", text(&self.image()), text(&self.path())])?;
+        // XFS refuses a file system whose original is still mounted somewhere.
+        let options = if kind == FileSystem::Xfs { "loop,nouuid" } else { "loop" };
+        tool("mount", &["-t", kind.name(), "-o", options, text(&self.image()), text(&self.path())])?;
         self.mounted = true;
         Ok(())
     }
