@@ -10,6 +10,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_env::primitive()]);
     all.extend([hob_std_events::primitive()]);
     all.extend([hob_std_files::primitive()]);
+    all.extend([hob_std_gpu::primitive()]);
     all.extend([hob_std_http::primitive()]);
     all.extend([hob_std_json::primitive()]);
     all.extend([hob_std_mqtt::primitive()]);
@@ -35,6 +36,7 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_env::install(ports);
     hob_std_events::install(ports);
     hob_std_files::install(ports);
+    hob_std_gpu::install(ports);
     hob_std_http::install(ports);
     hob_std_json::install(ports);
     hob_std_mqtt::install(ports);

@@ -1,0 +1,40 @@
+//! The primitive `gpu`: graphics cards, what they do, and what a container is given to use them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `api` | the operations |
+//! | [`survey`] | what cards and users there are |
+//! | [`value`] | cards and processes as scripts see them |
+//! | [`rules`] | what the generations of NVIDIA's cards can do |
+//! | [`cdi`] | specifications of the Container Device Interface |
+//! | `access` | which devices a container needs |
+//! | [`port`] | the trait to the world |
+//! | [`live`] | NVML, the kernel's `/sys` and `/proc` |
+//! | [`fake`] | cards in memory, for tests |
+
+mod access;
+mod api;
+pub mod cdi;
+pub mod fake;
+pub mod live;
+pub mod port;
+pub mod rules;
+pub mod survey;
+pub mod value;
+
+use std::sync::Arc;
+
+pub use api::primitive;
+use hob_primitive::Ports;
+pub use port::GpuPort;
+
+/// The most cards of a machine that are looked at.
+pub const CARDS_MAX: usize = 64;
+
+/// The longest specification of the Container Device Interface that is read, 4 MiB.
+pub const CDI_BYTES_MAX: u64 = 4 << 20;
+
+/// Plugs in the cards of this machine. NVIDIA's library is loaded at the first look.
+pub fn install(ports: &mut Ports) {
+    ports.insert::<dyn GpuPort>(Arc::new(live::LiveGpu::new()));
+}
