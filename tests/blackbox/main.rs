@@ -19,6 +19,7 @@ mod examples;
 mod exposed;
 mod faults;
 mod flows;
+mod gpu;
 mod handed;
 mod history;
 mod holds;

@@ -118,6 +118,8 @@ pub(crate) enum Command {
     /// Workflows that are graphs
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Show graphics cards and who uses them
+    Gpu,
     /// The log of a run or service
     Logs(LogsArgs),
     /// Look after the journal

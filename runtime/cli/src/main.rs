@@ -99,6 +99,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Down(args) => commands::homelab::down(context, &args.path),
         Command::Boot(args::BootCommand::Explain) => commands::boot::explain(context),
         Command::Install(args) => commands::install::install(context, &args),
+        Command::Gpu => commands::gpu::show(context),
         Command::Setup(command) => commands::setup::dispatch(context, &command),
         Command::Status => commands::service::status(context),
         Command::Start(args) => commands::service::command(context, "start", &args.service),

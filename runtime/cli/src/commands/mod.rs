@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod doc;
 pub(crate) mod events;
 pub(crate) mod flow;
+pub(crate) mod gpu;
 mod history;
 pub(crate) mod homelab;
 pub(crate) mod install;
