@@ -18,6 +18,7 @@ total 4294967296
 reserved 67108864
 number minor 0
 number busy 37
+number memory_busy 12
 number encoder 80
 number temperature 61
 number power 31500

@@ -149,7 +149,7 @@ mod operations {
     /// Fails as `gpu::get`, and with `unavailable` for a card that cannot be used.
     ///
     /// ```rhai,no_run
-    /// gpu::memory().free > size("2G")
+    /// gpu::memory().free > 2_000_000_000
     /// ```
     #[operation(observe, permission = "gpu.list", returns = "map", timeout = "30s")]
     async fn memory(cx: Ctx, card: Option<Selector>) -> Result<Value, OpError> {
@@ -213,7 +213,7 @@ mod operations {
     /// `not_found` without a specification and `unavailable` with a stale one.
     ///
     /// ```rhai,no_run
-    /// containers::run("docker.io/jellyfin/jellyfin:10.10", #{ name: "jellyfin", devices: gpu::devices() });
+    /// containers::ensure("jellyfin", #{ image: "docker.io/jellyfin/jellyfin:10.10", devices: gpu::devices() });
     /// ```
     #[operation(observe, permission = "gpu.list", returns = "array of strings", timeout = "30s")]
     async fn devices(cx: Ctx, card: Option<Selector>, options: DevicesOptions) -> Result<Value, OpError> {

@@ -38,6 +38,8 @@ proptest! {
     fn yaml(tree in tree()) {
         let tree = Json::Object(tree);
         let plain = serde_norway::to_string(&tree).unwrap();
+        // YAML 1.1 broke lines at these, and the independent writer still does: another reader sees another text.
+        prop_assume!(!plain.contains(['\u{85}', '\u{2028}', '\u{2029}']));
         // The independent writer leaves times plain, and writes some texts so that they are read as something else.
         let back: Json = serde_norway::from_str(&plain).unwrap();
         prop_assume!(same(&tree, &back));
