@@ -106,22 +106,16 @@ impl Node {
         Ok(recovered)
     }
 
-    /// Blocks until the run has ended, or until only something other than a clock can wake it; its status then.
+    /// Blocks as long as the run goes on by itself; its status then.
     ///
     /// # Errors
     /// When the journal cannot be read, or has stopped the run: the problem that the run met.
     pub fn follow(&self, run: RunId) -> Result<RunStatus, Diagnostic> {
         let mut seen = self.settled.count();
         loop {
-            let row = self.runs.row(run).map_err(|error| error.diagnostic())?;
-            let parked = match row.status {
-                RunStatus::InDoubt | RunStatus::Paused | RunStatus::Interrupted => true,
-                RunStatus::Waiting => !self.runs.wakes_by_clock(run).map_err(|error| error.diagnostic())?,
-                status => status.ended(),
-            };
-            let parked = parked || self.runs.is_held(run);
-            if parked && !self.runs.is_active(run) {
-                return Ok(row.status);
+            let standing = self.runs.standing(run).map_err(|error| error.diagnostic())?;
+            if !standing.goes_on {
+                return Ok(standing.row.status);
             }
             if let Some(problem) = self.settled.stopped(run) {
                 return Err(problem);

@@ -71,6 +71,13 @@ pub(crate) struct Active {
     pub(crate) cancels: u32,
 }
 
+/// A run that became active and is to be evaluated.
+#[must_use]
+pub(crate) struct TakenUp {
+    run: RunId,
+    number: u64,
+}
+
 /// Whether work that one thread does for all is to be done once more after this time.
 pub(crate) type Again = bool;
 
@@ -92,6 +99,12 @@ pub(crate) struct State {
     /// The number of the last [`Active`].
     numbered: u64,
     bundles: Vec<Arc<Bundle>>,
+}
+
+impl State {
+    pub(crate) fn serves(&self, run: RunId) -> bool {
+        self.own.as_ref().is_none_or(|own| own.contains(&run))
+    }
 }
 
 pub(crate) struct Inner {
@@ -298,24 +311,42 @@ impl Runs {
 
     /// As [`Runs::schedule`]; `fresh` is all that the journal has of the run.
     pub(crate) fn admit(&self, run: RunId, fresh: Option<(Records, Arc<Bundle>)>) {
-        let mut state = self.state();
+        let taken_up = self.take_up(&mut self.state(), run, fresh);
+        self.set_out(taken_up);
+    }
+
+    /// Makes a run an active one, unless it is one already; its evaluation, for [`Runs::set_out`]. What wakes a run takes
+    /// it up in the same turn of the lock: in between, nobody would go on with it.
+    #[must_use]
+    pub(crate) fn take_up(
+        &self,
+        state: &mut State,
+        run: RunId,
+        fresh: Option<(Records, Arc<Bundle>)>,
+    ) -> Option<TakenUp> {
         if state.closing || state.held.contains(&run) || state.turns.contains(&run) {
-            return;
+            return None;
         }
         if let Some(own) = &mut state.own {
             own.insert(run);
         }
         if let Some(active) = state.active.get_mut(&run) {
             active.again = true;
-            return;
+            return None;
         }
         state.numbered += 1;
         let number = state.numbered;
         let fresh = fresh.filter(|_| state.active.len() < FRESH_RUNS_MAX);
         state.active.insert(run, Active { number, cx: None, fresh, outside: 0, again: false, cancels: 0 });
-        drop(state);
-        let runs = self.clone();
-        self.0.spawner.spawn(Box::new(move || runs.drive(run, number)));
+        Some(TakenUp { run, number })
+    }
+
+    /// Has runs evaluated that were taken up. Not under the lock: a spawner may evaluate at once.
+    pub(crate) fn set_out(&self, taken_up: impl IntoIterator<Item = TakenUp>) {
+        for TakenUp { run, number } in taken_up {
+            let runs = self.clone();
+            self.0.spawner.spawn(Box::new(move || runs.drive(run, number)));
+        }
     }
 
     /// Makes a run one that this process serves: somebody asked for it here.
@@ -328,7 +359,7 @@ impl Runs {
     /// Whether this process goes on with the run when something wakes it. What wakes a run that nobody serves is
     /// recorded, and the run is left to the process that will.
     pub(crate) fn serves(&self, run: RunId) -> bool {
-        self.state().own.as_ref().is_none_or(|own| own.contains(&run))
+        self.state().serves(run)
     }
 
     /// How the workflow `name` starts as a child of `parent`: from the same bundle.

@@ -60,7 +60,7 @@ impl Runs {
             let waiting = row.status == RunStatus::Waiting;
             if row.owner == RunOwner::Foreground {
                 // The process stays while a clock wakes its run, and leaves when only others can: then nobody is gone.
-                if waiting && !self.wakes_by_clock(row.run)? {
+                if waiting && !self.standing(row.run)?.goes_on {
                     continue;
                 }
                 let entry = Entry { seq: row.entries, at: self.now(), kind: EntryKind::Interrupted };

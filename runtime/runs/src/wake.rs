@@ -10,13 +10,13 @@ use hob_model::{Entry, EntryKind, OpError, Position, RunId, RunStatus, Timestamp
 
 use crate::drive::result_of;
 use crate::error::RunError;
-use crate::manager::Runs;
+use crate::manager::{Runs, State, TakenUp};
 
 /// Waits that are ended at one time: nothing starts meanwhile, for a millisecond or two.
 const DUE_AT_ONCE: usize = 100;
 /// Events and waits that are compared at one time.
 const EVENTS_AT_ONCE: usize = 1_000;
-const WAITS_AT_ONCE: usize = 100_000;
+pub(crate) const WAITS_AT_ONCE: usize = 100_000;
 
 impl Runs {
     /// When the earliest wait that a clock ends is due.
@@ -25,25 +25,6 @@ impl Runs {
     /// When the journal cannot be read.
     pub fn next_due(&self) -> Result<Option<Timestamp>, RunError> {
         Ok(self.journal().next_due()?)
-    }
-
-    /// Whether a clock alone will wake the run.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub fn wakes_by_clock(&self, run: RunId) -> Result<bool, RunError> {
-        let waits = self.journal().waits(None, Some(run), WAITS_AT_ONCE)?;
-        for row in waits {
-            let wakes = match &row.wait {
-                // A child's end wakes it; the child decides.
-                Wait::Run(child) => self.is_active(*child) || self.wakes_by_clock(*child)?,
-                wait => wait.due().is_some(),
-            };
-            if wakes {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Ends the waits whose time has come; how many there were.
@@ -63,7 +44,7 @@ impl Runs {
 
     /// Ends some of the waits whose time has come, those of runs at rest in one commit; how many were found and ended.
     fn fire_some(&self) -> Result<(usize, usize), RunError> {
-        let state = self.state();
+        let mut state = self.state();
         // Read under the lock, as in `fulfil`: each of these waits is open, and stays so until this is over.
         let due = self.journal().due(self.now(), DUE_AT_ONCE)?;
         let mut writes = Vec::with_capacity(due.len());
@@ -90,16 +71,14 @@ impl Runs {
         if !writes.is_empty() {
             self.journal().submit(Commit { writes });
         }
+        let taken_up: Vec<_> = woken.values().filter_map(|row| self.wake(&mut state, row)).collect();
         drop(state);
+        self.set_out(taken_up);
         let mut ended = due.len() - busy.len();
         for row in busy {
             let (operation, result) = (operation_of(&row.wait), time_came(&row.wait));
             ended += usize::from(self.fulfil(row.run, &row.position, operation, result, vec![]));
         }
-        woken
-            .values()
-            .filter(|row| goes_on(row) && self.serves(row.run))
-            .for_each(|row| self.schedule(row.run));
         Ok((due.len(), ended))
     }
 
@@ -124,16 +103,18 @@ impl Runs {
             } else {
                 // The pass loads its records, or loads them once more when it has.
                 active.outside += 1;
-                self.append_outside(run, position, operation, result, beside);
+                let _ = self.append_outside(run, position, operation, result, beside);
             }
             return true;
         }
-        self.append_outside(run, position, operation, result, beside);
+        let row = self.append_outside(run, position, operation, result, beside);
+        let taken_up = row.and_then(|row| self.wake(&mut state, &row));
         drop(state);
-        self.wake(run);
+        self.set_out(taken_up);
         true
     }
 
+    /// Appends the end of a wait to a run that is not evaluated now; the run as it was before.
     fn append_outside(
         &self,
         run: RunId,
@@ -141,22 +122,19 @@ impl Runs {
         operation: &str,
         result: Result<Value, OpError>,
         beside: Vec<Write>,
-    ) {
+    ) -> Option<RunRow> {
         let (kind, blob) = outside_outcome(position, operation, result);
-        let Ok(Some(row)) = self.journal().run(run) else {
-            return;
-        };
+        let row = self.journal().run(run).ok()??;
         let entry = Entry { seq: row.entries, at: self.now(), kind };
         let writes = beside.into_iter().chain(blob).chain([Write::Entry(run, entry)]).collect::<Commit>();
         self.journal().submit(writes);
+        Some(row)
     }
 
-    /// Has a run evaluated unless it is parked by a person's business.
-    fn wake(&self, run: RunId) {
-        match self.journal().run(run) {
-            Ok(Some(row)) if goes_on(&row) && self.serves(run) => self.schedule(run),
-            _ => {}
-        }
+    /// Takes up a run whose wait has ended, unless it is parked by a person's business or another process's.
+    fn wake(&self, state: &mut State, row: &RunRow) -> Option<TakenUp> {
+        let parked = matches!(row.status, RunStatus::Interrupted | RunStatus::Paused) || row.status.ended();
+        if parked || !state.serves(row.run) { None } else { self.take_up(state, row.run, None) }
     }
 
     /// A branch came to wait: what it waits for may be there already.
@@ -318,11 +296,6 @@ pub(crate) fn operation_of(wait: &Wait) -> &'static str {
         Wait::Approval { .. } => "approve",
         Wait::Run(_) => "invoke",
     }
-}
-
-/// Whether the end of a wait has the run evaluated: it is not parked by a person's business.
-fn goes_on(row: &RunRow) -> bool {
-    !matches!(row.status, RunStatus::Interrupted | RunStatus::Paused) && !row.status.ended()
 }
 
 /// The entry that ends the wait of a run which is not evaluated now, and the blob beside it.

@@ -17,8 +17,6 @@ use crate::context::{Context, Exit, Failure, Outcome};
 const FOLLOW_WAIT: &str = "10s";
 /// The pause between looks at a run that sleeps.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
-/// Waits of one run that are looked at.
-const WAITS_LOOKED_AT: usize = 1_000;
 
 /// The process that holds the state directory, reached over its socket.
 pub(crate) fn client(context: &Context) -> Client {
@@ -58,7 +56,7 @@ pub(crate) fn run_of(json: &Json) -> Result<RunId, Failure> {
         .ok_or_else(|| Diagnostic::error(Code::NoDaemon, format!("the answer names no run: {json}")).into())
 }
 
-/// Follows a run until it is settled. Ctrl-C detaches: the run is the other process's.
+/// Follows a run as long as it goes on by itself. Ctrl-C detaches: the run is the other process's.
 fn follow(context: &Context, client: &Client, started: &Json, detach: bool) -> Outcome {
     let run = run_of(started)?;
     if detach {
@@ -70,22 +68,11 @@ fn follow(context: &Context, client: &Client, started: &Json, detach: bool) -> O
         let detail = client.get(&format!("/api/v1/runs/{run}?wait={FOLLOW_WAIT}"))?;
         let status = detail["status"].as_str().and_then(RunStatus::parse);
         let status = status.ok_or_else(|| Failure::usage(format!("the answer has no status: {detail}")))?;
-        let parked = match status {
-            RunStatus::InDoubt | RunStatus::Paused | RunStatus::Interrupted => true,
-            RunStatus::Waiting => !wakes_by_clock(context, run)?,
-            status => status.ended(),
-        };
-        if parked {
+        if detail["goes_on"] != json!(true) {
             return conclude(context, run, status, &detail);
         }
         std::thread::sleep(FOLLOW_INTERVAL);
     }
-}
-
-/// Whether a clock alone will wake the run.
-fn wakes_by_clock(context: &Context, run: RunId) -> Result<bool, Failure> {
-    let waits = context.read()?.waits(None, Some(run), WAITS_LOOKED_AT)?;
-    Ok(waits.iter().any(|row| row.wait.due().is_some() || matches!(row.wait, hob_model::Wait::Run(_))))
 }
 
 fn conclude(context: &Context, run: RunId, status: RunStatus, detail: &Json) -> Outcome {

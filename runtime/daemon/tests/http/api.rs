@@ -165,6 +165,7 @@ fn signals_and_approvals_reach_their_run() {
     let run = world.start("signal");
     let waiting = world.rested(&run);
     assert_eq!(waiting["status"], "waiting");
+    assert_eq!(waiting["goes_on"], false);
     assert_eq!(waiting["entries"][0]["status"], "pending");
     assert_eq!(waiting["entries"][0]["wait"]["what"], "go");
     api.post(&format!("/api/v1/runs/{run}/signal"), &json!({ "name": "go", "payload": { "n": 1 } })).unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod changes;
+mod standing;
 #[path = "../world/mod.rs"]
 mod world;
 

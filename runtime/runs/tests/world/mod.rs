@@ -220,10 +220,14 @@ impl World {
 
     /// Starts a workflow of the homelab `script` and goes on until nothing is left to do for now.
     pub fn run_workflow(&self, script: &str, name: &str) -> RunId {
-        let entry = RunEntry::Declared { kind: "workflow".into(), name: name.into() };
-        let run = self.start_entry(script, entry, Value::Unit, OnDoubt::Ask);
+        let run = self.start_workflow(script, name);
         self.settle();
         run
+    }
+
+    pub fn start_workflow(&self, script: &str, name: &str) -> RunId {
+        let entry = RunEntry::Declared { kind: "workflow".into(), name: name.into() };
+        self.start_entry(script, entry, Value::Unit, OnDoubt::Ask)
     }
 
     fn start_entry(&self, script: &str, entry: RunEntry, input: Value, on_doubt: OnDoubt) -> RunId {

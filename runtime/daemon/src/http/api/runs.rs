@@ -75,9 +75,11 @@ pub(super) async fn show(call: Call) -> Reply {
     }
     let detail = call.with_run(|hub, run| {
         let journal = hub.runs().journal();
-        let row = row_now(hub.runs(), run)?;
+        let standing = hub.runs().standing(run)?;
         let entries = entries(&**journal, run, 0)?;
+        let row = now(hub.runs(), standing.row);
         let mut detail = run_detail(&row, &entries, |digest| journal.blob(digest).ok().flatten());
+        detail["goes_on"] = standing.goes_on.into();
         name_living(&mut detail, |key| hub.living(key));
         Ok(detail)
     });
@@ -106,11 +108,14 @@ async fn rest(app: &App, run: RunId, wait: Duration) -> Result<(), Refusal> {
 
 /// The row of a run as it is now: the journal knows that it runs once it has done something.
 pub(in crate::http) fn row_now(runs: &Runs, run: RunId) -> Result<RunRow, Refusal> {
-    let mut row = runs.row(run)?;
-    if row.status == RunStatus::Queued && runs.is_active(run) {
+    Ok(now(runs, runs.row(run)?))
+}
+
+fn now(runs: &Runs, mut row: RunRow) -> RunRow {
+    if row.status == RunStatus::Queued && runs.is_active(row.run) {
         row.status = RunStatus::Running;
     }
-    Ok(row)
+    row
 }
 
 /// The entries of a run from number `from` on.
