@@ -77,9 +77,8 @@ pub(crate) fn permissions(flag: &str, grants: &[String]) -> Result<Vec<String>, 
     let base = Base { directory: &cwd, home: home.as_deref() };
     let read = |grant: &String| {
         base.absolute(grant, &assemble::registry()).map_err(|error| {
-            let mut problem = Diagnostic::error(Code::Usage, format!("{flag}: {}", error.message));
-            problem.hint = error.hint;
-            Failure::from(problem)
+            let problem = Diagnostic::error(Code::Usage, format!("{flag}: {}", error.message));
+            Failure::from(problem.maybe_hint(error.hint))
         })
     };
     grants.iter().map(read).collect()

@@ -108,6 +108,13 @@ impl Diagnostic {
         self.hint = Some(hint.into());
         self
     }
+
+    /// As [`Diagnostic::hint`], where there may be none.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
 }
 
 impl fmt::Display for Diagnostic {

@@ -173,6 +173,13 @@ impl OpError {
         self
     }
 
+    /// As [`OpError::hint`], where there may be none.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+
     /// Adds a fact.
     #[must_use]
     pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {

@@ -1,4 +1,4 @@
-//! Reading arguments: positional ones, and maps of options that refuse unknown keys.
+//! Reading arguments: positional ones, and the types that are read from a value.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use hob_model::names::nearest;
 use hob_model::{OpError, Value, duration, size};
 
-/// The detail of an error that names the option at fault.
-pub const OPTION_DETAIL: &str = "option";
+use crate::options::{FromOptions, OptionMap, unknown_option};
+
 /// The detail of an error that names the argument at fault.
 pub const ARGUMENT_DETAIL: &str = "argument";
 
@@ -34,6 +34,11 @@ impl Mismatch {
         Self { message: format!("\"{text}\" is none of {}", choices.join(", ")), hint }
     }
 
+    /// The error of what was given at `place`.
+    pub(crate) fn refuse(self, place: &str) -> OpError {
+        OpError::invalid(format!("{place}: {}", self.message)).maybe_hint(self.hint)
+    }
+
     fn text(error: impl std::fmt::Display) -> Self {
         Self { message: error.to_string(), hint: None }
     }
@@ -52,7 +57,7 @@ impl Mismatch {
 }
 
 /// Reads `value` as `T`, which says whether secrets may stand in it.
-fn read<T: FromValue>(value: Value) -> Result<T, Mismatch> {
+pub(crate) fn read<T: FromValue>(value: Value) -> Result<T, Mismatch> {
     if !T::TAKES_SECRETS && value.has_secret() {
         Err(Mismatch::secret(T::KIND))
     } else {
@@ -307,118 +312,6 @@ impl FromValue for Content {
     }
 }
 
-/// What help and checks know about one option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OptionSpec {
-    /// The key.
-    pub key: &'static str,
-    /// Its type, as scripts see it.
-    pub kind: &'static str,
-    /// The texts it is limited to.
-    pub choices: &'static [&'static str],
-    /// One sentence or two.
-    pub doc: &'static str,
-    /// The default as Rust writes it; empty for none.
-    pub default: &'static str,
-    /// Whether it must be given.
-    pub required: bool,
-}
-
-/// A struct that is read from a map of options.
-pub trait FromOptions: Sized {
-    /// Its keys.
-    const SPECS: &'static [OptionSpec];
-
-    /// Keys that people expect here and that are refused, each with the reason.
-    const REFUSED: &'static [(&'static str, &'static str)] = &[];
-
-    /// Takes its keys out of `map`.
-    ///
-    /// # Errors
-    /// When a key is missing or its value does not fit.
-    fn from_options(map: &mut OptionMap) -> Result<Self, OpError>;
-}
-
-/// For operations without options of their own.
-#[derive(Clone, Copy, Debug)]
-pub struct NoOptions;
-
-impl FromOptions for NoOptions {
-    const SPECS: &'static [OptionSpec] = &[];
-    fn from_options(_: &mut OptionMap) -> Result<Self, OpError> {
-        Ok(Self)
-    }
-}
-
-/// A map of options while it is read.
-#[derive(Clone, Debug, Default)]
-pub struct OptionMap(BTreeMap<String, Value>);
-
-impl OptionMap {
-    /// The options in `map`.
-    #[must_use]
-    pub fn new(map: BTreeMap<String, Value>) -> Self {
-        Self(map)
-    }
-
-    /// Takes `key`; absent keys read as `()`.
-    ///
-    /// # Errors
-    /// When its value does not fit.
-    pub fn take<T: FromValue>(&mut self, key: &str) -> Result<T, OpError> {
-        let value = self.0.remove(key).unwrap_or_default();
-        read::<T>(value)
-            .map_err(|m| misfit(format!("option `{key}`: {}", m.message), m.hint).detail(OPTION_DETAIL, key))
-    }
-
-    /// Takes `key`, which must be there.
-    ///
-    /// # Errors
-    /// When it is missing or its value does not fit.
-    pub fn require<T: FromValue>(&mut self, key: &str) -> Result<T, OpError> {
-        if self.0.contains_key(key) {
-            self.take(key)
-        } else {
-            let error = OpError::invalid(format!("option `{key}` is missing"));
-            Err(error.hint(format!("it is a {}", T::KIND)).detail(OPTION_DETAIL, key))
-        }
-    }
-
-    /// Reads a struct of options and refuses every key that is left.
-    ///
-    /// # Errors
-    /// When a key is unknown, missing or does not fit; the error names the nearest known key.
-    pub fn read<T: FromOptions>(mut self) -> Result<T, OpError> {
-        let known: Vec<&str> = T::SPECS.iter().map(|spec| spec.key).collect();
-        if let Some(unknown) = self.0.keys().find(|key| !known.contains(&key.as_str())) {
-            let refused = T::REFUSED.iter().find(|(key, _)| key == unknown);
-            return Err(match refused {
-                Some((key, reason)) => OpError::invalid(format!("option `{key}` is not taken here"))
-                    .hint(*reason)
-                    .detail(OPTION_DETAIL, *key),
-                None => unknown_option(unknown, &known),
-            });
-        }
-        T::from_options(&mut self)
-    }
-}
-
-/// The error for an option key that is not in `known`.
-pub(crate) fn unknown_option(key: &str, known: &[&str]) -> OpError {
-    let hint = match (nearest(key, known.iter().copied()), known.is_empty()) {
-        (_, true) => "there are no options here".to_owned(),
-        (Some(near), _) => format!("did you mean `{near}`? Known are: {}", known.join(", ")),
-        (None, _) => format!("known are: {}", known.join(", ")),
-    };
-    OpError::invalid(format!("unknown option `{key}`")).hint(hint).detail(OPTION_DETAIL, key)
-}
-
-fn misfit(message: String, hint: Option<String>) -> OpError {
-    let mut error = OpError::invalid(message);
-    error.hint = hint;
-    error
-}
-
 /// The arguments of one call while they are read.
 #[derive(Clone, Debug, Default)]
 pub struct Args {
@@ -442,9 +335,8 @@ impl Args {
         self.count += 1;
         let value = self.positional.next().unwrap_or_default();
         let at = self.count;
-        read::<T>(value).map_err(|m| {
-            misfit(format!("argument {at} (`{name}`): {}", m.message), m.hint).detail(ARGUMENT_DETAIL, name)
-        })
+        read::<T>(value)
+            .map_err(|m| m.refuse(&format!("argument {at} (`{name}`)")).detail(ARGUMENT_DETAIL, name))
     }
 
     /// The options.

@@ -36,21 +36,20 @@ mod bus;
 mod channels;
 mod context;
 mod operation;
+mod options;
 mod registry;
 mod secret;
 mod services;
 mod source;
 mod text;
 
-pub use args::{
-    ARGUMENT_DETAIL, Args, Content, FromOptions, FromValue, Mismatch, Mode, NameOrId, NoOptions,
-    OPTION_DETAIL, OptionMap, OptionSpec, PathText, Size,
-};
+pub use args::{ARGUMENT_DETAIL, Args, Content, FromValue, Mismatch, Mode, NameOrId, PathText, Size};
 pub use bus::{BusEvent, EventBus};
 pub use channels::{ChannelForm, Channels, DeclaredChannel};
 pub use context::{Cancel, Clock, Ctx, CtxParts, Ports, Progress, resolve};
 pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};
+pub use options::{FromOptions, Nested, NoOptions, OPTION_DETAIL, OptionMap, OptionSpec};
 pub use registry::{Registry, RegistryError};
 pub use secret::{
     OpenValue, Opened, SECRETS_VARIABLE, SecretContent, SecretText, SecretTexts, SecretValue, Vault,

@@ -2,9 +2,9 @@
 
 use bollard::models;
 use hob_model::Value;
-use hob_primitive::{FromValue, Mismatch, Options};
+use hob_primitive::{FromValue, Mismatch, Nested, Options};
 
-use crate::read::{Texts, mismatch, nested};
+use crate::read::{Texts, mismatch};
 
 #[derive(Options)]
 struct LongDevice {
@@ -30,7 +30,7 @@ impl FromValue for Devices {
     const KIND: &'static str = "array";
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         let short = |item| match item {
-            Value::Map(_) => nested::<LongDevice>(item).map(|long| {
+            Value::Map(_) => Nested::<LongDevice>::read(item).map(|long| {
                 let target = long.target.unwrap_or_else(|| long.source.clone());
                 format!("{}:{target}:{}", long.source, long.permissions.as_deref().unwrap_or("rwm")).into()
             }),

@@ -3,9 +3,7 @@
 pub(crate) use operations::primitive;
 
 use hob_model::Value;
-use hob_primitive::{FromValue, Mismatch, Options, primitive};
-
-use crate::read::nested;
+use hob_primitive::{FromValue, Mismatch, Nested, Options, primitive};
 
 /// Credentials of a registry as scripts write them.
 #[derive(Options)]
@@ -34,7 +32,7 @@ impl std::fmt::Debug for Auth {
 impl FromValue for Auth {
     const KIND: &'static str = "map";
     fn from_value(value: Value) -> Result<Self, Mismatch> {
-        let AuthOptions { username, password } = nested(value)?;
+        let AuthOptions { username, password } = Nested::read(value)?;
         Ok(Self { username, password })
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bollard::models;
 use hob_model::{Secret, Value};
-use hob_primitive::{FromValue, Mismatch, Options, PathText, Size};
+use hob_primitive::{FromValue, Mismatch, Nested, Options, PathText, Size};
 
-use crate::read::{Name, Pairs, Texts, Words, limited, mismatch, nested, scalar};
+use crate::read::{Name, Pairs, Texts, Words, limited, mismatch, scalar};
 
 /// Limits and seconds of the API: a duration in nanoseconds.
 pub(crate) fn nanoseconds(duration: Duration) -> i64 {
@@ -55,7 +55,7 @@ impl FromValue for Ports {
         for item in limited(items)? {
             match item {
                 Value::Map(_) => {
-                    let long: LongPort = nested(item)?;
+                    let long: LongPort = Nested::read(item)?;
                     let published = long.published.map(scalar).transpose();
                     let published =
                         published.map_err(|other| Mismatch::of::<String>(&other))?.unwrap_or_default();
@@ -170,7 +170,7 @@ impl FromValue for Mounts {
         let Value::Array(items) = value else { return Err(Mismatch::of::<Self>(&value)) };
         let read = |item| match item {
             Value::String(text) => short_mount(&text),
-            Value::Map(_) => long_mount(nested(item)?),
+            Value::Map(_) => long_mount(Nested::read(item)?),
             other => Err(Mismatch::of::<String>(&other)),
         };
         limited(items)?.into_iter().map(read).collect::<Result<_, _>>().map(Self)
@@ -202,12 +202,12 @@ fn long_mount(long: LongMount) -> Result<Mount, Mismatch> {
         options.push("ro".to_owned());
     }
     if let Some(bind) = long.bind {
-        let bind: BindPart = nested(Value::Map(bind))?;
+        let bind: BindPart = Nested::read(Value::Map(bind))?;
         options.extend(bind.propagation);
         options.extend(bind.selinux);
     }
     if let Some(volume) = long.volume
-        && nested::<VolumePart>(Value::Map(volume))?.nocopy == Some(true)
+        && Nested::<VolumePart>::read(Value::Map(volume))?.nocopy == Some(true)
     {
         options.push("nocopy".to_owned());
     }
@@ -256,7 +256,7 @@ impl FromValue for Ulimits {
         let read = |(name, item): (String, Value)| {
             let (soft, hard) = match item {
                 Value::Int(both) => (both, both),
-                other => nested::<LongUlimit>(other).map(|long| (long.soft, long.hard))?,
+                other => Nested::<LongUlimit>::read(other).map(|long| (long.soft, long.hard))?,
             };
             Ok(models::ResourcesUlimits { name: Some(name), soft: Some(soft), hard: Some(hard) })
         };
@@ -292,7 +292,7 @@ impl FromValue for Networks {
             Value::Map(map) => {
                 let read = |(name, item): (String, Value)| match item {
                     Value::Unit => Ok((name, Membership::default())),
-                    item => nested(item).map(|one| (name, one)),
+                    item => Nested::read(item).map(|one| (name, one)),
                 };
                 map.into_iter().map(read).collect::<Result<_, _>>()?
             }
@@ -342,7 +342,7 @@ pub struct HealthCheck(pub models::HealthConfig);
 impl FromValue for HealthCheck {
     const KIND: &'static str = "map";
     fn from_value(value: Value) -> Result<Self, Mismatch> {
-        let health: Health = nested(value)?;
+        let health: Health = Nested::read(value)?;
         let test = match health.test {
             _ if health.disable => Some(vec!["NONE".to_owned()]),
             None => None,
@@ -385,7 +385,7 @@ pub struct Logging(pub LoggingOptions);
 impl FromValue for Logging {
     const KIND: &'static str = "map";
     fn from_value(value: Value) -> Result<Self, Mismatch> {
-        nested(value).map(Self)
+        Nested::read(value).map(Self)
     }
 }
 

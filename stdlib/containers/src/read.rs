@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hob_model::{OpError, Secret, Value};
-use hob_primitive::{FromOptions, FromValue, Mismatch, OptionMap};
+use hob_model::{Secret, Value};
+use hob_primitive::{FromValue, Mismatch};
 
 /// The longest name of a container, network or volume.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -16,12 +16,6 @@ pub const ITEMS_MAX: usize = 1000;
 
 pub(crate) fn mismatch(message: impl Into<String>, hint: impl Into<String>) -> Mismatch {
     Mismatch { message: message.into(), hint: Some(hint.into()) }
-}
-
-/// Reads a map as a struct of options, with its "did you mean".
-pub(crate) fn nested<T: FromOptions>(value: Value) -> Result<T, Mismatch> {
-    let map = BTreeMap::<String, Value>::from_value(value)?;
-    OptionMap::new(map).read().map_err(|error: OpError| Mismatch { message: error.message, hint: error.hint })
 }
 
 /// The name, or the id, of a container, network or volume.

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hob_model::{OpError, Value};
 use hob_primitive::{
-    Choice, Content, Ctx, FromOptions, FromValue, Mismatch, Mode, OptionMap, Options, SecretContent,
-    SecretText, SecretValue, Size, check_depth,
+    Choice, Content, Ctx, FromValue, Mismatch, Mode, Nested, Options, SecretContent, SecretText, SecretValue,
+    Size, check_depth,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method};
@@ -23,26 +23,6 @@ use crate::{
 
 /// Values by name, some of which may be secrets.
 type SecretValues = BTreeMap<String, SecretValue>;
-
-/// A map with known keys inside a map of options.
-#[derive(Clone, Debug)]
-pub(crate) struct Nested<T>(pub(crate) T);
-
-impl<T: FromOptions> FromValue for Nested<T> {
-    const KIND: &'static str = "map";
-    // Its options say for themselves whether they do.
-    const TAKES_SECRETS: bool = true;
-
-    fn from_value(value: Value) -> Result<Self, Mismatch> {
-        match value {
-            Value::Map(map) => OptionMap::new(map)
-                .read()
-                .map(Self)
-                .map_err(|error| Mismatch { message: error.message, hint: error.hint }),
-            other => Err(Mismatch::of::<Self>(&other)),
-        }
-    }
-}
 
 /// Name and password.
 #[derive(Clone, Debug, Options)]
@@ -429,8 +409,7 @@ fn multipart(parts: &BTreeMap<String, Value>) -> Result<(Vec<u8>, Option<String>
                 (bytes.clone(), Some(name.clone()), Some("application/octet-stream".to_owned()))
             }
             Value::Map(map) => {
-                let Nested(part) =
-                    Nested::<Part>::from_value(Value::Map(map.clone())).map_err(|m| refuse(&m.message))?;
+                let part = Nested::<Part>::read(Value::Map(map.clone())).map_err(|m| refuse(&m.message))?;
                 (part.content.0, part.filename, part.r#type)
             }
             one => (

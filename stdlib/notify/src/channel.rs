@@ -5,13 +5,14 @@ use std::path::Path;
 
 use hob_model::{OpError, Secret, Value};
 use hob_primitive::{
-    ChannelForm, Ctx, DeclaredChannel, OptionMap, Options, SecretText, SecretTexts, open_with, resolve,
+    ChannelForm, Ctx, DeclaredChannel, Nested, OptionMap, Options, SecretText, SecretTexts, open_with,
+    resolve,
 };
 use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
 
 use crate::address::{Beside, Parts, Service};
-use crate::message::{Message, Nested, Priority};
+use crate::message::{Message, Priority};
 use crate::pace::{Quiet, Rate};
 use crate::request;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hob_model::{OpError, Value};
-use hob_primitive::{Choice, Ctx, FromOptions, FromValue, Mismatch, OptionMap, Options};
+use hob_primitive::{Choice, Ctx, FromOptions, FromValue, Mismatch, Nested, OptionMap, Options};
 
 use crate::port::NotifyPort;
 use crate::{ACTIONS_MAX, ATTACHMENTS_BYTES_MAX, ATTACHMENTS_MAX, BODY_BYTES_MAX, TAGS_MAX, TITLE_CHARS_MAX};
@@ -53,31 +53,7 @@ impl<T: FromOptions> FromValue for Maps<T> {
 
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         let Value::Array(items) = value else { return Err(Mismatch::of::<Self>(&value)) };
-        let read = |item: Value| match item {
-            Value::Map(map) => OptionMap::new(map)
-                .read()
-                .map_err(|error| Mismatch { message: error.message, hint: error.hint }),
-            other => Err(Mismatch::of::<Self>(&other)),
-        };
-        items.into_iter().map(read).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-/// A map with known keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Nested<T>(pub(crate) T);
-
-impl<T: FromOptions> FromValue for Nested<T> {
-    const KIND: &'static str = "map";
-
-    fn from_value(value: Value) -> Result<Self, Mismatch> {
-        match value {
-            Value::Map(map) => OptionMap::new(map)
-                .read()
-                .map(Self)
-                .map_err(|error| Mismatch { message: error.message, hint: error.hint }),
-            other => Err(Mismatch::of::<Self>(&other)),
-        }
+        items.into_iter().map(Nested::read).collect::<Result<_, _>>().map(Self)
     }
 }
 

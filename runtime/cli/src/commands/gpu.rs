@@ -50,9 +50,7 @@ fn look() -> Result<Found, OpError> {
 }
 
 fn refused(error: OpError) -> Failure {
-    let mut diagnostic = Diagnostic::error(Code::OperationFailed, error.message);
-    diagnostic.hint = error.hint;
-    diagnostic.into()
+    Diagnostic::error(Code::OperationFailed, error.message).maybe_hint(error.hint).into()
 }
 
 fn or_dash(text: Option<String>) -> Cell {

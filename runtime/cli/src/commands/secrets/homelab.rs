@@ -74,9 +74,7 @@ fn refused(error: OpError) -> Failure {
         hob_model::ErrorKind::Denied => Code::SecretLocked,
         _ => Code::SecretFile,
     };
-    let mut diagnostic = Diagnostic::error(code, error.message);
-    diagnostic.hint = error.hint;
-    diagnostic.into()
+    Diagnostic::error(code, error.message).maybe_hint(error.hint).into()
 }
 
 /// `hob secrets list`

@@ -81,9 +81,7 @@ fn failure(error: Error, file: Option<&Path>) -> Failure {
             format!("{}:{line}:{column}: {}", file.display(), error.message)
         }
     };
-    let mut diagnostic = Diagnostic::error(code, message);
-    diagnostic.hint = error.hint;
-    diagnostic.into()
+    Diagnostic::error(code, message).maybe_hint(error.hint).into()
 }
 
 /// As [`failure`], for a plain file: one that is not well-formed is not damaged.
