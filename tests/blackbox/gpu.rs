@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::home;
 
-const CARDS: &str = "\
+pub(crate) const CARDS: &str = "\
 driver 550.54.14
 card GPU-5fd2f7b8
 name Quadro P1000
@@ -29,7 +29,7 @@ lost
 ";
 
 /// A place where programs find the stand-in, with the cards that are told there.
-fn with_cards(cards: &str) -> Home {
+pub(crate) fn with_cards(cards: &str) -> Home {
     let home = home();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stdlib/gpu/tests/gpu/nvml.c");
     home.write("lib/cards", cards);

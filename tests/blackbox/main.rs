@@ -25,6 +25,7 @@ mod history;
 mod holds;
 mod install;
 mod kill;
+mod metrics;
 mod mounts;
 mod notify;
 mod pipeline;

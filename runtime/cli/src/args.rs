@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Flow(FlowCommand),
     /// Show graphics cards and who uses them
     Gpu,
+    /// Print what the hob that serves tells Prometheus
+    Metrics(MetricsArgs),
     /// The log of a run or service
     Logs(LogsArgs),
     /// Look after the journal
@@ -326,6 +328,14 @@ pub(crate) struct LogsArgs {
     /// At most so many last lines
     #[arg(short = 'n', long, default_value_t = 200)]
     pub lines: usize,
+}
+
+/// `hob metrics`
+#[derive(Debug, Args)]
+pub(crate) struct MetricsArgs {
+    /// Write it there, for the textfile collector of node_exporter; the name ends with `.prom`
+    #[arg(long, value_name = "FILE")]
+    pub textfile: Option<PathBuf>,
 }
 
 /// `hob doc`

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use hob_daemon::disks::{DiskEvents, LocalDisks};
-use hob_primitive::{Ports, Registry};
+use hob_daemon::disks::{DiskEvents, Disks, LocalDisks};
+use hob_daemon::metrics::host::HostMeasures;
+use hob_primitive::{Measured, Ports, Registry};
 
 /// All operations.
 ///
@@ -22,7 +23,9 @@ pub(crate) fn registry() -> Arc<Registry> {
 pub(crate) fn ports() -> Ports {
     let mut ports = Ports::default();
     hob_stdlib::install(&mut ports);
-    ports.add_source(Arc::new(DiskEvents::new(Arc::new(LocalDisks::default()))));
+    let disks = Arc::new(LocalDisks::default());
+    ports.add::<dyn Measured>(Arc::new(HostMeasures::new(Arc::clone(&disks) as Arc<dyn Disks>)));
+    ports.add_source(Arc::new(DiskEvents::new(disks)));
     ports
 }
 

@@ -100,6 +100,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Boot(args::BootCommand::Explain) => commands::boot::explain(context),
         Command::Install(args) => commands::install::install(context, &args),
         Command::Gpu => commands::gpu::show(context),
+        Command::Metrics(args) => commands::metrics::show(context, &args),
         Command::Setup(command) => commands::setup::dispatch(context, &command),
         Command::Status => commands::service::status(context),
         Command::Start(args) => commands::service::command(context, "start", &args.service),

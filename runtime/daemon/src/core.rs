@@ -10,7 +10,7 @@ use hob_engine::Bundle;
 use hob_journal::{Commit, RunFilter, Ticket, Write};
 use hob_model::{Code, Diagnostic, RunId, RunStatus, Timestamp, Value};
 use hob_planner::Homelab;
-use hob_primitive::ServiceRequest;
+use hob_primitive::{Family, ServiceRequest};
 use hob_runs::{ADOPTED_BUNDLE, Listener, RunError, Runs};
 use serde_json::{Value as Json, json};
 
@@ -394,6 +394,10 @@ impl Hub for Core {
 
     fn clear_notices(&self) -> Json {
         self.notices.clear()
+    }
+
+    fn measured(&self) -> Vec<Family> {
+        [self.keeper.families(), self.scheduling.families()].concat()
     }
 
     fn living(&self, key: &str) -> Vec<u32> {

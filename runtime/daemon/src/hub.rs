@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hob_journal::Ticket;
 use hob_model::{Code, Diagnostic, RunId, Value};
 use hob_planner::declaration::Rate;
-use hob_primitive::ServiceRequest;
+use hob_primitive::{Family, ServiceRequest};
 use hob_runs::Runs;
 
 use crate::notices::links::Links;
@@ -147,6 +147,11 @@ pub trait Hub: Send + Sync + 'static {
     /// Forgets the lines that are shown at login.
     fn clear_notices(&self) -> serde_json::Value {
         serde_json::json!({ "cleared": 0 })
+    }
+
+    /// What there is to measure of the homelab that is served.
+    fn measured(&self) -> Vec<Family> {
+        vec![]
     }
 
     /// The process ids that live with this effect key in their environment.

@@ -12,6 +12,7 @@ pub mod disks;
 pub mod http;
 pub mod hub;
 pub mod keeper;
+pub mod metrics;
 pub mod node;
 pub mod notices;
 mod overdue;

@@ -27,6 +27,7 @@ pub mod fake;
 pub mod images;
 mod life;
 pub mod live;
+mod measure;
 mod networks;
 mod observe;
 pub mod options;
@@ -63,5 +64,6 @@ pub fn install(ports: &mut hob_primitive::Ports) {
     let port: Arc<dyn ContainersPort> = Arc::new(live::Live::new(named.collect()));
     ports.add_source(Arc::new(events::ContainerEvents::new(Arc::clone(&port))));
     ports.add::<dyn hob_supervisor::ServiceKind>(Arc::new(service::Containers::new(Arc::clone(&port))));
+    ports.add::<dyn hob_primitive::Measured>(Arc::new(measure::ContainerMeasures(Arc::clone(&port))));
     ports.insert::<dyn ContainersPort>(port);
 }

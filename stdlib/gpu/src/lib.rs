@@ -8,6 +8,7 @@
 //! | [`rules`] | what the generations of NVIDIA's cards can do |
 //! | [`cdi`] | specifications of the Container Device Interface |
 //! | `access` | which devices a container needs |
+//! | [`measure`] | numbers for `/metrics` |
 //! | [`port`] | the trait to the world |
 //! | [`live`] | NVML, the kernel's `/sys` and `/proc` |
 //! | [`fake`] | cards in memory, for tests |
@@ -17,6 +18,7 @@ mod api;
 pub mod cdi;
 pub mod fake;
 pub mod live;
+pub mod measure;
 pub mod port;
 pub mod rules;
 pub mod survey;
@@ -25,7 +27,7 @@ pub mod value;
 use std::sync::Arc;
 
 pub use api::primitive;
-use hob_primitive::Ports;
+use hob_primitive::{Measured, Ports};
 pub use port::GpuPort;
 
 /// The most cards of a machine that are looked at.
@@ -36,5 +38,7 @@ pub const CDI_BYTES_MAX: u64 = 4 << 20;
 
 /// Plugs in the cards of this machine. NVIDIA's library is loaded at the first look.
 pub fn install(ports: &mut Ports) {
-    ports.insert::<dyn GpuPort>(Arc::new(live::LiveGpu::new()));
+    let live: Arc<dyn GpuPort> = Arc::new(live::LiveGpu::new());
+    ports.add::<dyn Measured>(Arc::new(measure::GpuMeasures(Arc::clone(&live))));
+    ports.insert::<dyn GpuPort>(live);
 }

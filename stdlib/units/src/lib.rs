@@ -17,6 +17,7 @@ mod job;
 pub mod journal;
 pub mod live;
 mod logging;
+mod measure;
 mod name;
 pub mod port;
 mod problem;
@@ -54,6 +55,8 @@ pub fn install(ports: &mut Ports) {
     let units = service::Units::new(Arc::clone(&live) as Arc<dyn UnitsPort>);
     ports.add::<dyn hob_supervisor::ServiceKind>(Arc::new(units));
     ports.add_source(Arc::new(UnitEvents::new(Arc::clone(&live) as Arc<dyn UnitsPort>, port::Scope::System)));
+    let measures = measure::UnitMeasures(Arc::clone(&live) as Arc<dyn UnitsPort>);
+    ports.add::<dyn hob_primitive::Measured>(Arc::new(measures));
     if live.has_user() {
         ports.add_source(Arc::new(UnitEvents::new(live, port::Scope::User)));
     }

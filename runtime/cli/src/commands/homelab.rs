@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use hob_daemon::core::{Core, CoreEars, CoreParts, directory_of};
 use hob_daemon::declared::read_homelab;
-use hob_daemon::http::{Waiters, metrics::RunMeter};
+use hob_daemon::http::Waiters;
 use hob_daemon::hub::Hub;
 use hob_daemon::keeper::{self, Keeper};
+use hob_daemon::metrics::RunMeter;
 use hob_daemon::node::{Node, NodeParts, Purpose};
 use hob_daemon::performer::AsyncCore;
 use hob_daemon::settings::{Retention, Settings, check_host};

@@ -14,6 +14,7 @@ pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod lsp;
 pub(crate) mod manual;
+pub(crate) mod metrics;
 pub(crate) mod notify;
 pub(crate) mod remote;
 pub(crate) mod repl;

@@ -18,8 +18,9 @@ use super::deliveries::Deliveries;
 use super::reply::Refusal;
 use super::route::{self, API_PREFIX};
 use super::waiters::Waiters;
-use super::{Limits, links, metrics, openapi, webhook};
+use super::{Limits, links, openapi, webhook};
 use crate::hub::Hub;
+use crate::metrics::Numbers;
 
 /// Requests whose blocking part (the journal, the start of a run) is under way at one time; more wait in line.
 const BLOCKING_MAX: usize = 64;
@@ -40,6 +41,7 @@ pub(crate) struct App {
     pub(crate) tasks: TaskTracker,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) deliveries: Arc<Deliveries>,
+    numbers: Numbers,
     blocking: Semaphore,
     commands: Semaphore,
 }
@@ -53,6 +55,7 @@ impl App {
         tasks: TaskTracker,
     ) -> Self {
         Self {
+            numbers: Numbers::new(Arc::clone(&hub)),
             hub,
             waiters,
             limits,
@@ -158,8 +161,7 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn numbers(State(app): State<Arc<App>>) -> Response {
-    let text = metrics::render(app.hub.runs().active(), app.hub.ready());
-    let mut response = text.into_response();
+    let mut response = app.numbers.text().await.into_response();
     let exposition = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, exposition);
     response

@@ -163,7 +163,7 @@ impl Front {
                 }
             }
         };
-        super::metrics::answered(response.status());
+        crate::metrics::answered(response.status());
         Ok(response)
     }
 }

@@ -9,7 +9,6 @@
 //! | `route` | what a route of the API is: from one declaration come its checks and its documentation |
 //! | `api` | the routes |
 //! | `waiters` | waiting for runs in async code |
-//! | [`metrics`] | numbers for Prometheus |
 
 mod access;
 mod api;
@@ -18,7 +17,6 @@ mod body;
 mod deliveries;
 mod links;
 mod listen;
-pub mod metrics;
 mod openapi;
 mod query;
 mod reply;
@@ -143,7 +141,7 @@ pub async fn serve(
         hosts: settings.allowed_hosts,
         listen: address.map(|address| address.ip()).filter(|ip| !ip.is_unspecified()),
     };
-    metrics::recorder();
+    crate::metrics::recorder();
     let tasks = TaskTracker::new();
     let app = Arc::new(App::new(hub, waiters, settings.limits, shutdown.clone(), tasks.clone()));
     let front = Front {

@@ -7,6 +7,7 @@
 mod asked;
 mod boot;
 mod borrow;
+mod families;
 mod health;
 mod hold;
 mod hooks;

@@ -28,6 +28,7 @@ use crate::admission::Admission;
 use crate::clock::Machine;
 
 mod command;
+mod families;
 mod limits;
 mod look;
 mod memory;

@@ -1,0 +1,33 @@
+//! Services as numbers.
+
+use hob_primitive::Family;
+
+use super::Keeper;
+use super::table::Entry;
+
+impl Keeper {
+    /// What there is to tell of each service.
+    #[must_use]
+    pub fn families(&self) -> Vec<Family> {
+        let table = self.inner.table();
+        let homelab = &self.inner.homelab;
+        let entry = |name: &str| table.services.get(name).cloned().unwrap_or_default();
+        let of = |read: fn(&Entry) -> f64| {
+            homelab.services.iter().map(move |service| {
+                let tier = service.tier.clone().unwrap_or_default();
+                ([("service", service.name.clone()), ("tier", tier)], read(&entry(&service.name)))
+            })
+        };
+        let states = homelab.services.iter().map(|service| {
+            let state = table.state(&service.name).as_str().to_owned();
+            ([("service", service.name.clone()), ("state", state)], 1.0)
+        });
+        vec![
+            Family::gauge("hob_service_ready", "Whether a service is ready")
+                .with(of(|entry| f64::from(u8::from(entry.state.is_ready())))),
+            Family::gauge("hob_service_state", "1 for the state that a service is in").with(states),
+            Family::gauge("hob_service_failed_starts", "Starts in a row that failed")
+                .with(of(|entry| f64::from(entry.failures))),
+        ]
+    }
+}
