@@ -22,16 +22,13 @@ mod operations {
     use crate::mover::walk::walk;
     use crate::tier::{Kind, Tier, Tiers};
     use crate::watch::Watch;
-    use crate::{now, roots};
+    use crate::{now, reasons, roots};
 
     /// Where what was removed stays for a while.
     const TRASH: &str = ".hob-trash";
 
     /// The most files that one call removes, unless it says otherwise.
     const FILES_MAX: u64 = 10_000;
-
-    /// The most paths that a result names; how many there are is told as well.
-    const NAMED_MAX: usize = 1000;
 
     /// Options of `storage::cleanup`.
     #[derive(Debug, Options)]
@@ -107,14 +104,10 @@ mod operations {
     }
 
     fn result(removed: &[Due], purged: u64, stopped: Option<&str>) -> Value {
-        let described = removed.iter().take(NAMED_MAX).map(|it| {
-            let path = it.path.to_string_lossy().into_owned();
-            Value::map([("path", Value::from(path)), ("reason", Value::from(it.reason))])
-        });
         Value::map([
             ("files", Value::from(removed.len())),
             ("bytes", Value::from(removed.iter().map(|it| it.bytes).sum::<u64>())),
-            ("removed", Value::Array(described.collect())),
+            ("removed", reasons(removed.iter().map(|it| (&*it.path, it.reason)))),
             ("purged", Value::from(purged)),
             ("stopped", Value::from(stopped.map(str::to_owned))),
         ])

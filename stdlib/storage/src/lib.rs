@@ -23,9 +23,15 @@ pub mod tier;
 mod usage;
 mod watch;
 
+use std::path::Path;
 use std::time::Duration;
 
+use hob_model::Value;
 use hob_primitive::{Ctx, Primitive};
+use tier::{IoPriority, Tiers};
+
+/// Files that a result names.
+const NAMED_MAX: usize = 1000;
 
 /// How long a file system may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,6 +50,28 @@ pub fn primitive() -> Primitive {
 fn now(cx: &Ctx) -> tier::Time {
     let now = cx.now();
     tier::Time { seconds: now.as_second(), nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or_default() }
+}
+
+/// What is said of files, each by its path and a reason; the first of many.
+fn reasons<'l>(files: impl Iterator<Item = (&'l Path, &'l str)>) -> Value {
+    let said = |(path, reason): (&Path, &str)| {
+        Value::map([
+            ("path", Value::from(path.to_string_lossy().into_owned())),
+            ("reason", Value::from(reason)),
+        ])
+    };
+    Value::Array(files.take(NAMED_MAX).map(said).collect())
+}
+
+/// Does `work` while the disks serve it with this priority, on a thread of its own, because the priority is a thread's.
+fn at_priority<T: Send>(tiers: &dyn Tiers, priority: IoPriority, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let working = scope.spawn(|| {
+            tiers.prioritise(priority);
+            work()
+        });
+        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Plugs in the file systems of this machine.

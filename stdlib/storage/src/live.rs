@@ -46,13 +46,13 @@ impl Tiers for Live {
 
     fn open_files(&self) -> HashSet<(u64, u64)> {
         let mut open = HashSet::new();
-        let numbers = |name: &std::ffi::OsStr| name.to_str().is_some_and(|it| it.parse::<u32>().is_ok());
+        let is_process = |name: &std::ffi::OsStr| name.to_str().is_some_and(|it| it.parse::<u32>().is_ok());
         for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            // Processes end meanwhile, and those of others are closed to who is not root: leases are the second look.
-            let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
-            if !numbers(&process.file_name()) {
+            if !is_process(&process.file_name()) {
                 continue;
             }
+            // Processes end meanwhile, and those of others are closed to who is not root: leases are the second look.
+            let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
             for file in files.flatten() {
                 // What memory knows is enough, and a server that is gone is not waited for.
                 let known = statx(CWD, file.path(), AtFlags::STATX_DONT_SYNC, StatxFlags::INO);

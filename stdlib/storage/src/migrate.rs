@@ -20,10 +20,7 @@ mod operations {
     use crate::mover::{Moved, Mover, Skipped, manifest, place};
     use crate::tier::{IoPriority, Kind, Tier, Tiers};
     use crate::watch::Watch;
-    use crate::{PATIENCE, now, roots};
-
-    /// The most paths that a result names of one kind; how many there are is told as well.
-    const NAMED_MAX: usize = 1000;
+    use crate::{NAMED_MAX, PATIENCE, at_priority, now, reasons, roots};
 
     /// How far below `high` moving goes on, unless `low` says otherwise; in per cent.
     const HYSTERESIS_PERCENT: f64 = 10.0;
@@ -103,14 +100,7 @@ mod operations {
     fn migrate(cx: &Ctx, from: PathText, to: PathText, options: MigrateOptions) -> Result<Value, OpError> {
         let tiers = cx.port::<dyn Tiers>()?;
         let job = Job::new(cx, &tiers, &from, &to, options)?;
-        // A thread of its own, because its priority at the disks is that of a thread.
-        std::thread::scope(|scope| {
-            let moving = scope.spawn(|| {
-                tiers.prioritise(job.options.io_priority);
-                job.run(cx, &tiers)
-            });
-            moving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        at_priority(&*tiers, job.options.io_priority, || job.run(cx, &tiers))
     }
 
     fn model_migrate(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
@@ -334,15 +324,11 @@ mod operations {
 
     fn result(moved: Moved, skipped: &[Skipped], not_due: u64, stopped: Option<String>) -> Value {
         let text = |path: &Path| Value::from(path.to_string_lossy().into_owned());
-        let reasons = skipped
-            .iter()
-            .take(NAMED_MAX)
-            .map(|it| Value::map([("path", text(&it.path)), ("reason", Value::from(it.reason.as_str()))]));
         Value::map([
             ("files", Value::from(moved.names.len())),
             ("bytes", Value::from(moved.bytes)),
             ("moved", Value::Array(moved.names.iter().take(NAMED_MAX).map(|path| text(path)).collect())),
-            ("skipped", Value::Array(reasons.collect())),
+            ("skipped", reasons(skipped.iter().map(|it| (&*it.path, it.reason.as_str())))),
             ("skipped_files", Value::from(skipped.len())),
             ("not_due", Value::from(not_due)),
             ("stopped", Value::from(stopped)),

@@ -12,15 +12,12 @@ mod operations {
     use hob_model::{Digest, OpError, Value};
     use hob_primitive::{Ctx, Options, PathText};
 
-    use crate::mover::copy::hash;
     use crate::mover::manifest::{self, Line};
+    use crate::mover::read::hash;
     use crate::mover::{Fail, intent};
-    use crate::roots;
     use crate::tier::{IoPriority, Tier, Tiers};
     use crate::watch::Watch;
-
-    /// The most paths that a result names of one kind.
-    const NAMED_MAX: usize = 1000;
+    use crate::{NAMED_MAX, at_priority, roots};
 
     /// The most parts that a scrub can be cut into.
     const PARTS_MAX: u64 = 10_000;
@@ -74,13 +71,7 @@ mod operations {
         let today = u64::try_from(cx.now().as_second() / DAY_SECONDS).unwrap_or_default() % options.parts;
         let all = manifest::read_all(&*tier)?;
         let due = all.iter().filter(|(_, line)| part(line, options.parts) == today);
-        std::thread::scope(|scope| {
-            let reading = scope.spawn(|| {
-                tiers.prioritise(options.io_priority);
-                compare(&*tier, due, &mut watch)
-            });
-            reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        at_priority(&*tiers, options.io_priority, || compare(&*tier, due, &mut watch))
     }
 
     /// Which part a file belongs to, for ever.

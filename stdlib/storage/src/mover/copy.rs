@@ -5,18 +5,13 @@ use std::path::{Path, PathBuf};
 
 use hob_model::OpError;
 
+use super::read::{hash, read_through};
 use super::select::Group;
-use super::{Fail, Gauge, Mover, place};
+use super::{Fail, Mover, place};
 use crate::tier::{Attribute, Lease, Meta, Sink, Source, Tier};
-
-/// How much is copied or compared at a time.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// How much is written before the disk is told to begin.
 const FLUSH_BYTES: u64 = 16 << 20;
-
-/// A hole, to be hashed.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A copy that has no name yet.
 #[derive(Debug)]
@@ -105,43 +100,23 @@ impl Mover<'_> {
         name: &Path,
         buffer: &mut Vec<u8>,
     ) -> Result<blake3::Hash, Fail> {
-        buffer.resize(CHUNK_BYTES, 0);
-        let mut hasher = blake3::Hasher::new();
-        let (mut at, mut flushed) = (0, 0);
-        let unread = |error: io::Error| Fail::Skip(format!("it cannot be read: {error}"));
-        let mut part = if size > 0 { source.data_after(0).map_err(unread)? } else { None };
-        while let Some((start, end)) = part {
-            hash_zeros(&mut hasher, start - at);
-            at = start;
-            while at < end {
-                let wanted = usize::try_from(end - at).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-                let count = source.read_at(&mut buffer[..wanted], at).map_err(unread)?;
-                if count == 0 {
-                    return Err(Fail::Skip("it became shorter while it was copied".to_owned()));
-                }
-                hasher.update(&buffer[..count]);
-                sink.write_at(&buffer[..count], at)
-                    .map_err(|error| self.skip_or_stop(self.target, name, &error))?;
-                at += count as u64;
-                self.gauge.copied(count as u64)?;
-                if at - flushed >= FLUSH_BYTES {
-                    flushed = at;
-                    sink.flush();
-                }
-                if source.is_wanted() && source.lease(false) == Lease::Busy {
-                    return Err(Fail::Skip("somebody began to write to it".to_owned()));
-                }
+        let mut flushed = 0;
+        let copied = read_through(source, size, buffer, |part, at| {
+            sink.write_at(part, at).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
+            self.gauge.copied(part.len() as u64)?;
+            if at - flushed >= FLUSH_BYTES {
+                flushed = at;
+                sink.flush();
             }
-            part = if at < size { source.data_after(at).map_err(unread)? } else { None };
-        }
-        if at > size {
-            return Err(Fail::Skip("it grew while it was copied".to_owned()));
-        }
-        if at < size {
-            hash_zeros(&mut hasher, size - at);
+            if source.is_wanted() && source.lease(false) == Lease::Busy {
+                return Err(Fail::Skip("somebody began to write to it".to_owned()));
+            }
+            Ok(())
+        })?;
+        if copied.end < size {
             sink.set_size(size).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
         }
-        Ok(hasher.finalize())
+        Ok(copied.hash)
     }
 
     /// Reads a synced copy from the disk and compares it with what was copied.
@@ -216,49 +191,4 @@ impl Mover<'_> {
 /// Whether a file is as it was: then its content is, too.
 pub(crate) fn is_same(before: &Meta, after: &Meta) -> bool {
     before == &Meta { accessed: before.accessed, allocated: before.allocated, ..*after }
-}
-
-fn hash_zeros(hasher: &mut blake3::Hasher, mut bytes: u64) {
-    while bytes > 0 {
-        let count = usize::try_from(bytes).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-        hasher.update(&ZEROS[..count]);
-        bytes -= count as u64;
-    }
-}
-
-/// The hash of a file's content; a file of another size than `size` has none.
-pub(crate) fn hash(
-    source: &dyn Source,
-    size: u64,
-    gauge: &mut dyn Gauge,
-    buffer: &mut Vec<u8>,
-) -> Result<blake3::Hash, Fail> {
-    let unread = |error: io::Error| Fail::Skip(format!("it cannot be read again: {error}"));
-    buffer.resize(CHUNK_BYTES, 0);
-    let mut hasher = blake3::Hasher::new();
-    let mut at = 0;
-    let mut part = if size > 0 { source.data_after(0).map_err(unread)? } else { None };
-    while let Some((start, end)) = part {
-        hash_zeros(&mut hasher, start - at);
-        at = start;
-        while at < end {
-            let wanted = usize::try_from(end - at).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-            match source.read_at(&mut buffer[..wanted], at).map_err(unread)? {
-                0 => return Err(Fail::Skip("it became shorter while it was read".to_owned())),
-                count => {
-                    hasher.update(&buffer[..count]);
-                    at += count as u64;
-                }
-            }
-            gauge.check()?;
-        }
-        part = if at < size { source.data_after(at).map_err(unread)? } else { None };
-    }
-    if at < size {
-        hash_zeros(&mut hasher, size - at);
-    }
-    if at > size {
-        return Err(Fail::Skip("it has another size than it had".to_owned()));
-    }
-    Ok(hasher.finalize())
 }

@@ -17,6 +17,7 @@ pub mod copy;
 pub mod intent;
 pub mod manifest;
 pub mod place;
+pub(crate) mod read;
 pub mod recover;
 pub mod select;
 pub mod walk;

@@ -15,7 +15,9 @@ use super::{Fail, Moved, Mover, Skipped, intent, manifest, place};
 use crate::tier::{Kind, Lease};
 
 /// Keeps other movers away from the target as long as it lives.
-pub struct Session(#[allow(dead_code)] Box<dyn std::any::Any + Send>);
+pub struct Session {
+    _held: Box<dyn std::any::Any + Send>,
+}
 
 impl Mover<'_> {
     /// Makes the mover's own directories, and keeps other movers away once those that work there are done.
@@ -37,7 +39,7 @@ impl Mover<'_> {
         let lock = Path::new(place::LOCK);
         loop {
             match self.target.lock(lock).map_err(|error| self.fault(self.target, lock, &error))? {
-                Some(held) => return Ok(Session(held)),
+                Some(held) => return Ok(Session { _held: held }),
                 None => self.gauge.wait()?,
             }
         }
@@ -149,7 +151,7 @@ impl Mover<'_> {
             return Ok(false);
         }
         source.evict();
-        match super::copy::hash(&*source, file.size, self.gauge, &mut Vec::new()) {
+        match super::read::hash(&*source, file.size, self.gauge, &mut Vec::new()) {
             Ok(found) => Ok(found.to_hex().as_str() == hash),
             Err(Fail::Skip(_)) => Ok(false),
             Err(Fail::Stop(error)) => Err(error),
