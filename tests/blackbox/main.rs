@@ -38,6 +38,7 @@ mod services;
 mod setup;
 mod sources;
 mod state;
+mod top;
 mod triggers;
 mod tunnel;
 mod updates;

@@ -1,123 +1,16 @@
 //! `hob repl`: from a pipe, and in a terminal of `tmux`, as a person uses it.
 
-use std::process::Command;
-
 use hob_tests::home::Home;
+use hob_tests::terminal::{ANSWER_MAX, Terminal};
 use hob_tests::{until, within};
 
 use crate::{home, set_mode};
 
-/// How long what a key brings may take before the key is pressed again.
-const ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// How often the server of a terminal is started before a test gives up.
-const SERVER_STARTS_MAX: usize = 10;
-
-/// A terminal; it ends with what runs in it when it is dropped. Its server has a socket of its own in the test's
-/// directory, whose processes are ended with the test.
-struct Terminal<'a> {
-    home: &'a Home,
-}
-
-impl<'a> Terminal<'a> {
-    /// Starts hob in a terminal of 100 columns and 30 rows, and waits for its prompt.
-    fn start(home: &'a Home, args: &[&str]) -> Self {
-        let it = Self { home };
-        let hob = home.command(args);
-        let program = hob.get_program().to_string_lossy().into_owned();
-        let words =
-            std::iter::once(program).chain(hob.get_args().map(|arg| arg.to_string_lossy().into_owned()));
-        let line: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
-        it.serve();
-        let mut command = it.tmux(&["respawn-pane", "-k"]);
-        command.arg(format!("env HOB_STATE='{}' {}; exec cat", home.state().display(), line.join(" ")));
-        let started = command.output().unwrap();
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-        it.waits_for_prompt();
-        it
-    }
-
-    /// Starts the server with a terminal that does nothing. On a loaded machine a server of tmux may end while its
-    /// first client still waits for it, so this is repeated; hob starts only in a server that answers, once.
-    fn serve(&self) {
-        let mut said = Vec::new();
-        for _ in 0..SERVER_STARTS_MAX {
-            let new = ["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "exec cat"];
-            let started = self.tmux(&new).output().unwrap();
-            let answers = || self.tmux(&["has-session"]).status().is_ok_and(|status| status.success());
-            if started.status.success() && answers() {
-                return;
-            }
-            said.push(String::from_utf8_lossy(&started.stderr).trim().to_owned());
-            let _ = self.tmux(&["kill-server"]).output();
-            let _ = std::fs::remove_file(self.home.path("tmux.sock"));
-        }
-        panic!("no server of tmux within {SERVER_STARTS_MAX} starts: {said:?}");
-    }
-
-    fn tmux(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("tmux");
-        command.arg("-S").arg(self.home.path("tmux.sock")).args(args).current_dir(self.home.dir());
-        command.env("TERM", "xterm-256color").env_remove("TMUX");
-        command
-    }
-
-    /// What the terminal shows.
-    fn screen(&self) -> String {
-        let shown = self.tmux(&["capture-pane", "-p"]).output().unwrap();
-        String::from_utf8_lossy(&shown.stdout).trim_end().to_owned()
-    }
-
-    fn waits_for(&self, text: &str) -> String {
-        until(&format!("the terminal shows {text:?}; it shows\n{}", self.screen()), || {
-            let screen = self.screen();
-            screen.contains(text).then_some(screen)
-        })
-    }
-
-    /// Waits for the prompt in the last line, with nothing typed.
-    fn waits_for_prompt(&self) -> String {
-        until("the prompt", || {
-            let screen = self.screen();
-            has_prompt(&screen).then_some(screen)
-        })
-    }
-
-    /// Types, and waits until it stands there: keys that come together are taken for a paste.
-    fn types(&self, text: &str) {
-        assert!(self.tmux(&["send-keys", "-l", text]).status().unwrap().success());
-        self.waits_for(text);
-    }
-
-    /// Drops what is being typed. An Escape before it that is read together with it makes another key of both, so it is
-    /// pressed again where nothing comes of it.
-    fn drops(&self) {
-        until("the prompt", || {
-            self.presses("C-c");
-            within(ANSWER_MAX, || has_prompt(&self.screen()).then_some(()))
-        });
-    }
-
-    fn presses(&self, key: &str) {
-        assert!(self.tmux(&["send-keys", key]).status().unwrap().success());
-    }
-
-    fn enters(&self, text: &str) -> String {
-        self.types(text);
-        self.presses("Enter");
-        self.waits_for_prompt()
-    }
-}
-
-/// Whether the prompt is in the last line, with nothing typed.
-fn has_prompt(screen: &str) -> bool {
-    screen.lines().last().is_some_and(|line| line.trim_end().ends_with('>'))
-}
-
-impl Drop for Terminal<'_> {
-    fn drop(&mut self) {
-        let _ = self.tmux(&["kill-server"]).output();
-    }
+/// Starts hob in a terminal and waits for its prompt.
+fn prompt<'a>(home: &'a Home, args: &[&str]) -> Terminal<'a> {
+    let terminal = Terminal::start(home, args);
+    terminal.waits_for_prompt();
+    terminal
 }
 
 #[test]
@@ -159,7 +52,7 @@ fn a_session_beside_a_daemon_is_its_run() {
 #[test]
 fn a_session_is_typed_in_a_terminal() {
     let home = home();
-    let terminal = Terminal::start(&home, &["repl"]);
+    let terminal = prompt(&home, &["repl"]);
 
     // The completion menu, with documentation beside it.
     terminal.types("files::wri");
@@ -206,7 +99,7 @@ fn a_session_is_typed_in_a_terminal() {
     drop(terminal);
 
     // The history outlives the session.
-    let terminal = Terminal::start(&home, &["repl"]);
+    let terminal = prompt(&home, &["repl"]);
     terminal.presses("Up");
     terminal.presses("Up");
     terminal.waits_for("rows.len() + 40");
@@ -260,7 +153,7 @@ fn what_exists_is_completed() {
     let home = home();
     home.write("lab/homelab.rhai", HOMELAB);
     let mut up = home.up("lab", &[]);
-    let terminal = Terminal::start(&home, &["repl"]);
+    let terminal = prompt(&home, &["repl"]);
     for (typed, exists) in
         [("services::status(\"", "web"), ("invoke(\"", "greet"), (":runs ti", "tidy"), (":runs 0", "repl")]
     {
@@ -283,7 +176,7 @@ fn what_exists_is_completed() {
 #[test]
 fn what_was_typed_is_searched() {
     let home = home();
-    let terminal = Terminal::start(&home, &["repl"]);
+    let terminal = prompt(&home, &["repl"]);
     terminal.enters("let needle = 6 * 7");
     terminal.enters("let hay = 1");
     terminal.presses("C-d");
@@ -291,7 +184,7 @@ fn what_was_typed_is_searched() {
         (home.json(&["runs", "list", "--name", "repl"])[0]["status"] == "succeeded").then_some(())
     });
     drop(terminal);
-    let terminal = Terminal::start(&home, &["repl"]);
+    let terminal = prompt(&home, &["repl"]);
     terminal.presses("C-r");
     terminal.waits_for("match:");
     terminal.types("needle");
@@ -307,7 +200,7 @@ fn what_was_typed_is_searched() {
 #[test]
 fn a_session_goes_on_after_a_crash() {
     let home = home();
-    let terminal = Terminal::start(&home, &["repl"]);
+    let terminal = prompt(&home, &["repl"]);
     terminal.enters("files::append(\"log\", \"once\\n\")");
     terminal.enters("let kept = 41");
     let run = home.json(&["runs", "list"])[0]["run"].as_str().unwrap().to_owned();
@@ -318,7 +211,7 @@ fn a_session_goes_on_after_a_crash() {
     }
     drop(terminal);
 
-    let terminal = Terminal::start(&home, &["repl", "--resume", &run]);
+    let terminal = prompt(&home, &["repl", "--resume", &run]);
     let screen = terminal.enters("kept + 1");
     assert!(screen.contains("42"), "{screen}");
     assert_eq!(home.read("log"), "once\n");
@@ -333,7 +226,7 @@ fn an_old_run_is_looked_into() {
     );
     let _ = home.hob(&["run", "play.rhai"]).exits(0);
     let run = home.json(&["runs", "list"])[0]["run"].as_str().unwrap().to_owned();
-    let terminal = Terminal::start(&home, &["replay", &run, "--at", "2"]);
+    let terminal = prompt(&home, &["replay", &run, "--at", "2"]);
     let screen = terminal.enters("first + second");
     assert!(screen.contains("42"), "{screen}");
     let screen = terminal.enters("files::write(\"c\", \"z\")");

@@ -10,6 +10,7 @@ pub mod client;
 pub mod counter;
 pub mod home;
 pub mod process;
+pub mod terminal;
 pub mod text;
 
 use std::time::{Duration, Instant};

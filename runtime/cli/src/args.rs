@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Flow(FlowCommand),
     /// Show graphics cards and who uses them
     Gpu,
+    /// Watch services, graphics cards, disks and runs
+    Top,
     /// Print what the hob that serves tells Prometheus
     Metrics(MetricsArgs),
     /// The log of a run or service

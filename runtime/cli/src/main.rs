@@ -99,6 +99,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Down(args) => commands::homelab::down(context, &args.path),
         Command::Boot(args::BootCommand::Explain) => commands::boot::explain(context),
         Command::Install(args) => commands::install::install(context, &args),
+        Command::Top => commands::top::show(context),
         Command::Gpu => commands::gpu::show(context),
         Command::Metrics(args) => commands::metrics::show(context, &args),
         Command::Setup(command) => commands::setup::dispatch(context, &command),

@@ -7,6 +7,7 @@ use hob_journal::{EventRow, RunRow};
 use hob_model::{
     Code, Diagnostic, Digest, Entry, EntryKind, EntryStatus, Level, OpError, RunEnd, Source, Span, Value,
 };
+use hob_primitive::{Family, Sample};
 use serde_json::{Value as Json, json};
 
 mod fold;
@@ -46,6 +47,21 @@ pub fn run_summary(row: &RunRow) -> Json {
         view["successor"] = Json::String(successor.to_string());
     }
     view
+}
+
+/// Numbers of one name: `name help kind samples`, each sample with its `labels` and its `value`.
+#[must_use]
+pub fn family_view(family: &Family) -> Json {
+    let sample = |it: &Sample| {
+        let labels: Json = it.labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
+        json!({ "labels": labels, "value": it.value })
+    };
+    json!({
+        "name": family.name,
+        "help": family.help,
+        "kind": family.kind.as_str(),
+        "samples": family.samples.iter().map(sample).collect::<Json>(),
+    })
 }
 
 /// Everything about a run: [`run_summary`], what it was started with, its `entries` (see [`effects`]) and its `logs`.

@@ -23,6 +23,17 @@ pub enum MetricKind {
     Counter,
 }
 
+impl MetricKind {
+    /// As Prometheus calls it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+        }
+    }
+}
+
 /// Numbers of one name, told apart by their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {

@@ -29,4 +29,5 @@ pub(crate) mod setup;
 pub(crate) mod state;
 mod targets;
 pub(crate) mod test;
+pub(crate) mod top;
 pub(crate) mod update;

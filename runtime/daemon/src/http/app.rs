@@ -41,7 +41,7 @@ pub(crate) struct App {
     pub(crate) tasks: TaskTracker,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) deliveries: Arc<Deliveries>,
-    numbers: Numbers,
+    pub(crate) numbers: Numbers,
     blocking: Semaphore,
     commands: Semaphore,
 }

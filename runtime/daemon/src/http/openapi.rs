@@ -174,6 +174,10 @@ fn schemas() -> Json {
             "service": text(), "image": text(), "result": text(), "state": text(), "note": text(),
         })),
         "Status": { "type": "object" },
+        "Family": object(json!({
+            "name": text(), "help": text(), "kind": text(),
+            "samples": list(object(json!({ "labels": { "type": "object" }, "value": { "type": "number" } }))),
+        })),
         "Schedule": object(json!({
             "name": text(), "when": text(), "timezone": maybe(), "next": maybe(), "last": maybe(),
             "paused": { "type": "boolean" }, "paused_at": maybe(), "pause_reason": maybe(),

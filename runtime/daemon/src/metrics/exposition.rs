@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hob_primitive::{Family, MetricKind};
+use hob_primitive::Family;
 use metrics_exporter_prometheus::formatting::{sanitize_label_value, write_help_line, write_type_line};
 
 /// Numbers of one family that are told; a homelab with more of something is watched by its sum.
@@ -11,12 +11,8 @@ const SAMPLES_MAX: usize = 1_000;
 /// Appends `families` to `text`. One without numbers is left out.
 pub(super) fn write(text: &mut String, families: &[Family]) {
     for family in families.iter().filter(|family| !family.samples.is_empty()) {
-        let kind = match family.kind {
-            MetricKind::Gauge => "gauge",
-            MetricKind::Counter => "counter",
-        };
         write_help_line(text, family.name, None, None, family.help);
-        write_type_line(text, family.name, None, None, kind);
+        write_type_line(text, family.name, None, None, family.kind.as_str());
         for sample in family.samples.iter().take(SAMPLES_MAX) {
             text.push_str(family.name);
             for (index, (label, value)) in sample.labels.iter().enumerate() {

@@ -107,13 +107,16 @@ fn networks(mut interfaces: Vec<DeviceStatus>) -> [Family; 4] {
     ]
 }
 
-fn disks(disks: &[Disk]) -> [Family; 2] {
+fn disks(disks: &[Disk]) -> [Family; 3] {
     let gauge = |name, help, bytes: fn(&Disk) -> u64| {
         let labels = |disk: &Disk| [("path", disk.path.clone()), ("device", disk.device.clone())];
         Family::gauge(name, help).with(disks.iter().map(|disk| (labels(disk), bytes(disk) as f64)))
     };
     [
         gauge("hob_host_disk_bytes", "Space of a local file system", |disk| disk.bytes),
+        gauge("hob_host_disk_used_bytes", "Space of a local file system that is taken", |disk| {
+            disk.used_bytes
+        }),
         gauge("hob_host_disk_free_bytes", "Space of a local file system that anybody can write", |disk| {
             disk.free_bytes
         }),

@@ -79,15 +79,19 @@ impl Numbers {
         Self { hub, collector: Collector::new(sources) }
     }
 
+    /// What is measured now; not what was counted.
+    pub(crate) async fn measured(&self) -> Vec<Family> {
+        let (families, up) = self.collector.collect().await;
+        let measured = families.iter().flat_map(|families| families.iter().cloned());
+        self.now().into_iter().chain(measured).chain([up]).collect()
+    }
+
     /// The text of `/metrics`.
     pub(crate) async fn text(&self) -> String {
         let handle = recorder();
         handle.run_upkeep();
         let mut text = handle.render();
-        let (families, up) = self.collector.collect().await;
-        exposition::write(&mut text, &self.now());
-        families.iter().for_each(|families| exposition::write(&mut text, families));
-        exposition::write(&mut text, &[up]);
+        exposition::write(&mut text, &self.measured().await);
         text
     }
 

@@ -43,6 +43,8 @@ const WAIT: Field = optional("wait", Duration, "answer when the run has come to 
 pub(crate) static ROUTES: &[Route] = routes! {
     GET "/status" "getStatus" "Tells what `hob status --json` prints"
         => Answer::Json("Status"), services::status;
+    GET "/numbers" "listNumbers" "Lists what is measured now, as `/metrics` tells it: families of numbers with their labels"
+        => Answer::List("Family"), services::numbers;
     GET "/schedules" "listSchedules" "Lists the schedules with their next fire times"
         => Answer::List("Schedule"), schedules::list;
     POST "/schedules/{schedule}/run" "runSchedule" "Starts a run of a schedule now, beside its slots; answers once that is durable"

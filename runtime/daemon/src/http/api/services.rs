@@ -8,11 +8,17 @@ use serde_json::Value as Json;
 
 use crate::http::reply::Refusal;
 use crate::http::route::{Call, ok};
+use crate::view::family_view;
 
 type Reply = Result<Response, Refusal>;
 
 pub(super) async fn status(call: Call) -> Reply {
     Ok(ok(&call.app.blocking(|hub| Ok(hub.status())).await?))
+}
+
+pub(super) async fn numbers(call: Call) -> Reply {
+    let families = call.app.numbers.measured().await;
+    Ok(ok(&families.iter().map(family_view).collect::<Json>()))
 }
 
 async fn all(call: &Call) -> Result<Vec<Json>, Refusal> {
