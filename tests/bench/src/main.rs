@@ -17,6 +17,7 @@ mod python;
 mod replay;
 mod sample;
 mod schedules;
+mod scrape;
 mod server;
 mod sleepers;
 mod webhook;
@@ -57,6 +58,8 @@ enum Program {
     Process(process::Options),
     /// `hob repl` to its first prompt.
     Prompt(prompt::Options),
+    /// Scrapes of `/metrics` of a `hob up` with 200 services.
+    Scrape(scrape::Options),
     /// What `sleepers` measures in a fresh process.
     #[command(hide = true)]
     SleepersChild(sleepers::ChildOptions),
@@ -80,6 +83,7 @@ fn main() {
         Program::Check(options) => check::measure(options),
         Program::Process(options) => process::measure(root.path(), options),
         Program::Prompt(options) => prompt::measure(root.path(), options),
+        Program::Scrape(options) => scrape::measure(root.path(), options),
         Program::SleepersChild(_) => unreachable!("it was taken above"),
     }
     machine::load();
