@@ -208,6 +208,15 @@ pub trait Journal: Send + Sync {
     /// As [`Journal::wait`]. Some of them may have been claimed then; none of them is to act.
     fn claim_all(&self, claims: Vec<(Slot, Commit)>) -> Result<Vec<bool>, JournalError>;
 
+    /// Says which slots are about to be claimed, and for which runs, so that whether they are free is known when they are.
+    /// Nothing follows for who claims them, or whether.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn expect_claims(&self, _slots: &[Slot]) -> Result<(), JournalError> {
+        Ok(())
+    }
+
     /// Claims one slot, as [`Journal::claim_all`].
     ///
     /// # Errors

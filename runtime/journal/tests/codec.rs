@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
-use hob_journal::BundleRecord;
 use hob_journal::codec::{self, CodecError};
-use hob_model::{Digest, Entry, EntryKind, RunStarted};
+use hob_journal::{BundleRecord, Slot};
+use hob_model::{Digest, Entry, EntryKind, RunId, RunStarted};
 use proptest::prelude::*;
 
 #[path = "common/samples.rs"]
@@ -49,15 +49,21 @@ fn the_format_is_pinned() {
     let tagged = RunStarted { tags: vec!["media".into()], until: Some("read".into()), ..plain };
     codec::encode_entry(run(1), &Entry { seq: 0, at: at(7), kind: EntryKind::Started(tagged) }, &mut bytes);
     let _ = writeln!(text, "Tagged {}", hex(&bytes));
-    expect_file!["format-3.txt"].assert_eq(&text);
+    bytes.clear();
+    let slot = Slot { schedule: "nightly".into(), nominal: at(7), run: run(1) };
+    let mut first = Vec::new();
+    codec::encode_entry(run(1), &Entry { seq: 0, at: at(7), kind: started("sample") }, &mut first);
+    codec::encode_claims([(&slot, &first[..])].into_iter(), &mut bytes);
+    let _ = writeln!(text, "Claims {}", hex(&bytes));
+    expect_file!["format-4.txt"].assert_eq(&text);
 }
 
 /// What the formats before wrote is read by this one: the entries are the same, byte for byte.
 #[test]
 fn former_formats_are_read() {
     let entries = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
-    let now = entries(include_str!("format-3.txt"));
-    for former in [include_str!("format-1.txt"), include_str!("format-2.txt")] {
+    let now = entries(include_str!("format-4.txt"));
+    for former in [include_str!("format-1.txt"), include_str!("format-2.txt"), include_str!("format-3.txt")] {
         assert!(entries(former).iter().all(|entry| now.contains(entry)));
     }
 }
@@ -86,6 +92,24 @@ proptest! {
         let mut bytes = Vec::new();
         codec::encode_entry(run(1), &entry, &mut bytes);
         prop_assert_eq!(codec::decode_entry(run(1), seq, &bytes).unwrap(), entry);
+    }
+
+    #[test]
+    fn claims_come_back_as_they_were(claims in proptest::collection::vec((any::<String>(), any_time(), any::<u128>(), any_kind()), 0..4)) {
+        let claims: Vec<(Slot, Entry)> = claims
+            .into_iter()
+            .map(|(schedule, nominal, bits, kind)| {
+                let run = RunId(uuid::Uuid::from_u128(bits));
+                (Slot { schedule, nominal, run }, Entry { seq: 0, at: nominal, kind })
+            })
+            .collect();
+        let mut firsts = vec![Vec::new(); claims.len()];
+        for ((slot, entry), first) in claims.iter().zip(&mut firsts) {
+            codec::encode_entry(slot.run, entry, first);
+        }
+        let mut bytes = Vec::new();
+        codec::encode_claims(claims.iter().map(|(slot, _)| slot).zip(firsts.iter().map(|first| &first[..])), &mut bytes);
+        prop_assert_eq!(codec::decode_claims(&bytes).unwrap(), claims);
     }
 
     #[test]

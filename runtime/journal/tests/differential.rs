@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::samples::{any_value, at, ended, entry, inline, outcome, run, started, waits};
 use common::{Memory, Subject, everything};
 use hob_journal::{Commit, Journal, Slot, SqliteJournal, Write};
-use hob_model::{Digest, EntryKind, OpError, Position, Resolution, RunEnd, RunStatus, Value, Wait};
+use hob_model::{Digest, EntryKind, OpError, Position, Resolution, RunEnd, RunId, RunStatus, Value, Wait};
 use proptest::prelude::*;
 
 const RUNS: u8 = 4;
@@ -20,6 +20,11 @@ enum Step {
     Submit,
     Wait,
     Claim(usize, i64),
+    /// Slots of many schedules, each with a run of its own; some expected before.
+    ClaimMany {
+        nominal: i64,
+        expected: bool,
+    },
     /// The journal on disk is closed and opened again.
     Reopen,
     Write(Op),
@@ -107,6 +112,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Submit),
         2 => Just(Step::Wait),
         1 => (0..SCHEDULES.len(), 0..4_i64).prop_map(|(schedule, nominal)| Step::Claim(schedule, nominal)),
+        1 => (0..3_i64, any::<bool>()).prop_map(|(nominal, expected)| Step::ClaimMany { nominal, expected }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -116,6 +122,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 struct Numbers {
     next: [u64; RUNS as usize + 1],
     writes: i64,
+    /// How many runs of claims there are.
+    claims: u64,
 }
 
 impl Numbers {
@@ -138,6 +146,19 @@ impl Numbers {
         };
         vec![one]
     }
+}
+
+/// One for each of many schedules, those that the other steps claim among them.
+fn many_claims(nominal: i64, numbers: &mut Numbers) -> Vec<(Slot, Commit)> {
+    let own = (0..60).map(|n| format!("many-{n}"));
+    let names = own.chain(SCHEDULES.iter().map(ToString::to_string));
+    let claims = names.map(|schedule| {
+        numbers.claims += 1;
+        let run = RunId(uuid::Uuid::from_u128(u128::from(numbers.claims) << 64));
+        let slot = Slot { schedule, nominal: at(nominal), run };
+        (slot, Commit::one(Write::Entry(run, entry(0, started("many")))))
+    });
+    claims.collect()
 }
 
 fn questions(journal: &dyn Journal) -> String {
@@ -176,6 +197,15 @@ fn run_both(steps: Vec<Step>) {
                 let fact = Write::Fact { key: "a/claimed".into(), value: Some(nominal.into()) };
                 let claimed = memory.claim(slot.clone(), Commit::one(fact.clone())).unwrap();
                 assert_eq!(sqlite.claim(slot, Commit::one(fact)).unwrap(), claimed);
+            }
+            Step::ClaimMany { nominal, expected } => {
+                let claims = many_claims(nominal, &mut numbers);
+                if expected {
+                    let slots: Vec<Slot> = claims.iter().map(|(slot, _)| slot.clone()).collect();
+                    sqlite.expect_claims(&slots).unwrap();
+                }
+                let claimed = memory.claim_all(claims.clone()).unwrap();
+                assert_eq!(sqlite.claim_all(claims).unwrap(), claimed);
             }
             Step::Reopen => {
                 drop(sqlite);

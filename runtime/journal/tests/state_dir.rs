@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use appender::{Appender, append_until_killed, survivors, the_run};
 use bytes::Bytes;
-use common::samples::{self, inline, outcome, run, started};
+use common::samples::{self, at, inline, outcome, run, started};
 use common::{Sqlite, Subject, append, append_all};
 use hob_journal::sqlite::{Options, Synchronous};
-use hob_journal::{Commit, Journal, JournalError, SqliteJournal, Ticket, Write};
+use hob_journal::{Commit, Journal, JournalError, RunFilter, Slot, SqliteJournal, Ticket, Write};
 use hob_lab::disk::Disk;
-use hob_model::{Digest, EntryKind, Position};
+use hob_model::{Digest, EntryKind, Position, RunId};
 use rusqlite::Connection;
 
 #[test]
@@ -60,6 +60,43 @@ fn closing_leaves_only_the_database_whoever_still_has_the_journal() {
     assert!(matches!(refused(dir.path()), JournalError::Locked { .. }), "somebody still has it");
     drop((journal, kept));
     assert_eq!(SqliteJournal::open(dir.path()).unwrap().entries(run(1), 0, 100).unwrap().len(), 20);
+}
+
+/// What a crash leaves between the record of many claims and the tables: the tables follow when it is opened, or restored.
+#[test]
+fn slots_that_were_claimed_together_survive_a_crash() {
+    let Sqlite(journal, dir) = Sqlite::fresh();
+    let claims = |nominal: i64, first_run: u128| {
+        let claim = move |n: u128| {
+            let run = RunId(uuid::Uuid::from_u128((first_run + n) << 64));
+            let slot = Slot { schedule: format!("s{n}"), nominal: at(nominal), run };
+            (slot, Commit::one(Write::Entry(run, samples::entry(0, started("a")))))
+        };
+        (0..100).map(claim).collect::<Vec<_>>()
+    };
+    assert!(journal.claim_all(claims(1, 1_000)).unwrap().iter().all(|claimed| *claimed));
+    assert!(journal.claim_all(claims(2, 2_000)).unwrap().iter().all(|claimed| *claimed));
+    let crashed = tempfile::tempdir().unwrap();
+    for file in ["journal.db", "journal.db-wal"] {
+        std::fs::copy(dir.path().join(file), crashed.path().join(file)).unwrap();
+    }
+    let recorded = Connection::open(crashed.path().join("journal.db")).unwrap();
+    let count = |sql: &str| recorded.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let both = (count("SELECT count(*) FROM claims"), count("SELECT count(*) FROM slots"));
+    assert_eq!(both, (1, 100), "the second hundred is one record");
+    drop(recorded);
+    let restored = tempfile::tempdir().unwrap();
+    assert_eq!(hob_journal::sqlite::restore(crashed.path(), restored.path()).unwrap(), 200, "all are held");
+    for opened in [crashed.path(), restored.path()] {
+        let journal = SqliteJournal::open(opened).unwrap();
+        assert_eq!(journal.runs(&RunFilter::default()).unwrap().len(), 200);
+        assert_eq!(
+            journal.slots("s7", 9).unwrap(),
+            [claims(2, 2_000), claims(1, 1_000)].map(|it| it[7].0.clone())
+        );
+        assert_eq!(journal.claim_all(claims(2, 3_000)).unwrap(), [false; 100]);
+        assert_eq!(journal.check().unwrap(), []);
+    }
 }
 
 #[test]

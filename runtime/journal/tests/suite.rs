@@ -43,6 +43,7 @@ suite!(
     facts_are_kept_replaced_and_removed,
     a_slot_is_claimed_once,
     slots_are_claimed_together,
+    many_slots_are_claimed_at_one_time,
     a_claim_brings_its_commit,
     blobs_and_bundles_are_kept_once,
     tickets_are_ordered,
@@ -363,6 +364,43 @@ fn slots_are_claimed_together(journal: &dyn Journal) {
     let runs = journal.runs(&RunFilter::default()).unwrap();
     assert_eq!(runs.iter().map(|row| row.run).collect::<Vec<_>>(), [6, 4, 2, 1].map(run));
     assert!(journal.claim_all(vec![]).unwrap().is_empty());
+}
+
+/// As many as an adapter may write in another way than a few.
+fn many_slots_are_claimed_at_one_time(journal: &dyn Journal) {
+    let slot = |n: u8, nominal| Slot { schedule: format!("s{n}"), nominal: at(nominal), run: run(n) };
+    let first = |n| Commit::one(Write::Entry(run(n), entry(0, started("a"))));
+    let claims = |range: std::ops::RangeInclusive<u8>, nominal| {
+        range.map(|n| (slot(n, nominal), first(n))).collect::<Vec<_>>()
+    };
+    assert!(journal.claim(slot(7, 1), first(7)).unwrap());
+    let expected: Vec<Slot> = (1..=100).map(|n| slot(n, 1)).collect();
+    journal.expect_claims(&expected).unwrap();
+    // Claimed after it was expected to be free; twice in the same breath; and one that brings more than its run.
+    assert!(journal.claim(Slot { run: run(201), ..slot(8, 1) }, first(201)).unwrap());
+    let mut wanted = claims(1..=100, 1);
+    wanted.push((Slot { run: run(202), ..slot(9, 1) }, first(202)));
+    wanted.push((Slot { run: run(203), ..slot(10, 1) }, Commit::default()));
+    let fact = Write::Fact { key: "beside".into(), value: Some(1.into()) };
+    wanted.push((slot(101, 1), first(101).writes.into_iter().chain([fact]).collect()));
+    let claimed = journal.claim_all(wanted.clone()).unwrap();
+    let refused: Vec<&Slot> =
+        wanted.iter().zip(&claimed).filter(|(_, claimed)| !**claimed).map(|((slot, _), _)| slot).collect();
+    let expected =
+        [slot(7, 1), slot(8, 1), Slot { run: run(202), ..slot(9, 1) }, Slot { run: run(203), ..slot(10, 1) }];
+    assert_eq!(refused, expected.iter().collect::<Vec<_>>());
+    assert_eq!(journal.fact("beside").unwrap(), Some(1.into()));
+    assert_eq!(journal.runs(&RunFilter::default()).unwrap().len(), 101);
+    // They go on as other runs do, and none of these slots is free again.
+    journal.claim_all(claims(110..=160, 2)).unwrap();
+    append(journal, run(110), 1, done(1));
+    assert_eq!(journal.entries(run(110), 0, 9).unwrap().len(), 2);
+    assert_eq!(journal.slots("s9", 9).unwrap(), [slot(9, 1)]);
+    assert_eq!(journal.slots("s120", 9).unwrap(), [slot(120, 2)]);
+    assert!(!journal.claim(slot(120, 2), Commit::default()).unwrap());
+    let again = claims(110..=160, 2).into_iter().map(|(slot, _)| (slot, Commit::default()));
+    assert_eq!(journal.claim_all(again.collect()).unwrap(), [false; 51]);
+    journal.flush().unwrap();
 }
 
 fn a_claim_brings_its_commit(journal: &dyn Journal) {

@@ -10,13 +10,15 @@ mod wire;
 use hob_model::{Digest, Entry, EntryKind, RunId, Timestamp, Value, Wait};
 use minicbor::{Decoder, Encoder};
 
+use crate::journal::Slot;
 use crate::row::BundleRecord;
 use wire::Wire;
 
 /// The format of the journal, counted from 1. A binary refuses a journal with a higher one.
 ///
-/// 2 has secrets among its values, 3 runs with tags and such that end after a step; what the former wrote is read as it is.
-pub const FORMAT: u32 = 3;
+/// 2 has secrets among its values, 3 runs with tags and such that end after a step, 4 slots that were claimed together; what
+/// the former wrote is read as it is.
+pub const FORMAT: u32 = 4;
 
 /// The length in bytes of the checksum that ends each stored entry.
 const CHECKSUM_BYTES: usize = 4;
@@ -157,6 +159,40 @@ pub fn decode_bundle(digest: Digest, bytes: &[u8]) -> Result<BundleRecord, Codec
     wire::expect_fields(&mut d, 4)?;
     let (root, origin, host) = (Wire::take(&mut d)?, Wire::take(&mut d)?, Wire::take(&mut d)?);
     Ok(BundleRecord { digest, files: Wire::take(&mut d)?, root, origin, host })
+}
+
+/// Appends the stored form of slots that were claimed together, each with the stored form of its run's first entry.
+pub fn encode_claims<'a>(claims: impl ExactSizeIterator<Item = (&'a Slot, &'a [u8])>, out: &mut Vec<u8>) {
+    let mut encoder = Encoder::new(out);
+    wire::header(&mut encoder, claims.len() as u64);
+    for (slot, first_entry) in claims {
+        wire::header(&mut encoder, 4);
+        wire::put_str(&slot.schedule, &mut encoder);
+        slot.nominal.put(&mut encoder);
+        slot.run.put(&mut encoder);
+        wire::put_bytes(first_entry, &mut encoder);
+    }
+}
+
+/// Reads what [`encode_claims`] wrote.
+///
+/// # Errors
+/// When the bytes are damaged or not of this format.
+pub fn decode_claims(bytes: &[u8]) -> Result<Vec<(Slot, Entry)>, CodecError> {
+    let mut d = Decoder::new(bytes);
+    let count = d.array()?.ok_or(CodecError::Fields { expected: 0, found: None })?;
+    let mut claims = Vec::new();
+    for _ in 0..count {
+        wire::expect_fields(&mut d, 4)?;
+        let (schedule, nominal) = (Wire::take(&mut d)?, Wire::take(&mut d)?);
+        let slot = Slot { schedule, nominal, run: Wire::take(&mut d)? };
+        let first = decode_entry(slot.run, 0, d.bytes()?)?;
+        claims.push((slot, first));
+    }
+    match bytes.len() - d.position() {
+        0 => Ok(claims),
+        rest => Err(CodecError::Trailing(rest)),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ proptest! {
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
         let _ = decode_body(&bytes);
         let _ = super::decode_wait(&bytes);
+        let _ = super::decode_claims(&bytes);
         let _ = super::decode_bundle(hob_model::Digest([0; 32]), &bytes);
     }
 

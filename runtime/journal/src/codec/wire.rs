@@ -144,6 +144,10 @@ pub(super) fn put_str(text: &str, e: &mut Out<'_>) {
     e.str(text).expect(NEVER);
 }
 
+pub(super) fn put_bytes(bytes: &[u8], e: &mut Out<'_>) {
+    e.bytes(bytes).expect(NEVER);
+}
+
 macro_rules! plain {
     ($($type:ty: $method:ident;)*) => {$(
         impl Wire for $type {
@@ -174,7 +178,7 @@ text!(String, Arc<str>);
 
 impl Wire for Bytes {
     fn put(&self, e: &mut Out<'_>) {
-        e.bytes(self).expect(NEVER);
+        put_bytes(self, e);
     }
     fn take(d: &mut In<'_>) -> Result<Self, CodecError> {
         Ok(Self::copy_from_slice(d.bytes()?))

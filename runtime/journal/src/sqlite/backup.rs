@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use super::error::{Fault, Outcome, from_io};
 use super::files::{self, DATABASE, Hold};
 use super::reader::run_of;
-use super::{SqliteJournal, schema};
+use super::{SqliteJournal, claims, schema};
 use crate::codec;
 use crate::journal::{HELD_PREFIX, JournalError};
 
@@ -95,12 +95,13 @@ fn copy<T>(
 }
 
 fn hold_live_runs(conn: &Connection) -> Outcome<usize> {
+    let transaction = conn.unchecked_transaction()?;
+    claims::recover(conn)?;
     let mut query =
         conn.prepare("SELECT run FROM runs WHERE status NOT IN ('succeeded', 'failed', 'cancelled')")?;
     let live: Vec<RunId> = query.query_map([], |row| run_of(row, 0))?.collect::<Result<_, _>>()?;
     let mut held = Vec::new();
     codec::encode_value(&Value::Bool(true), &mut held);
-    let transaction = conn.unchecked_transaction()?;
     for run in &live {
         conn.prepare_cached("INSERT OR REPLACE INTO facts (key, value) VALUES (?1, ?2)")?
             .execute(params![format!("{HELD_PREFIX}{run}"), held])?;

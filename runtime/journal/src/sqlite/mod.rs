@@ -15,6 +15,7 @@
 
 mod backup;
 mod check;
+mod claims;
 mod error;
 mod export;
 mod files;
@@ -122,7 +123,8 @@ impl SqliteJournal {
         files::create_file(&path)?;
         let conn = schema::open_writer(&path, options.synchronous).map_err(|e| e.at(&path))?;
         let last_event = reader::last_event_ever(&conn).map_err(|e| e.at(&path))?;
-        let writer = Writer::new(conn, options.synchronous);
+        let mut writer = Writer::new(conn, options.synchronous);
+        writer.change(claims::recover).map_err(|e| e.at(&path))?;
         let space = Space::new(dir, options.reserve_bytes);
         let shared = Arc::new(Shared::for_writing(path, space, writer, hold, last_event));
         let flusher = {
@@ -207,6 +209,10 @@ impl Journal for SqliteJournal {
 
     fn claim_all(&self, claims: Vec<(Slot, Commit)>) -> Result<Vec<bool>, JournalError> {
         self.shared.claim_all(claims)
+    }
+
+    fn expect_claims(&self, slots: &[Slot]) -> Result<(), JournalError> {
+        self.shared.expect_claims(slots)
     }
 
     fn may_act(&self) -> Result<(), JournalError> {

@@ -80,6 +80,10 @@ CREATE TABLE syncs (count INTEGER NOT NULL) STRICT;
 INSERT INTO syncs VALUES (0);
 ";
 
+/// Slots that were claimed together and are not in `slots`, `entries` and what follows from these yet: see
+/// [`super::claims`]. Formats before 4 have none.
+const CLAIMS: &str = "CREATE TABLE IF NOT EXISTS claims (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;";
+
 /// Opens the database for writing; an empty file becomes an empty journal.
 pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Outcome<Connection> {
     let conn = Connection::open_with_flags(
@@ -93,7 +97,7 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Outcome<Conn
     check_format(&conn, path)?;
     if pragma_u32(&conn, "user_version")? < FORMAT {
         // Each format reads those before it; only an older hob must not take what is written from now on for its own.
-        conn.execute_batch(&format!("PRAGMA user_version = {FORMAT}"))?;
+        conn.execute_batch(&format!("BEGIN; {CLAIMS} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
     }
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
@@ -157,7 +161,7 @@ fn create(conn: &Connection) -> Outcome<()> {
         "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
     )?;
     conn.execute_batch(&format!(
-        "BEGIN EXCLUSIVE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {TABLES} COMMIT;"
+        "BEGIN EXCLUSIVE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {TABLES} {CLAIMS} COMMIT;"
     ))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub(super) struct Shared {
     /// The last ticket that readers see, and the last one that survives a power cut.
     visible: AtomicU64,
     durable: AtomicU64,
+    /// The tables lack claims that are durable: see [`super::claims`].
+    behind: AtomicBool,
     failure: Mutex<Option<Failure>>,
     space: Space,
     /// Of the process that writes. Released after the connections are closed.
@@ -107,6 +109,7 @@ impl Shared {
             led: Condvar::new(),
             visible: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            behind: AtomicBool::new(false),
             failure: Mutex::default(),
             space,
             hold: None,
@@ -202,6 +205,11 @@ impl Shared {
         }
     }
 
+    pub(super) fn expect_claims(&self, slots: &[Slot]) -> Result<(), JournalError> {
+        // What is claimed and not in the tables is not free.
+        self.exclusively(|writer| writer.expect(slots))
+    }
+
     /// The error for whoever wants to begin something now.
     fn refusal(&self) -> JournalError {
         self.failure().map_or_else(
@@ -237,12 +245,13 @@ impl Shared {
         };
         let visible = self.visible.load(Ordering::Acquire);
         let unsynced = visible > self.durable().0;
-        if jobs.is_empty() && (level == Level::Visible || !unsynced) {
+        if jobs.is_empty() && !writer.is_behind() && (level == Level::Visible || !unsynced) {
             return Vec::new();
         }
-        match writer.write(&jobs, level, unsynced) {
+        match writer.write(jobs, level, unsynced) {
             Ok(written) => {
-                let last = written.jobs.checked_sub(1).map_or(visible, |at| jobs[at].ticket.0);
+                self.behind.store(writer.is_behind(), Ordering::Release);
+                let last = written.last.map_or(visible, |ticket| ticket.0);
                 self.visible.store(last, Ordering::Release);
                 if level == Level::Durable {
                     self.durable.store(last, Ordering::Release);
@@ -338,7 +347,7 @@ impl Shared {
 
     /// Reads with a connection of its own, after making visible what was submitted.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T, JournalError> {
-        if self.given().0 > self.visible.load(Ordering::Acquire) {
+        if self.given().0 > self.visible.load(Ordering::Acquire) || self.behind.load(Ordering::Acquire) {
             self.commit(Level::Visible);
         }
         let mut reader = self.reader()?;

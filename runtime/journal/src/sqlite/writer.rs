@@ -4,6 +4,7 @@ use hob_model::{Entry, RunId};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
+use super::claims::{self, Claims, Together};
 use super::error::{Fault, Outcome};
 use super::projector::{self, Projector};
 use super::queue::Job;
@@ -26,6 +27,7 @@ pub(super) enum Level {
 pub(super) struct Writer {
     conn: Connection,
     projector: Projector,
+    claims: Claims,
     /// What stands for [`Level::Durable`]; less than `Full` only in tests.
     synchronous: Synchronous,
     /// What the connection is set to.
@@ -33,11 +35,11 @@ pub(super) struct Writer {
 }
 
 /// What became of a group of jobs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Written {
-    /// How many of them were committed.
-    pub(super) jobs: usize,
-    /// Why the one after them was refused.
+    /// The last of them that was committed.
+    pub(super) last: Option<Ticket>,
+    /// Why the one after it was refused.
     pub(super) refused: Option<JournalError>,
     /// The claims among them whose slots were taken, in order.
     pub(super) taken: Vec<Ticket>,
@@ -45,38 +47,56 @@ pub(super) struct Written {
 
 impl Writer {
     pub(super) fn new(conn: Connection, synchronous: Synchronous) -> Self {
-        Self { conn, projector: Projector::default(), synchronous, set_to: synchronous }
+        let (projector, claims) = (Projector::default(), Claims::default());
+        Self { conn, projector, claims, synchronous, set_to: synchronous }
     }
 
     /// Writes `jobs` in one transaction. `unsynced`: earlier ones are visible and not durable yet, and become
     /// so now if `level` says so.
-    pub(super) fn write(&mut self, jobs: &[Job], level: Level, unsynced: bool) -> Outcome<Written> {
+    pub(super) fn write(&mut self, jobs: Vec<Job>, level: Level, unsynced: bool) -> Outcome<Written> {
         self.set_level(level)?;
-        self.transaction(|it| {
+        let (written, recorded) = self.transaction(|it| {
+            it.claims.fold(&it.conn, &mut it.projector)?;
             if unsynced && level == Level::Durable {
                 // A transaction that changes nothing syncs nothing, and whether `jobs` change anything is not
                 // known.
                 it.conn.prepare_cached("UPDATE syncs SET count = count + 1")?.execute([])?;
             }
-            let mut written = Written { jobs: jobs.len(), refused: None, taken: Vec::new() };
-            for (at, job) in jobs.iter().enumerate() {
-                if let Err(refused) = it.check(job)? {
-                    written = Written { jobs: at, refused: Some(refused), ..written };
-                    break;
+            let mut written = Written::default();
+            let mut together = Together::of(&jobs);
+            for job in &jobs {
+                match it.apply_checked(job, &mut together)? {
+                    Err(refused) => {
+                        written.refused = Some(refused);
+                        break;
+                    }
+                    Ok(true) => {}
+                    Ok(false) => written.taken.push(job.ticket),
                 }
-                if !it.apply(job)? {
-                    written.taken.push(job.ticket);
-                }
+                written.last = Some(job.ticket);
             }
             it.projector.store(&it.conn)?;
-            Ok(written)
-        })
+            Ok((written, together.record(&it.conn)?))
+        })?;
+        self.claims.keep(jobs.into_iter().filter(|job| recorded.contains(&job.ticket)));
+        Ok(written)
+    }
+
+    /// Whether something is claimed that the tables lack; the next [`Writer::write`] has them follow.
+    pub(super) fn is_behind(&self) -> bool {
+        self.claims.are_recorded()
+    }
+
+    /// Finds out now what claims of these slots need to know.
+    pub(super) fn expect(&mut self, slots: &[Slot]) -> Outcome<()> {
+        self.claims.expect(&self.conn, &mut self.projector, slots)
     }
 
     /// Changes the tables by other means than [`Writer::write`], durably and in one transaction.
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
         self.set_level(Level::Durable)?;
         self.projector.forget();
+        self.claims.forget();
         self.transaction(|it| change(&it.conn))
     }
 
@@ -129,6 +149,29 @@ impl Writer {
         let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
+    /// Writes one job; `false` when its slot is taken and nothing of it was written. The inner error says why it must not be
+    /// written.
+    fn apply_checked<'a>(
+        &mut self,
+        job: &'a Job,
+        together: &mut Together<'a>,
+    ) -> Outcome<Result<bool, JournalError>> {
+        if together.takes(job) {
+            return together.claim(&self.conn, &mut self.projector, &mut self.claims, job);
+        }
+        if let Err(refused) = self.check(job)? {
+            return Ok(Err(refused));
+        }
+        if let Some(slot) = &job.slot {
+            self.claims.claimed(&slot.schedule);
+            if together.has_slot_of(job) || !claims::insert_slot(&self.conn, slot)? {
+                return Ok(Ok(false));
+            }
+        }
+        self.apply_commit(job)?;
+        Ok(Ok(true))
+    }
+
     /// The inner error says why `job` must not be written.
     fn check(&mut self, job: &Job) -> Outcome<Result<(), JournalError>> {
         if let Some(refused) = &job.refused {
@@ -140,29 +183,6 @@ impl Writer {
             Err(Fault::Journal(refused @ JournalError::Order { .. })) => Ok(Err(refused)),
             Err(error) => Err(error),
         }
-    }
-
-    /// `false`: its slot is taken and nothing of it was written.
-    fn apply(&mut self, job: &Job) -> Outcome<bool> {
-        if let Some(slot) = &job.slot
-            && !self.claim(slot)?
-        {
-            return Ok(false);
-        }
-        self.apply_commit(job)?;
-        Ok(true)
-    }
-
-    fn claim(&self, slot: &Slot) -> Outcome<bool> {
-        let nominal = to_micros(slot.nominal);
-        let added = self
-            .conn
-            .prepare_cached(
-                "INSERT OR IGNORE INTO slots (schedule, nominal, run) SELECT ?1, ?2, ?3 WHERE NOT EXISTS
-                    (SELECT 1 FROM slot_floors WHERE schedule = ?1 AND nominal >= ?2)",
-            )?
-            .execute(params![slot.schedule, nominal, slot.run.0.as_bytes()])?;
-        Ok(added == 1)
     }
 
     fn apply_commit(&mut self, job: &Job) -> Outcome<()> {
@@ -222,7 +242,7 @@ impl Writer {
     }
 }
 
-fn insert_entry(conn: &Connection, run: RunId, entry: &Entry, body: &[u8]) -> Outcome<()> {
+pub(super) fn insert_entry(conn: &Connection, run: RunId, entry: &Entry, body: &[u8]) -> Outcome<()> {
     conn.prepare_cached("INSERT INTO entries (run, seq, body) VALUES (?1, ?2, ?3)")?.execute(params![
         run.0.as_bytes(),
         int(entry.seq),
