@@ -32,5 +32,5 @@ pub use migrate::{Migration, Retold};
 pub use recover::Recovered;
 pub use standing::Standing;
 pub use threads::{InlineSpawner, ScriptThreads, Spawner};
-pub use turns::{Begin, Claimed, Firing};
+pub use turns::{Begin, Claimed, Firing, Ready};
 pub use wake::event_value;

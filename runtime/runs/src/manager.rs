@@ -243,7 +243,13 @@ impl Runs {
     /// A new id.
     #[must_use]
     pub fn new_id(&self) -> RunId {
-        RunId::new(self.now(), (self.0.entropy)())
+        self.new_id_at(self.now())
+    }
+
+    /// The id of a run that is to begin at `at`: ids are ordered by time.
+    #[must_use]
+    pub fn new_id_at(&self, at: Timestamp) -> RunId {
+        RunId::new(at, (self.0.entropy)())
     }
 
     pub(crate) fn first_entry(&self, new: &NewRun) -> Entry {
@@ -253,9 +259,14 @@ impl Runs {
     }
 
     pub(crate) fn first_writes(&self, new: &NewRun, entry: Entry) -> Vec<Write> {
-        let mut writes = if self.knows(&new.bundle) { vec![] } else { new.bundle.writes() };
+        let mut writes = self.unknown(&new.bundle).unwrap_or_default();
         writes.push(Write::Entry(new.id, entry));
         writes
+    }
+
+    /// What the journal is to be given of a bundle before the first run that begins with it.
+    pub(crate) fn unknown(&self, bundle: &Arc<Bundle>) -> Option<Vec<Write>> {
+        (!self.knows(bundle)).then(|| bundle.writes())
     }
 
     /// Whether the journal has the bundle, because this process put or found it there.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hob_engine::{Bundle, Records};
 use hob_journal::{Commit, Slot, Ticket, Write};
-use hob_model::{EntryKind, RunId, RunStatus, Timestamp, Value};
+use hob_model::{Entry, EntryKind, RunId, RunStatus, Timestamp, Value};
 
 use crate::error::RunError;
 use crate::manager::{NewRun, Runs};
@@ -28,7 +28,7 @@ pub struct Begin {
 struct Begun {
     run: RunId,
     /// What its first pass begins with; none when it waits its turn.
-    fresh: Option<(Records, Arc<Bundle>)>,
+    fresh: Option<(Box<Entry>, Arc<Bundle>)>,
 }
 
 /// A run whose slot is claimed, to be begun.
@@ -46,6 +46,46 @@ pub struct Firing {
     pub begin: Begin,
 }
 
+/// The first entry of a run, once for the journal and once for the first pass. Many of them are moved about together, so
+/// they are not kept in place.
+struct First {
+    writes: Vec<Write>,
+    again: Box<Entry>,
+}
+
+impl First {
+    fn of(run: RunId, entry: Entry) -> Self {
+        let again = Box::new(entry.clone());
+        Self { writes: vec![Write::Entry(run, entry)], again }
+    }
+
+    /// The run begins at `now`.
+    fn set_time(&mut self, now: Timestamp) {
+        self.again.at = now;
+        for write in &mut self.writes {
+            if let Write::Entry(_, entry) = write {
+                entry.at = now;
+            }
+        }
+    }
+}
+
+/// A slot that fires, with all done that need not wait for its time.
+pub struct Ready {
+    slot: Slot,
+    first: First,
+    bundle: Arc<Bundle>,
+    begin: Begin,
+}
+
+impl Ready {
+    /// Which slot it is, and for which run.
+    #[must_use]
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+}
+
 fn key(run: RunId) -> String {
     format!("{TURN_PREFIX}{run}")
 }
@@ -57,7 +97,8 @@ impl Runs {
     /// As [`Runs::start`].
     pub fn start_as(&self, new: NewRun, begin: Begin) -> Result<Ticket, RunError> {
         self.journal().may_act()?;
-        let (writes, begun) = self.begin(new, begin);
+        let (run, entry) = (new.id, self.first_entry(&new));
+        let (writes, begun) = self.begin(run, First::of(run, entry), new.bundle, begin);
         if begun.fresh.is_none() {
             self.state().turns.insert(begun.run);
         }
@@ -80,9 +121,18 @@ impl Runs {
     /// # Errors
     /// As [`Runs::start`]. Then none of them begins before the journal is opened again.
     pub fn start_slots(&self, firings: Vec<Firing>) -> Result<Vec<bool>, RunError> {
-        let claimed = self.claim_slots(firings)?;
+        let ready = firings.into_iter().map(|firing| self.ready(firing));
+        let claimed = self.claim_slots(ready.collect())?;
         let began = claimed.into_iter().map(|claimed| claimed.map(|claimed| self.begin_claimed(claimed)));
         Ok(began.map(|began| began.is_some()).collect())
+    }
+
+    /// Makes a slot ready to be claimed. Nothing is recorded by that.
+    #[must_use]
+    pub fn ready(&self, Firing { schedule, nominal, new, begin }: Firing) -> Ready {
+        let first = First::of(new.id, self.first_entry(&new));
+        let slot = Slot { schedule, nominal, run: new.id };
+        Ready { slot, first, bundle: new.bundle, begin }
     }
 
     /// Claims slots for their runs, durably and with one wait for the disk, and leaves it to [`Runs::begin_claimed`] to
@@ -91,12 +141,13 @@ impl Runs {
     ///
     /// # Errors
     /// As [`Runs::start`].
-    pub fn claim_slots(&self, firings: Vec<Firing>) -> Result<Vec<Option<Claimed>>, RunError> {
+    pub fn claim_slots(&self, slots: Vec<Ready>) -> Result<Vec<Option<Claimed>>, RunError> {
         self.journal().may_act()?;
-        let mut begins = Vec::with_capacity(firings.len());
-        let claims = firings.into_iter().map(|Firing { schedule, nominal, new, begin }| {
-            let (writes, begun) = self.begin(new, begin);
-            let slot = Slot { schedule, nominal, run: begun.run };
+        let now = self.now();
+        let mut begins = Vec::with_capacity(slots.len());
+        let claims = slots.into_iter().map(|Ready { slot, mut first, bundle, begin }| {
+            first.set_time(now);
+            let (writes, begun) = self.begin(slot.run, first, bundle, begin);
             begins.push(begun);
             (slot, Commit { writes })
         });
@@ -121,20 +172,22 @@ impl Runs {
 
     /// Has the run of a claimed slot evaluated, unless it waits its turn.
     pub fn begin_claimed(&self, Claimed(Begun { run, fresh }): Claimed) {
-        if fresh.is_some() {
-            self.admit(run, fresh);
+        if let Some((entry, bundle)) = fresh {
+            self.admit(run, Some((Records::of(vec![*entry]), bundle)));
         }
     }
 
-    fn begin(&self, new: NewRun, begin: Begin) -> (Vec<Write>, Begun) {
-        let (run, entry) = (new.id, self.first_entry(&new));
-        let mut writes = self.first_writes(&new, entry.clone());
+    fn begin(&self, run: RunId, first: First, bundle: Arc<Bundle>, begin: Begin) -> (Vec<Write>, Begun) {
+        let First { mut writes, again } = first;
+        if let Some(sources) = self.unknown(&bundle) {
+            writes.splice(0..0, sources);
+        }
         let fresh = match begin.queue {
             Some(queue) => {
                 writes.push(Write::Fact { key: key(run), value: Some(Value::from(queue)) });
                 None
             }
-            None => Some((Records::of(vec![entry]), new.bundle)),
+            None => Some((again, bundle)),
         };
         writes.extend(begin.beside);
         (writes, Begun { run, fresh })

@@ -160,6 +160,7 @@ pub fn later(at: Timestamp, by: Duration) -> Timestamp {
 }
 
 /// A moment earlier, or the beginning of time.
-pub(crate) fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+#[must_use]
+pub fn earlier(at: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by).ok().and_then(|by| at.checked_sub(by).ok()).unwrap_or(Timestamp::MIN)
 }

@@ -135,6 +135,7 @@ impl Scheduling {
             return Err(refused(Code::Usage, text));
         }
         if look.memory.pause.is_none() {
+            look.ahead = None;
             look.memory.pause = Some(Box::new(Pause { at: now, reason: reason.to_owned() }));
             self.keep(timed, look);
         }
@@ -148,6 +149,7 @@ impl Scheduling {
         }
         if look.memory.pause.is_some() {
             look.memory.resume(now);
+            look.ahead = None;
             self.keep(timed, look);
             look.wake = Some(now);
         }
@@ -181,7 +183,8 @@ impl Scheduling {
             // What is due by itself is decided first: a claim settles all older slots.
             let mut firings = Firings::default();
             self.look_at(timed, look, now, &mut firings).map_err(|error| from_journal(&error))?;
-            self.launch.runs.start_slots(firings.all).map_err(|error| from_journal(&error))?;
+            let claimed = self.launch.runs.claim_slots(firings.all).map_err(|error| from_journal(&error))?;
+            claimed.into_iter().flatten().for_each(|claimed| self.launch.runs.begin_claimed(claimed));
         }
         look.forget();
         let (mut runs, mut known) = (Vec::new(), 0_usize);

@@ -9,6 +9,7 @@ use hob_runs::{Begin, Firing, NewRun, RunError};
 use hob_scheduler::slots::ON_TIME_SECONDS_MAX;
 use hob_scheduler::{CatchUp, Decision, Due, LiveRun, LiveState, Progress};
 
+use super::ahead::Ahead;
 use super::memory::{Memory, queue_of};
 use super::{Firings, Scheduling, Timed};
 use crate::overdue::Overdue;
@@ -39,6 +40,8 @@ pub(super) struct Look {
     pub(super) wake: Option<Timestamp>,
     /// Something of it waits for the end of a run.
     pub(super) awaits_ends: bool,
+    /// The next slot, made ready before its time; none where few are due at that time.
+    pub(super) ahead: Option<Box<Ahead>>,
     /// Its runs that wait their turn; none where none ever did.
     pub(super) queues: Option<Box<Queues>>,
     /// Runs whose timeout has passed; none where there is no timeout.
@@ -56,6 +59,7 @@ impl Look {
             claimed: None,
             wake: Some(now),
             awaits_ends: false,
+            ahead: None,
             queues: None,
             overdue: None,
             stuck: false,
@@ -75,6 +79,18 @@ impl Look {
     /// Reads again what is claimed.
     pub(super) fn forget(&mut self) {
         self.claimed = None;
+        self.ahead = None;
+    }
+
+    /// Whether a run of it waits its turn.
+    pub(super) fn has_queued(&self) -> bool {
+        self.queues.as_ref().is_some_and(|queues| !queues.slots.is_empty() || !queues.backfill.is_empty())
+    }
+
+    /// A slot is decided at `now`, and nothing else of it is to be decided then.
+    pub(super) fn fired(&mut self, nominal: Timestamp, now: Timestamp) {
+        self.claim(nominal);
+        self.looked = Some(now);
     }
 
     /// A slot is decided.
@@ -107,6 +123,9 @@ impl Scheduling {
         firings: &mut Firings,
     ) -> Result<(), RunError> {
         look.awaits_ends = false;
+        if self.fire_ready(timed, look, now, firings) {
+            return Ok(());
+        }
         let limit = self.end_overdue(timed, look, now)?;
         let paused = Self::is_paused(timed, look);
         let deadline = if paused { None } else { self.report_missed(timed, look, now)? };
@@ -124,9 +143,7 @@ impl Scheduling {
         firings: &mut Firings,
     ) -> Result<Option<Timestamp>, RunError> {
         self.begin_queued(timed, look)?;
-        if look.claimed.is_none() {
-            look.claimed = Some(self.claimed(timed)?);
-        }
+        self.read_claimed(timed, look)?;
         let due = self.due(timed, look, now)?;
         // What bears on others that are due now, or on the next slot, is claimed before those are decided.
         let alone = due.fire.len() == 1 && timed.schedule.conflicts.is_empty() && timed.has_own_target();
@@ -138,7 +155,7 @@ impl Scheduling {
             let live = if is_idle { vec![] } else { self.live_runs(timed)? };
             if let Some(firing) = self.settle(timed, look, (slot.nominal, late), &live)? {
                 if alone {
-                    firings.all.push(firing);
+                    firings.all.push(self.launch.runs.ready(firing));
                 } else {
                     self.start_slot(firing)?;
                 }
@@ -146,6 +163,14 @@ impl Scheduling {
         }
         look.looked = Some(now);
         Ok(due.wake)
+    }
+
+    /// Reads which of its slots are claimed, where that is not known.
+    pub(super) fn read_claimed(&self, timed: &Timed, look: &mut Look) -> Result<(), RunError> {
+        if look.claimed.is_none() {
+            look.claimed = Some(self.claimed(timed)?);
+        }
+        Ok(())
     }
 
     /// Which slots are due, by what is claimed.
@@ -204,7 +229,13 @@ impl Scheduling {
     }
 
     /// The slot with its run, which waits its turn where there is a `queue`. It ends a row of skipped slots.
-    fn firing(&self, timed: &Timed, look: &mut Look, nominal: Timestamp, queue: Option<String>) -> Firing {
+    pub(super) fn firing(
+        &self,
+        timed: &Timed,
+        look: &mut Look,
+        nominal: Timestamp,
+        queue: Option<String>,
+    ) -> Firing {
         let schedule = timed.schedule.name.clone();
         let beside = match std::mem::take(&mut look.memory.skipped) {
             0 => vec![],

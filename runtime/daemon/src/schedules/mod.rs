@@ -6,6 +6,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `ahead` | slots of many schedules at one instant, made ready before it |
 //! | `look` | one look at one schedule: which slots are due, and what becomes of them |
 //! | `limits` | timeouts and deadlines |
 //! | `memory` | what is remembered of a schedule over restarts |
@@ -21,12 +22,13 @@ use hob_engine::Bundle;
 use hob_journal::{Ticket, Write};
 use hob_model::{OnDoubt, RunEntry, RunId, RunStarted, RunStatus, Timestamp, Value};
 use hob_planner::declaration::RunPolicy;
-use hob_runs::{Begin, Claimed, Firing, Listener, NewRun, RunError, Runs};
+use hob_runs::{Begin, Firing, Listener, NewRun, Ready, RunError, Runs};
 use hob_scheduler::Schedule;
 
 use crate::admission::Admission;
 use crate::clock::Machine;
 
+mod ahead;
 mod command;
 mod families;
 mod limits;
@@ -42,11 +44,10 @@ use watch::Watch;
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How often the journal is looked after.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(3600);
-/// Slots that are claimed with one wait for the disk.
-const FIRINGS_AT_ONCE: usize = 1_000;
-/// Due schedules from which on the live runs of all are read at once, and no more those of each.
+/// Due schedules from which on the live runs of all are read at once, and no more those of each; and from which on their
+/// slots are made ready before.
 const MANY_DUE: usize = 32;
-/// Claimed slots whose runs have not begun.
+/// Slots that are claimed with one wait for the disk.
 const CLAIMED_MAX: usize = 10_000;
 /// The pause before the thread goes on after a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -219,11 +220,9 @@ impl Listener for ScheduleBell {
 /// Slots that are due, on their way to their runs.
 #[derive(Default)]
 struct Firings {
-    all: Vec<Firing>,
+    all: Vec<Ready>,
     /// For each of `all`, at the same place, the number of its schedule.
     of: Vec<usize>,
-    /// Claimed, and not begun yet.
-    claimed: Vec<Claimed>,
     /// The schedules that had live runs when the round began, where all were read at once.
     busy: Option<HashSet<String>>,
 }
@@ -328,24 +327,24 @@ impl Scheduling {
             firings.busy = self.busy().ok().flatten();
         }
         for at in 0..looks.len() {
+            if moved {
+                looks[at].ahead = None;
+            }
             if moved || looks[at].is_due(now, ended) {
                 self.look_or_later(at, &mut looks[at], now, &mut firings);
             }
-            if firings.all.len() >= FIRINGS_AT_ONCE {
+            if firings.all.len() >= CLAIMED_MAX {
                 self.fire(&mut firings, &mut looks, now);
-            }
-            if firings.claimed.len() >= CLAIMED_MAX {
-                self.begin(&mut firings);
             }
             wake = [wake, looks[at].wake].into_iter().flatten().min();
             awaits_ends |= looks[at].awaits_ends;
         }
         self.fire(&mut firings, &mut looks, now);
         drop(looks);
-        self.begin(&mut firings);
         self.bell.awaits_ends.store(awaits_ends, Ordering::SeqCst);
         self.audit(now);
         runs.events_changed();
+        let wake = wake.map(|wake| self.make_ready(wake, now));
         wake.map_or(LOOK_AGAIN, |wake| self.until(wake)).min(LOOK_AGAIN)
     }
 
@@ -365,14 +364,17 @@ impl Scheduling {
         firings.of.resize(firings.all.len(), at);
     }
 
-    /// Claims slots that were found.
+    /// Claims slots that were found, and has their runs evaluated: none of them before all are claimed, as they would take
+    /// the processors from it.
     fn fire(&self, firings: &mut Firings, looks: &mut [Look], now: Timestamp) {
         let (all, of) = (std::mem::take(&mut firings.all), std::mem::take(&mut firings.of));
         if all.is_empty() {
             return;
         }
         match self.launch.runs.claim_slots(all) {
-            Ok(claimed) => firings.claimed.extend(claimed.into_iter().flatten()),
+            Ok(claimed) => {
+                claimed.into_iter().flatten().for_each(|claimed| self.launch.runs.begin_claimed(claimed))
+            }
             Err(error) => {
                 tracing::error!(slots = of.len(), %error, "slots that are due cannot be claimed now");
                 for at in of {
@@ -381,11 +383,5 @@ impl Scheduling {
                 }
             }
         }
-    }
-
-    /// Has the runs of claimed slots evaluated. They do not begin before all slots that are due now are claimed: they would
-    /// take the processors from it, and what is claimed cannot be lost.
-    fn begin(&self, firings: &mut Firings) {
-        firings.claimed.drain(..).for_each(|claimed| self.launch.runs.begin_claimed(claimed));
     }
 }

@@ -196,3 +196,86 @@ fn no_slot_fires_twice_whatever_happens() {
         }
     }
 }
+
+/// Many schedules at the same instants, which are made ready before these: people interfere meanwhile, the process dies, the
+/// clock is set.
+#[test]
+fn what_is_made_ready_binds_nobody() {
+    for seed in 0..40_u64 {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let catch_up = ["none", "last", "all"][chance.usize(..3)];
+        let overlap = ["skip", "queue", "queue_one", "cancel_other", "allow"][chance.usize(..5)];
+        let text = format!(
+            r#"for i in 0..40 {{
+                schedule(`s${{i}}`, "* * * * *", #{{ catch_up: "{catch_up}", overlap: "{overlap}" }}, |slot| {{
+                    sleep("{}s");
+                }});
+            }}"#,
+            chance.u32(..80)
+        );
+        let mut world = World::new(&text);
+        let mut latest = world.runs.now();
+        let (mut paused, mut touched) = (None, BTreeSet::new());
+        for _ in 0..10 {
+            latest = latest.max(world.runs.now());
+            let one = format!("s{}", chance.u32(..40));
+            match chance.u32(..12) {
+                // To the last second before an instant: all is ready then.
+                0..=5 => {
+                    let second = world.runs.now().as_second().rem_euclid(60);
+                    world.pass_by(&format!("{}s", 59 + 60 * i64::from(chance.u32(..2)) - second), "1s");
+                }
+                6 if paused.is_none() => {
+                    world.command(&one, ScheduleCommand::Pause { reason: String::new() });
+                    paused = Some((one, world.runs.now()));
+                }
+                7 => {
+                    // It runs already, perhaps.
+                    let _ = world.scheduling.command(&one, ScheduleCommand::Run);
+                    touched.insert(one);
+                }
+                8 => {
+                    let range = Backfill {
+                        from: world.runs.now() - jiff::SignedDuration::from_mins(5),
+                        to: None,
+                        dry: false,
+                    };
+                    let _ = world.scheduling.command(&one, ScheduleCommand::Backfill(range));
+                    touched.insert(one);
+                }
+                9 => world.hands.step(&format!("{}s", chance.u32(1..200))),
+                10 => world.hands.step(&format!("-{}s", chance.u32(1..200))),
+                _ => world = world.crash(chance.usize(..4), &format!("{}s", chance.u32(..90)), &text),
+            }
+            world.pass_by("3s", "1s");
+        }
+        let all: Vec<(String, Vec<(String, RunStatus)>)> =
+            (0..40).map(|i| format!("s{i}")).map(|name| (name.clone(), world.runs_of(&name))).collect();
+        let of_slots = |runs: &[(String, RunStatus)]| -> Vec<String> {
+            runs.iter().map(|(nominal, _)| nominal).filter(|at| at.ends_with(":00")).cloned().collect()
+        };
+        for (name, runs) in &all {
+            let distinct: BTreeSet<&String> = runs.iter().map(|(nominal, _)| nominal).collect();
+            assert_eq!(runs.len(), distinct.len(), "seed {seed}: {name}: {}", world.story(name));
+        }
+        // Those that nobody touched are alike, and one that is paused has no slot of its pause.
+        let is_plain =
+            |name: &String| !touched.contains(name) && paused.as_ref().is_none_or(|(it, _)| it != name);
+        let mut plain = all.iter().filter(|(name, _)| is_plain(name)).map(|(_, runs)| of_slots(runs));
+        let first = plain.next().unwrap();
+        assert!(plain.all(|runs| runs == first), "seed {seed}");
+        for event in ["schedule.stuck", "run.orphaned"] {
+            assert!(world.events(event).is_empty(), "seed {seed}: {:#?}", world.events(event));
+        }
+        let behind = latest.duration_since(world.runs.now()).as_secs().max(0);
+        let before = first.len();
+        world.pass_by(&format!("{}s", behind + 300), "1s");
+        let (name, _) = all.iter().find(|(name, _)| is_plain(name)).unwrap();
+        assert!(world.runs_of(name).len() > before, "seed {seed}: nothing goes on: {}", world.story(name));
+        if let Some((name, _)) = paused.filter(|(name, _)| !touched.contains(name)) {
+            let later = of_slots(&world.runs_of(&name));
+            let known = all.iter().find(|(it, _)| *it == name).map(|(_, runs)| of_slots(runs)).unwrap();
+            assert_eq!(later, known, "seed {seed}: {name} is paused");
+        }
+    }
+}

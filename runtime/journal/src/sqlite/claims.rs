@@ -112,8 +112,16 @@ pub(super) struct Together<'a> {
 impl<'a> Together<'a> {
     /// Nothing is recorded together where there are few.
     pub(super) fn of(jobs: &[Job]) -> Self {
-        let claims = jobs.iter().filter(|job| claim_of(job).is_some()).take(TOGETHER_MIN);
-        Self { applies: claims.count() == TOGETHER_MIN, ..Self::default() }
+        let claims = jobs.iter().filter(|job| claim_of(job).is_some()).count();
+        if claims < TOGETHER_MIN {
+            return Self::default();
+        }
+        Self {
+            applies: true,
+            slots: HashSet::with_capacity(claims),
+            runs: HashSet::with_capacity(claims),
+            recorded: Vec::with_capacity(claims),
+        }
     }
 
     /// Whether `job` is one of them.
@@ -153,8 +161,8 @@ impl<'a> Together<'a> {
         Ok(Ok(true))
     }
 
-    /// Records them, in the caller's transaction; the tickets of those that were.
-    pub(super) fn record(self, conn: &Connection) -> Outcome<HashSet<Ticket>> {
+    /// Records them, in the caller's transaction; the tickets of those that were, ascending.
+    pub(super) fn record(self, conn: &Connection) -> Outcome<Vec<Ticket>> {
         let claims = self.recorded.iter().filter_map(|job| Some((job.slot.as_ref()?, job.bodies().next()?)));
         let claims: Vec<(&Slot, &[u8])> = claims.collect();
         if !claims.is_empty() {

@@ -100,6 +100,11 @@ impl Queue {
         Self { last_event, ..Self::default() }
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, jobs: usize) {
+        self.jobs.reserve(jobs);
+    }
+
     pub(super) fn push(&mut self, mut job: Job) -> Ticket {
         self.given = Ticket(self.given.0 + 1);
         job.ticket = self.given;

@@ -193,6 +193,7 @@ impl Shared {
         }
         let tickets: Vec<Ticket> = {
             let mut queue = lock(&self.queue);
+            queue.reserve(jobs.len());
             jobs.into_iter().map(|job| queue.push(job)).collect()
         };
         // The queue was locked for a moment only: others may have submitted since, but no claim, which needs

@@ -78,7 +78,7 @@ impl Writer {
             it.projector.store(&it.conn)?;
             Ok((written, together.record(&it.conn)?))
         })?;
-        self.claims.keep(jobs.into_iter().filter(|job| recorded.contains(&job.ticket)));
+        self.claims.keep(jobs.into_iter().filter(|job| recorded.binary_search(&job.ticket).is_ok()));
         Ok(written)
     }
 
