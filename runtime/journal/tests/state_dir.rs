@@ -100,6 +100,24 @@ fn slots_that_were_claimed_together_survive_a_crash() {
 }
 
 #[test]
+fn a_journal_of_a_format_without_claims_takes_them() {
+    let dir = closed();
+    let path = dir.path().join("journal.db");
+    Connection::open(&path).unwrap().execute_batch("DROP TABLE claims; PRAGMA user_version = 3;").unwrap();
+    let journal = SqliteJournal::open(dir.path()).unwrap();
+    let claims = (0..40_u128).map(|n| {
+        let run = RunId(uuid::Uuid::from_u128(n << 64));
+        let slot = Slot { schedule: format!("s{n}"), nominal: at(1), run };
+        (slot, Commit::one(Write::Entry(run, samples::entry(0, started("a")))))
+    });
+    assert_eq!(journal.claim_all(claims.collect()).unwrap(), [true; 40]);
+    drop(journal);
+    let former = Connection::open(&path).unwrap();
+    let format: i64 = former.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(format, i64::from(hob_journal::codec::FORMAT));
+}
+
+#[test]
 fn only_the_owner_may_look() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("a/state");

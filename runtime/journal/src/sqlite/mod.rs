@@ -9,6 +9,9 @@
 //! **Reading.** Reads use connections of their own beside the writer. What is queued is written first, but not synced:
 //! the log is one file, and whoever syncs it later syncs this too.
 //!
+//! **Claiming.** Many slots that are claimed in one call become durable as one record, which the tables follow in the next
+//! transaction: see `claims`.
+//!
 //! **Failing.** After the first write that failed nothing is written any more; what was durable can still be read.
 
 #![allow(clippy::disallowed_methods)] // this is the adapter: files and time of its own state directory

@@ -196,7 +196,7 @@ fn named_by_facts(conn: &Connection) -> Outcome<BTreeSet<Digest>> {
         }
     }
     let mut named = BTreeSet::new();
-    reader::facts(conn, "")?.iter().for_each(|(_, value)| visit(value, &mut named));
+    reader::visit_facts(conn, "", |_, value| visit(&value, &mut named))?;
     Ok(named)
 }
 

@@ -346,16 +346,26 @@ pub(super) fn fact(conn: &Connection, key: &str) -> Outcome<Option<Value>> {
 }
 
 pub(super) fn facts(conn: &Connection, prefix: &str) -> Outcome<Vec<(String, Value)>> {
+    let mut facts = Vec::new();
+    visit_facts(conn, prefix, |key, value| facts.push((key, value)))?;
+    Ok(facts)
+}
+
+/// Shows the facts one after the other: there may be one for each of 100,000 schedules.
+pub(super) fn visit_facts(
+    conn: &Connection,
+    prefix: &str,
+    mut visit: impl FnMut(String, Value),
+) -> Outcome<()> {
     let mut query = conn.prepare_cached("SELECT key, value FROM facts WHERE key >= ?1 ORDER BY key")?;
     let mut rows = query.query([prefix])?;
-    let mut facts = Vec::new();
     while let Some(row) = rows.next()? {
         let key: String = row.get(0)?;
         if !key.starts_with(prefix) {
             break;
         }
         let value = value_of(row, 1, &key)?;
-        facts.push((key, value));
+        visit(key, value);
     }
-    Ok(facts)
+    Ok(())
 }
