@@ -203,6 +203,33 @@ fn what_goes_wrong_reaches_the_default_channel() {
 }
 
 #[test]
+fn what_is_in_doubt_and_what_was_missed_reach_the_default_channel() {
+    let (home, ntfy) = (home(), Ntfy::start(|| Mood::Takes));
+    // Takes connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let declared = format!(
+        "channel(\"ops\", #{{ url: \"ntfy://{}/house\", default: true }});
+         schedule(\"slow\", every(\"1s\"), #{{ deadline: \"1s\" }}, |slot| {{ wait_signal(\"never\"); }});
+         workflow(\"acts\", #{{ on: manual() }}, || {{ http::post(\"http://{}/\"); }});",
+        ntfy.address,
+        silent.local_addr().unwrap()
+    );
+    homelab(&home, &declared);
+    let mut up = home.up("lab", &[]);
+    ntfy.message("schedule slow was missed");
+    let run = home.hob(&["run", "acts", "--detach"]).exits(0).out().trim().to_owned();
+    until("the effect is under way", || {
+        let shown = home.json(&["runs", "show", &run]);
+        (shown["entries"][0]["status"] == "pending").then_some(())
+    });
+    assert!(up.process.kill());
+    let mut up = home.up("lab", &[]);
+    let doubt = ntfy.message("workflow acts waits for a decision");
+    assert!(doubt["message"].as_str().unwrap().contains(&format!("hob runs show {run}")), "{doubt}");
+    let _ = up.stop().exits(0);
+}
+
+#[test]
 fn without_a_channel_a_line_at_login_says_what_went_wrong() {
     let home = home();
     homelab(&home, "");
