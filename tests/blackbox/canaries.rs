@@ -214,12 +214,21 @@ fn a_daemon_tells_no_secret() {
     let canaries = Canaries::new();
     let home = with_secrets(&canaries);
     home.write("play.rhai", PLAYBOOK);
-    let homelab = "workflow(\"leak\", |input| { import \"play\" as play; });\n\
-        service(\"idle\", #{ command: [\"sleep\", \"1000\"], stop_timeout: \"1s\" });\n";
+    let echo = echo();
+    let homelab = format!(
+        "workflow(\"leak\", |input| {{ import \"play\" as play; }});
+         service(\"idle\", #{{ command: [\"sleep\", \"1000\"], stop_timeout: \"1s\" }});
+         channel(\"ops\", #{{ url: \"ntfy://{echo}/house\", token: secret(\"token\"), default: true }});
+         channel(\"bad\", #{{ url: \"gotify://{echo}/bad\", token: secret(\"token\") }});
+         workflow(\"tells\", || notify::send(\"bad\", #{{ title: \"a\", body: \"b\" }}));"
+    );
     home.write("homelab.rhai", homelab);
     // With all that is traced.
     let mut up = home.up(".", &["-vv"]);
-    let input = format!("{{\"url\": \"http://{}\"}}", echo());
+    let input = format!("{{\"url\": \"http://{echo}\"}}");
+    silent(&canaries, "a message", &home.hob(&["notify", "test", "ops"]).exits(0));
+    silent(&canaries, "a message that is refused", &home.hob(&["notify", "test", "bad"]).exits(1));
+    silent(&canaries, "a run that tells", &home.hob(&["run", "tells"]));
     silent(&canaries, "the run", &home.hob(&["run", "play.rhai", "--input", &input]));
     let run = home.json(&["runs", "list"])[0]["run"].as_str().unwrap().to_owned();
     let ask = |method: &str, path: &str, body: Option<&serde_json::Value>| {
