@@ -1,6 +1,6 @@
 //! The journal of a native body: what apply and reconciling do is recorded as a run, like all else.
 
-use hob_journal::{Commit, Journal, RunFilter, Write};
+use hob_journal::{Commit, Journal, RunFilter, Ticket, Write};
 use hob_model::{
     EffectClass, Entry, EntryKind, OpError, Payload, Position, RunEnd, RunEntry, RunId, RunStarted,
     RunStatus, Source, Value,
@@ -25,7 +25,7 @@ fn payload(value: &Value, writes: &mut Vec<Write>) -> Payload {
 }
 
 impl NativeRun {
-    /// Begins a run of the body `name` (`apply`, `keep`).
+    /// Begins a run of the body `name` (`apply`, `keep`). It is durable with what it does first.
     ///
     /// # Errors
     /// When the journal cannot take it.
@@ -37,23 +37,25 @@ impl NativeRun {
             ..RunStarted::trusted(name, RunEntry::Native(name.to_owned()))
         };
         let run = Self { runs: runs.clone(), id, next: Mutex::new(0) };
-        run.append(vec![EntryKind::Started(started)], vec![])?;
+        run.submit(vec![EntryKind::Started(started)], vec![]);
         Ok(run)
     }
 
-    fn append(&self, kinds: Vec<EntryKind>, beside: Vec<Write>) -> Result<(), RunError> {
+    fn submit(&self, kinds: Vec<EntryKind>, beside: Vec<Write>) -> Ticket {
         let at = self.runs.now();
-        let ticket = {
-            let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let entries = kinds.into_iter().map(|kind| {
-                let seq = *next;
-                *next += 1;
-                Write::Entry(self.id, Entry { seq, at, kind })
-            });
-            let writes: Vec<Write> = beside.into_iter().chain(entries).collect();
-            self.runs.journal().submit(Commit { writes })
-        };
-        Ok(self.runs.journal().wait(ticket)?)
+        let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let entries = kinds.into_iter().map(|kind| {
+            let seq = *next;
+            *next += 1;
+            Write::Entry(self.id, Entry { seq, at, kind })
+        });
+        let writes: Vec<Write> = beside.into_iter().chain(entries).collect();
+        self.runs.journal().submit(Commit { writes })
+    }
+
+    /// Waits until it is on disk, and all before it.
+    fn append(&self, kinds: Vec<EntryKind>, beside: Vec<Write>) -> Result<(), RunError> {
+        Ok(self.runs.journal().wait(self.submit(kinds, beside))?)
     }
 
     /// The key of the effect at a position.
@@ -74,6 +76,33 @@ impl NativeRun {
         args: &Value,
         act: impl FnOnce(&str) -> Result<(T, Value, Vec<Write>), OpError>,
     ) -> Result<T, OpError> {
+        self.carry_out(position, operation, args, act, |_| None)
+    }
+
+    /// As [`NativeRun::effect`], of the only effect of a run, which ends with it in the commit of its outcome.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn only_effect<T>(
+        self,
+        position: &Position,
+        operation: &str,
+        args: &Value,
+        act: impl FnOnce(&str) -> Result<(T, Value, Vec<Write>), OpError>,
+    ) -> Result<T, OpError> {
+        self.carry_out(position, operation, args, act, |error| {
+            Some(ended(error.map_or(RunEnd::Succeeded(Value::Unit), |error| RunEnd::Failed(error.clone()))))
+        })
+    }
+
+    fn carry_out<T>(
+        &self,
+        position: &Position,
+        operation: &str,
+        args: &Value,
+        act: impl FnOnce(&str) -> Result<(T, Value, Vec<Write>), OpError>,
+        then: impl Fn(Option<&OpError>) -> Option<EntryKind>,
+    ) -> Result<T, OpError> {
         let key = self.key(position);
         let mut beside = vec![];
         let intent = EntryKind::Intent {
@@ -91,6 +120,7 @@ impl NativeRun {
             Ok((kept, value, writes)) => (Ok(value), Ok(kept), writes),
             Err(error) => (Err(error.clone()), Err(error), vec![]),
         };
+        let end = then(kept.as_ref().err());
         let outcome = EntryKind::Outcome {
             position: position.clone(),
             operation: operation.to_owned(),
@@ -99,7 +129,7 @@ impl NativeRun {
             result: result.map(|value| payload(&value, &mut writes)),
             source: Source::default(),
         };
-        self.append(vec![outcome], writes).map_err(unwritten)?;
+        self.append([outcome].into_iter().chain(end).collect(), writes).map_err(unwritten)?;
         kept
     }
 
@@ -128,11 +158,14 @@ impl NativeRun {
 
     /// Ends the run.
     pub(super) fn end(self, end: RunEnd) {
-        let entry = EntryKind::Ended { end, failed_at: None, compensated: false };
-        if let Err(error) = self.append(vec![entry], vec![]) {
+        if let Err(error) = self.append(vec![ended(end)], vec![]) {
             tracing::error!(run = %self.id, %error, "the end of a native run cannot be recorded");
         }
     }
+}
+
+fn ended(end: RunEnd) -> EntryKind {
+    EntryKind::Ended { end, failed_at: None, compensated: false }
 }
 
 /// Ends native runs that a previous process left: a native run is not replayed. Whether its open effects happened is
@@ -149,7 +182,7 @@ pub(super) fn settle_previous(runs: &Runs) -> Result<usize, RunError> {
         let error = OpError::failed(
             "superseded: hob ended before it did, and a new plan is made from what is observed",
         );
-        let end = EntryKind::Ended { end: RunEnd::Failed(error), failed_at: None, compensated: false };
+        let end = ended(RunEnd::Failed(error));
         let at = runs.now();
         let writes = (row.entries..)
             .zip(open.chain([end]))

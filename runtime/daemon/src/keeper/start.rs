@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hob_journal::{Commit, Write};
-use hob_model::{OpError, Position, RunEnd, Value};
+use hob_model::{OpError, Position, Value};
 use hob_planner::declaration::Gate;
 use hob_planner::{Exit, Service, ServiceState};
 use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
@@ -117,7 +117,7 @@ fn start(inner: &Arc<Inner>, service: &Service) {
         .map_err(|error| OpError::unavailable(error.to_string()))
         .and_then(|run| {
             let args = Value::Array(vec![Value::from(service.name.as_str())]);
-            let result = run.effect(&position, "services::start", &args, |key| {
+            run.only_effect(&position, "services::start", &args, |key| {
                 let supervisor = supervisor_of(inner, service)?;
                 let mut spec = image::spec(inner, service);
                 mounts::guard(inner, service)?;
@@ -131,12 +131,7 @@ fn start(inner: &Arc<Inner>, service: &Service) {
                 ]);
                 let writes = vec![fact_of(service, &started.running)];
                 Ok((started.running, told, writes))
-            });
-            run.end(match &result {
-                Ok(_) => RunEnd::Succeeded(Value::Unit),
-                Err(error) => RunEnd::Failed(error.clone()),
-            });
-            result
+            })
         });
     let now = inner.supervisors.now();
     inner.update(&service.name, |entry| {
