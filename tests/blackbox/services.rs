@@ -214,11 +214,24 @@ fn output_of_containers_is_kept_within_bounds() {
 }
 
 #[test]
-fn another_image_under_the_labels_of_hob_is_a_difference() {
+fn what_hands_have_changed_is_a_difference() {
     let homelab = r#"service("web", #{ image: "IMAGE", command: ["sleep", "1000"], stop_signal: "SIGKILL", ulimits: LIMITS });"#;
     let Some(house) = House::new(homelab) else { return };
     let mut up = house.home.up("lab", &["--on-exit", "keep"]);
     House::stop(&mut up);
+    let fields = || -> Vec<String> {
+        let plan = house.home.hob(&["plan", "lab", "--json"]).exits(2).json();
+        let diff = plan["changes"][0]["diff"].as_array().expect("a change has differences").clone();
+        diff.iter().map(|it| it["field"].as_str().unwrap().to_owned()).collect()
+    };
+    let _ = house.home.hob(&["plan", "lab"]).exits(0);
+    house.podman(&["network", "disconnect", "homelab", "web"]);
+    assert_eq!(fields(), ["network homelab", "network homelab alias web"]);
+    house.podman(&["network", "connect", "--alias", "another", "homelab", "web"]);
+    assert_eq!(fields(), ["network homelab alias web"]);
+    house.podman(&["network", "disconnect", "homelab", "web"]);
+    house.podman(&["network", "connect", "--alias", "web", "homelab", "web"]);
+    let _ = house.home.hob(&["plan", "lab"]).exits(0);
     let labels = house.podman(&[
         "inspect",
         "--format",

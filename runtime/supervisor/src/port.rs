@@ -89,6 +89,34 @@ pub struct Running {
     pub started: Timestamp,
 }
 
+/// A declared service, as [`Supervisor::survey`] compares it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declared {
+    /// What it is.
+    pub spec: Spec,
+    /// The life of it that hob recorded last, if it did.
+    pub recorded: Option<Instance>,
+}
+
+/// A service that runs, as far as a plan compares it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// The name of the service.
+    pub name: String,
+    /// The digest of what it was started with; `None` where it does not say.
+    pub digest: Option<Digest>,
+    /// In which fields it is not what it was started with, where that is what is declared; or why that cannot be told.
+    pub drift: Result<Vec<FieldChange>, OpError>,
+    /// Its images; none for those that have no images.
+    pub images: Images,
+}
+
+impl From<Running> for Standing {
+    fn from(running: Running) -> Self {
+        Self { name: running.name, digest: running.digest, drift: Ok(Vec::new()), images: Images::default() }
+    }
+}
+
 /// What [`Supervisor::start`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
@@ -211,15 +239,6 @@ pub trait Supervisor: Send + Sync {
         Ok(Images::default())
     }
 
-    /// The same of a life that [`Supervisor::observe`] told of, as it was then: a plan asks for many at one time.
-    ///
-    /// # Errors
-    /// When they cannot be looked at.
-    fn images_seen(&self, spec: &Spec, running: &Running) -> Result<Images, OpError> {
-        let _ = running;
-        self.images(spec)
-    }
-
     /// Starts a service, or adopts what the same effect has started. Returns as soon as it runs; whether it gets ready is
     /// [`crate::await_ready`]'s to say. What an earlier life of the service left behind is ended first, and what was made
     /// for another declaration of it is made anew.
@@ -268,13 +287,14 @@ pub trait Supervisor: Send + Sync {
     /// When they cannot be listed.
     fn observe(&self) -> Result<Vec<Running>, OpError>;
 
-    /// In which fields what runs is not what it was started with.
+    /// The services that run, compared with what is declared, for a plan. It need not ask about what cannot have changed since
+    /// hob made it.
     ///
     /// # Errors
-    /// When it cannot be looked at.
-    fn drift(&self, spec: &Spec, running: &Running) -> Result<Vec<FieldChange>, OpError> {
-        let _ = (spec, running);
-        Ok(Vec::new())
+    /// When they cannot be listed.
+    fn survey(&self, declared: &[Declared]) -> Result<Vec<Standing>, OpError> {
+        let _ = declared;
+        Ok(self.observe()?.into_iter().map(Standing::from).collect())
     }
 
     /// Whether a service is in the network of the present life of another one.

@@ -7,18 +7,36 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig, HostConfig,
+    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, EndpointSettings, HealthConfig,
+    HostConfig,
 };
 
 use hob_model::Value;
 
 use crate::body::{LABEL_DECLARED, LABEL_EFFECT};
+use crate::port::ListTells;
 
 /// Fields with their values, written so that the same is the same text.
 pub type Fields = BTreeMap<String, String>;
 
 /// How many hexadecimal digits of a digest are kept: enough to see a change, too few to guess a secret by.
 const DIGEST_DIGITS: usize = 8;
+
+/// What fields about networks begin with.
+const NETWORK: &str = "network ";
+
+/// What fields begin with that `update` of an engine may change.
+const UPDATED: [&str; 9] = [
+    "cpus",
+    "cpu_shares",
+    "cpuset",
+    "mem",
+    "pids_limit",
+    "restart",
+    "healthcheck ",
+    "environment ",
+    "ulimit ",
+];
 
 /// The value of a volume that the engine is to name.
 const ANONYMOUS: &str = "without a name";
@@ -124,18 +142,25 @@ fn shared(shape: &Shape<'_>) -> Fields {
             put("healthcheck test".to_owned(), test.join(" "));
         }
     }
-    for (name, one) in shape.networks.into_iter().flatten() {
-        put(format!("network {name}"), "connected".to_owned());
+    fields.extend(networks(shape.networks));
+    if let Some(host) = shape.host {
+        host_fields(host, &mut fields);
+    }
+    fields
+}
+
+/// The networks that a container is in, and how it is known there.
+fn networks(networks: Option<&HashMap<String, EndpointSettings>>) -> Fields {
+    let mut fields = Fields::new();
+    for (name, one) in networks.into_iter().flatten() {
+        fields.insert(format!("{NETWORK}{name}"), "connected".to_owned());
         for alias in one.aliases.iter().flatten() {
-            put(format!("network {name} alias {alias}"), "yes".to_owned());
+            fields.insert(format!("{NETWORK}{name} alias {alias}"), "yes".to_owned());
         }
         let fixed = one.ipam_config.as_ref().and_then(|config| config.ipv4_address.as_ref());
         if let Some(address) = fixed.or(one.ip_address.as_ref()).filter(|address| !address.is_empty()) {
-            put(format!("network {name} ipv4_address"), address.clone());
+            fields.insert(format!("{NETWORK}{name} ipv4_address"), address.clone());
         }
-    }
-    if let Some(host) = shape.host {
-        host_fields(host, &mut fields);
     }
     fields
 }
@@ -289,6 +314,32 @@ fn leaves_choice(name: &str, value: &str) -> bool {
         || (name.starts_with("volume ") && value == ANONYMOUS)
 }
 
+/// Whether a field is about a network, of a container that runs and so is in all of its networks that nobody has had it
+/// leave.
+fn is_left(name: &str, found: &ContainerInspectResponse) -> bool {
+    let runs = found.state.as_ref().and_then(|state| state.running).unwrap_or_default();
+    let told = found.network_settings.as_ref().is_some_and(|settings| settings.networks.is_some());
+    runs && told && name.starts_with(NETWORK)
+}
+
+/// Whether what an engine lists of a container that hob made leaves no doubt that it is what `body` declares: it was made
+/// for the same, which cannot change, and what may change since is in the list, and as declared.
+#[must_use]
+pub fn is_proven(body: &ContainerCreateBody, listed: &ContainerSummary, tells: ListTells) -> bool {
+    let label = |labels: &Option<HashMap<String, String>>| labels.as_ref()?.get(LABEL_DECLARED).cloned();
+    if label(&listed.labels).is_none() || label(&listed.labels) != label(&body.labels) {
+        return false;
+    }
+    let settings = listed.network_settings.as_ref();
+    let (wanted, now) = (wanted(body), networks(settings.and_then(|settings| settings.networks.as_ref())));
+    wanted.iter().all(|(name, value)| match tells {
+        ListTells::Less => false,
+        _ if name.starts_with(NETWORK) => now.get(name) == Some(value),
+        ListTells::All => true,
+        ListTells::AllButUpdates => !UPDATED.iter().any(|updated| name.starts_with(updated)),
+    })
+}
+
 fn digest(value: &str) -> String {
     blake3::hash(value.as_bytes()).to_hex()[..DIGEST_DIGITS].to_owned()
 }
@@ -364,7 +415,7 @@ pub fn changes(body: &ContainerCreateBody, found: &ContainerInspectResponse) -> 
         match (observed.get(name), declared.get(name)) {
             (Some(now), _) if now == value => {}
             (Some(_), Some(then)) if leaves_choice(name, value) && *then == digest(value) => {}
-            (None, Some(then)) if *then == digest(value) => {}
+            (None, Some(then)) if *then == digest(value) && !is_left(name, found) => {}
             (now, then) => {
                 let text = match (now, then) {
                     (Some(now), _) if !secret => format!("{name}: {now} → {value}"),

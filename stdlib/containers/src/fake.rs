@@ -16,8 +16,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub use self::faults::{Faults, Strikes};
 use self::world::{World, refused};
 use crate::port::{
-    BuildRequest, Channel, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, LogQuery, Login,
-    PortFuture, PortStream, Step,
+    BuildRequest, Channel, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, ListTells, LogQuery,
+    Login, PortFuture, PortStream, Step,
 };
 
 /// The image that is there from the start.
@@ -111,6 +111,10 @@ impl Engine for Fake {
 
     fn log_driver(&self) -> PortFuture<String> {
         self.ready("log_driver", |_| Ok("json-file".to_owned()))
+    }
+
+    fn list_tells(&self) -> ListTells {
+        ListTells::All
     }
 
     fn list(&self, all: bool, filters: Filters) -> PortFuture<Vec<models::ContainerSummary>> {

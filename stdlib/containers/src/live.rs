@@ -22,8 +22,8 @@ use tokio::io::AsyncWriteExt;
 use self::answers::{amount, async_stream, build_step, bytes, chunk, removed, seconds};
 use crate::podman;
 use crate::port::{
-    BuildRequest, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, LogQuery, Login, PortFuture,
-    PortStream, Step,
+    BuildRequest, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, ListTells, LogQuery, Login,
+    PortFuture, PortStream, Step,
 };
 use crate::raw;
 use crate::sockets::{self, Address};
@@ -39,7 +39,8 @@ const ENGINES_MAX: usize = 16;
 struct Known {
     /// A client that speaks a version which both know.
     docker: Docker,
-    is_podman: bool,
+    /// The version of Podman, where it is Podman.
+    podman: Option<String>,
 }
 
 /// The engines of this machine.
@@ -73,8 +74,8 @@ impl ContainersPort for Live {
                 {
                     continue;
                 }
-                let Known { docker, is_podman } = connect(&known, text, &address).await?;
-                let engine = LiveEngine { docker, is_podman, address, shown: text.clone() };
+                let Known { docker, podman } = connect(&known, text, &address).await?;
+                let engine = LiveEngine { docker, podman, address, shown: text.clone() };
                 return Ok(Arc::new(engine) as Arc<dyn Engine>);
             }
             Err(EngineError::new(Fault::NoSocket, format!("none of {} is there", tried.join(", "))))
@@ -100,7 +101,7 @@ async fn connect(
         Address::Unix(path) => Docker::connect_with_unix(path, ANSWER_SECONDS_MAX, &version),
         Address::Tcp(host) => Docker::connect_with_http(host, ANSWER_SECONDS_MAX, &version),
     };
-    let found = Known { docker: docker.map_err(problem)?, is_podman: ping.is_podman };
+    let found = Known { docker: docker.map_err(problem)?, podman: ping.podman };
     let mut known = known.lock().expect(NO_PANIC);
     if known.len() >= ENGINES_MAX {
         known.clear();
@@ -156,7 +157,7 @@ const STEPS_MAX: usize = 64;
 
 struct LiveEngine {
     docker: Docker,
-    is_podman: bool,
+    podman: Option<String>,
     address: Address,
     /// The address as it was written.
     shown: String,
@@ -231,11 +232,15 @@ impl Engine for LiveEngine {
     }
 
     fn log_driver(&self) -> PortFuture<String> {
-        if self.is_podman {
+        if self.podman.is_some() {
             // It does not tell, and takes long not to.
             return Box::pin(std::future::ready(Ok(String::new())));
         }
         call!(self,; |docker| async move { docker.info().await.map(|info| info.logging_driver.unwrap_or_default()) })
+    }
+
+    fn list_tells(&self) -> ListTells {
+        self.podman.as_deref().map_or(ListTells::Less, podman::list_tells)
     }
 
     fn list(&self, all: bool, filters: Filters) -> PortFuture<Vec<models::ContainerSummary>> {
@@ -250,7 +255,7 @@ impl Engine for LiveEngine {
 
     fn create(&self, name: &str, body: models::ContainerCreateBody) -> PortFuture<String> {
         let plainly = self.create_as_docker_does(name, body.clone());
-        if !self.is_podman || podman::cdi_names(&body).is_empty() {
+        if self.podman.is_none() || podman::cdi_names(&body).is_empty() {
             return plainly;
         }
         let (docker, address, name) = (self.docker.clone(), self.address.clone(), name.to_owned());

@@ -9,11 +9,27 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::models::{ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig};
 use serde_json::{Map, Value as Json, json};
 
+use crate::port::ListTells;
+
 /// The kind of a [`bollard::models::DeviceRequest`] that names devices by CDI name.
 pub const CDI: &str = "cdi";
 
 /// What can be written to in a read-only container of Podman.
 const WRITABLE: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
+
+/// The first version, major and minor, whose `podman update` outlasts the life that it changes, so that an inspection shows
+/// it.
+const UPDATES_SINCE: (u32, u32) = (5, 1);
+
+/// How much a list of Podman in this version tells.
+#[must_use]
+pub fn list_tells(version: &str) -> ListTells {
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) < UPDATES_SINCE => ListTells::All,
+        _ => ListTells::AllButUpdates,
+    }
+}
 
 /// The CDI names in a body; empty for none.
 #[must_use]
@@ -338,6 +354,19 @@ mod tests {
             assert_eq!(signal(name), Ok(number));
         }
         assert!(signal("SIGNAL").is_err());
+    }
+
+    #[test]
+    fn what_updates_change_by_version() {
+        for (version, tells) in [
+            ("4.3.1", ListTells::All),
+            ("5.0.3", ListTells::All),
+            ("5.1.0", ListTells::AllButUpdates),
+            ("10.0.0", ListTells::AllButUpdates),
+            ("new", ListTells::AllButUpdates),
+        ] {
+            assert_eq!(list_tells(version), tells, "{version}");
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub trait Engine: Send + Sync {
     fn version(&self) -> PortFuture<models::SystemVersion>;
     /// Where the output of containers goes that do not say it themselves; empty where the engine does not tell.
     fn log_driver(&self) -> PortFuture<String>;
+    /// How much of what may change of a container its list tells.
+    fn list_tells(&self) -> ListTells;
     /// Containers that all of `filters` fit (`label`, `name`, `status`, …); `all` with those that do not run.
     fn list(&self, all: bool, filters: Filters) -> PortFuture<Vec<models::ContainerSummary>>;
     /// All that is known about a container.
@@ -100,6 +102,17 @@ pub trait Engine: Send + Sync {
 
     /// What happens to containers from now on, until the connection is lost.
     fn events(&self) -> PortStream<models::EventMessage>;
+}
+
+/// How much of what may change of a container once it is made an engine's list tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListTells {
+    /// All of it: what it is connected to.
+    All,
+    /// All but what `update` changes: limits, the policy of restarts, checks of its health, variables.
+    AllButUpdates,
+    /// Less: not by what names it is reached.
+    Less,
 }
 
 /// Filters of the API: each key with the values of which one must fit.

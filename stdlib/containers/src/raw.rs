@@ -38,15 +38,15 @@ pub(crate) async fn post(address: &Address, path: &str, body: &Json) -> Result<J
 pub(crate) struct Ping {
     /// The version of the API that it speaks: `1.41`.
     pub(crate) api: Option<String>,
-    /// Whether it is Podman.
-    pub(crate) is_podman: bool,
+    /// The version of Podman, where it is Podman: `4.3.1`.
+    pub(crate) podman: Option<String>,
 }
 
 /// Asks an engine what it is.
 pub(crate) async fn ping(address: &Address) -> Result<Ping, EngineError> {
     let (headers, _) = send(address, Method::GET, "/_ping", Bytes::new()).await?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Ok(Ping { api: text("api-version"), is_podman: text("libpod-api-version").is_some() })
+    Ok(Ping { api: text("api-version"), podman: text("libpod-api-version") })
 }
 
 async fn request(address: &Address, method: Method, path: &str, body: Bytes) -> Result<Json, EngineError> {

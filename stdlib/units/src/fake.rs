@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, watch};
 use crate::journal::{JournalEntry, JournalQuery};
 use crate::port::{
     Change, Changes, Content, Facts, Fault, FaultKind, Link, ManagerFacts, Reply, Row, Scope, Transient,
-    UnitFile, UnitsPort, Verb,
+    UnitFile, UnitLife, UnitsPort, Verb, is_up,
 };
 use machine::Machine;
 
@@ -165,6 +165,15 @@ impl UnitsPort for Fake {
     fn facts(&self, _: Scope, unit: &str) -> Reply<'_, Facts> {
         let unit = unit.to_owned();
         Box::pin(self.does("facts", move |machine| Ok(machine.facts(&unit))))
+    }
+
+    fn lives(&self, _: Scope, units: Vec<String>) -> Reply<'_, Vec<Option<UnitLife>>> {
+        let life = |facts: Facts| is_up(&facts.active).then(|| UnitLife::from(facts));
+        Box::pin(
+            self.does("lives", move |machine| {
+                Ok(units.iter().map(|unit| life(machine.facts(unit))).collect())
+            }),
+        )
     }
 
     fn related(&self, _: Scope, unit: &str, property: &str) -> Reply<'_, Vec<String>> {

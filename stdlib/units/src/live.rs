@@ -17,7 +17,7 @@ use zbus::zvariant::OwnedValue;
 use crate::journal::{JournalEntry, JournalQuery};
 use crate::port::{
     Changes, Content, Facts, Fault, FaultKind, Link, ManagerFacts, Reply, Row, Scope, Transient, UnitFile,
-    UnitsPort, Verb,
+    UnitLife, UnitsPort, Verb,
 };
 use bus::Bus;
 use disk::Disk;
@@ -162,12 +162,16 @@ impl UnitsPort for Live {
         Box::pin(async move { self.bus(scope).await?.facts(&unit).await })
     }
 
+    fn lives(&self, scope: Scope, units: Vec<String>) -> Reply<'_, Vec<Option<UnitLife>>> {
+        Box::pin(async move { self.bus(scope).await?.lives(&units).await })
+    }
+
     fn related(&self, scope: Scope, unit: &str, property: &str) -> Reply<'_, Vec<String>> {
         let (unit, property) = (unit.to_owned(), property.to_owned());
         Box::pin(async move {
             let bus = self.bus(scope).await?;
             let path = bus.unit_path(&unit).await?;
-            let value = bus.property(path.as_str(), &property).await?;
+            let value = bus.property(path.as_str(), bus::UNIT, &property).await?;
             Ok(Vec::try_from(value).unwrap_or_default())
         })
     }

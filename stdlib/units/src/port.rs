@@ -154,6 +154,23 @@ pub struct Facts {
     pub timer: Option<TimerFacts>,
 }
 
+/// One life of a unit that is up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitLife {
+    /// As [`Facts::invocation`].
+    pub invocation: Option<String>,
+    /// As [`Facts::main_pid`].
+    pub main_pid: Option<u32>,
+    /// As [`Facts::since`].
+    pub since: Option<Timestamp>,
+}
+
+impl From<Facts> for UnitLife {
+    fn from(facts: Facts) -> Self {
+        Self { invocation: facts.invocation, main_pid: facts.main_pid, since: facts.since }
+    }
+}
+
 /// What is known about a timer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimerFacts {
@@ -194,6 +211,15 @@ impl Verb {
             Self::Reload => "reload",
         }
     }
+}
+
+/// The active states of units that are up.
+const UP: [&str; 3] = ["active", "reloading", "refreshing"];
+
+/// Whether a unit in this active state is up.
+#[must_use]
+pub fn is_up(active: &str) -> bool {
+    UP.contains(&active)
 }
 
 /// What is done with the links that make units start, or that keep them from it.
@@ -302,6 +328,8 @@ pub trait UnitsPort: Send + Sync {
     fn files(&self, scope: Scope) -> Reply<'_, Vec<String>>;
     /// One unit; it is loaded for that. One that does not exist has the load state `not-found`.
     fn facts(&self, scope: Scope, unit: &str) -> Reply<'_, Facts>;
+    /// The lives of units, in the order in which they are named, all asked for at one time; nothing of those that are not up.
+    fn lives(&self, scope: Scope, units: Vec<String>) -> Reply<'_, Vec<Option<UnitLife>>>;
     /// The names in one of its properties that list units: `Requires`, `WantedBy`, ….
     fn related(&self, scope: Scope, unit: &str, property: &str) -> Reply<'_, Vec<String>>;
     /// Does it by a job and waits for its end; gives systemd's result of it: `done`, `failed`, `canceled`, ….

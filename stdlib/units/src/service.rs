@@ -26,7 +26,7 @@ use tokio::runtime::{Handle, Runtime};
 use crate::job::Target;
 use crate::journal::{ENTRIES_MAX, JournalQuery};
 use crate::name::UnitName;
-use crate::port::{Facts, Scope, UnitFile, UnitsPort, Verb};
+use crate::port::{Facts, Scope, UnitFile, UnitLife, UnitsPort, Verb, is_up};
 
 /// What services that are units are called.
 const KIND: &str = "unit";
@@ -39,9 +39,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// How often all units are looked at although no change was told.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
-
-/// How many units are looked at, at one time.
-const LOOKS_AT_ONCE: usize = 8;
 
 /// How long a unit may be writing before it counts as up.
 const BEFORE_UP: Duration = Duration::from_secs(60);
@@ -141,9 +138,9 @@ impl Unit {
     }
 
     /// One life of it.
-    fn instance(&self, facts: &Facts) -> Instance {
+    fn instance(&self, invocation: Option<&str>) -> Instance {
         let scope = if self.scope == Scope::User { "user" } else { "system" };
-        Instance(format!("{scope} {} {}", self.name, facts.invocation.as_deref().unwrap_or_default()))
+        Instance(format!("{scope} {} {}", self.name, invocation.unwrap_or_default()))
     }
 
     /// The unit that an instance is a life of.
@@ -152,10 +149,6 @@ impl Unit {
         let scope = if words.next()? == "user" { Scope::User } else { Scope::System };
         Some(Self { scope, name: UnitName::parse(words.next()?).ok()? })
     }
-}
-
-fn is_up(facts: &Facts) -> bool {
-    matches!(facts.active.as_str(), "active" | "reloading" | "refreshing")
 }
 
 /// How it ended, as systemd says.
@@ -211,31 +204,33 @@ impl UnitSupervisor {
         Target { port: Arc::clone(&self.port), scope: unit.scope }
     }
 
-    async fn running(&self, spec: &Spec) -> Result<Option<Running>, OpError> {
-        let unit = Unit::of(&spec.body)?;
-        let facts = self.port.facts(unit.scope, unit.name.as_str()).await;
-        let facts = facts.map_err(|fault| self.target(&unit).plain(fault))?;
-        Ok(is_up(&facts).then(|| running(spec, &unit, &facts, "")))
+    /// Those of some services that run, whose units are of one manager.
+    async fn running(&self, scope: Scope, services: &[(&Spec, Unit)]) -> Result<Vec<Running>, OpError> {
+        let names = services.iter().map(|(_, unit)| unit.name.to_string()).collect();
+        let target = Target { port: Arc::clone(&self.port), scope };
+        let lives = self.port.lives(scope, names).await.map_err(|fault| target.plain(fault))?;
+        let found = services.iter().zip(lives).filter_map(|((spec, unit), life)| Some((spec, unit, life?)));
+        Ok(found.map(|(spec, unit, life)| running(spec, unit, life, "")).collect())
     }
 
     async fn start_now(&self, spec: &Spec, key: &str) -> Result<Started, OpError> {
         let unit = Unit::of(&spec.body)?;
         let target = self.target(&unit);
         let before = target.facts(&unit.name).await?;
-        if is_up(&before) && !before.has_job {
-            return Ok(Started { running: running(spec, &unit, &before, key), adopted: true });
+        if is_up(&before.active) && !before.has_job {
+            return Ok(Started { running: running(spec, &unit, before.into(), key), adopted: true });
         }
         self.hand_over(&target, &unit, &spec.delivered).await?;
         let cx = Ctx::outside(Ports::default(), key);
         let after = target.job(&cx, Verb::Start, &unit.name).await?;
-        if !after.conditions_held && !is_up(&after) {
+        if !after.conditions_held && !is_up(&after.active) {
             return Err(OpError::failed(format!(
                 "systemd skipped {}: a condition in its file does not hold",
                 unit.name
             ))
             .hint(format!("`systemctl status {}` names the condition", unit.name)));
         }
-        Ok(Started { running: running(spec, &unit, &after, key), adopted: false })
+        Ok(Started { running: running(spec, &unit, after.into(), key), adopted: false })
     }
 
     /// Has the unit load its secrets as credentials (systemd.exec(5)): a file of hob's own beside its file, until the
@@ -276,7 +271,7 @@ impl UnitSupervisor {
         let after =
             self.port.facts(unit.scope, unit.name.as_str()).await.map_err(|fault| target.plain(fault))?;
         let exit = exit_of(&after);
-        self.watched.lives.end(&unit.instance(&before), exit);
+        self.watched.lives.end(&unit.instance(before.invocation.as_deref()), exit);
         Ok(match after.result.as_deref() {
             Some("timeout") => Stopped::Killed(exit),
             _ => Stopped::Terminated(exit),
@@ -335,15 +330,15 @@ impl UnitSupervisor {
     }
 }
 
-fn running(spec: &Spec, unit: &Unit, facts: &Facts, key: &str) -> Running {
+fn running(spec: &Spec, unit: &Unit, life: UnitLife, key: &str) -> Running {
     Running {
         name: spec.name.clone(),
-        instance: unit.instance(facts),
-        pid: facts.main_pid,
+        instance: unit.instance(life.invocation.as_deref()),
+        pid: life.main_pid,
         key: key.to_owned(),
         // A unit is what its file says, which is not hob's to compare.
         digest: Some(spec.body.digest()),
-        started: facts.since.unwrap_or(Timestamp::UNIX_EPOCH),
+        started: life.since.unwrap_or(Timestamp::UNIX_EPOCH),
     }
 }
 
@@ -373,10 +368,19 @@ impl Supervisor for UnitSupervisor {
 
     fn observe(&self) -> Result<Vec<Running>, OpError> {
         let known: Vec<Spec> = self.known().values().cloned().collect();
+        let units = known.iter().map(|spec| Ok((spec, Unit::of(&spec.body)?)));
+        let units: Vec<(&Spec, Unit)> = units.collect::<Result<_, OpError>>()?;
+        let (users, systems): (Vec<_>, Vec<_>) =
+            units.into_iter().partition(|(_, unit)| unit.scope == Scope::User);
         self.runtime().block_on(async {
-            let looks = futures_util::stream::iter(&known).map(|spec| self.running(spec));
-            let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).collect().await;
-            found.into_iter().filter_map(Result::transpose).collect()
+            let mut all = Vec::new();
+            // A manager that no service names may not even be there.
+            for (scope, services) in [(Scope::System, systems), (Scope::User, users)] {
+                if !services.is_empty() {
+                    all.extend(self.running(scope, &services).await?);
+                }
+            }
+            Ok(all)
         })
     }
 
@@ -437,9 +441,9 @@ impl Watched {
     async fn look_at(&self, instance: &Instance) {
         let Some(unit) = Unit::lived(instance) else { return self.lives.end(instance, Exit::Unknown) };
         let Ok(facts) = self.port.facts(unit.scope, unit.name.as_str()).await else { return };
-        let is_same = unit.instance(&facts) == *instance;
+        let is_same = unit.instance(facts.invocation.as_deref()) == *instance;
         // One that is being stopped has not ended yet.
-        let goes_on = is_up(&facts) || facts.active == "deactivating";
+        let goes_on = is_up(&facts.active) || facts.active == "deactivating";
         match (is_same, goes_on) {
             (true, true) => {}
             (true, false) => self.lives.end(instance, exit_of(&facts)),

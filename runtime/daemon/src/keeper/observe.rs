@@ -1,6 +1,6 @@
 //! What exists: what the journal knows, and what really runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,10 @@ use hob_planner::{Homelab, Observed, Outdated, Service, ServiceState};
 use hob_primitive::Ports;
 use hob_supervisor::live::Live;
 use hob_supervisor::secrets::Delivery;
-use hob_supervisor::{Instance, LogFrom, LogPosition, Running, ServiceKind, Spec, Supervisor, Supervisors};
+use hob_supervisor::{
+    Declared, Images, Instance, LogFrom, LogPosition, Running, ServiceKind, Spec, Standing, Supervisor,
+    Supervisors,
+};
 
 use super::image;
 use super::native::service_facts;
@@ -114,41 +117,30 @@ pub(super) fn with(
         journal.facts(image::PREFIX).map_err(|error| hob_runs::journal_diagnostic(&error))?;
     let rejected: Vec<&str> =
         facts_of_images.iter().filter_map(|(_, fact)| image::rejected_of(fact)).collect();
-    let kinds = kinds_in_use(homelab, &facts);
     introduce(supervisors, homelab);
-    let (mut running, mut unseen) = (Vec::new(), Vec::new());
-    for kind in &kinds {
-        match supervisors.of(kind).and_then(|supervisor| supervisor.observe()) {
-            Ok(found) => running.extend(found.into_iter().map(|it| (kind.as_str(), it))),
-            Err(error) => unseen.push(error),
-        }
-    }
+    let (running, mut unseen) = survey(supervisors, homelab, &facts);
     let mut observed: Vec<Observed> = Vec::new();
-    for (kind, running) in &running {
-        let fact = facts.iter().find(|(name, _)| *name == running.name).map(|(_, fact)| fact);
-        let declared = homelab.service(&running.name).filter(|it| it.body.kind() == *kind);
-        let mut drift = match declared {
-            Some(service) if running.digest == Some(service.digest()) => supervisors
-                .of(kind)
-                .and_then(|supervisor| supervisor.drift(&Spec::from(service), running))
-                .unwrap_or_else(|error| {
-                    unseen.push(error);
-                    Vec::new()
-                }),
-            _ => Vec::new(),
-        };
+    for (kind, standing) in &running {
+        let fact = facts.iter().find(|(name, _)| *name == standing.name).map(|(_, fact)| fact);
+        let declared = homelab.service(&standing.name).filter(|it| it.body.kind() == *kind);
+        let is_as_started = declared.is_some_and(|service| standing.digest == Some(service.digest()));
+        let mut drift = standing.drift.clone().unwrap_or_else(|error| {
+            unseen.push(error);
+            Vec::new()
+        });
+        drift.retain(|_| is_as_started);
         if let Some(service) = declared {
             drift.extend(super::secrets::drift(supervisors, homelab, service));
         }
         observed.push(Observed {
-            name: running.name.clone(),
-            kind: (*kind).to_owned(),
+            name: standing.name.clone(),
+            kind: kind.clone(),
             state: ServiceState::Ready,
-            held: is_held(&running.name),
-            digest: running.digest,
+            held: is_held(&standing.name),
+            digest: standing.digest,
             fields: fact.and_then(|fact| fact.get("fields")).cloned().unwrap_or(Value::Unit),
             drift,
-            outdated: declared.and_then(|service| outdated(supervisors, service, running, &rejected)),
+            outdated: declared.and_then(|service| outdated(service, &standing.images, &rejected)),
         });
     }
     for (name, fact) in &facts {
@@ -171,18 +163,47 @@ pub(super) fn with(
     Ok((observed, unseen))
 }
 
+/// What runs, of each kind that is in use, and why some could not be seen. Those who run them are asked all at one time.
+fn survey(
+    supervisors: &Supervisors,
+    homelab: &Homelab,
+    facts: &[(String, Value)],
+) -> (Vec<(String, Standing)>, Vec<OpError>) {
+    let recorded: BTreeMap<&str, &str> = facts
+        .iter()
+        .filter_map(|(name, fact)| Some((name.as_str(), fact.get("instance")?.as_str()?)))
+        .collect();
+    let kinds = kinds_in_use(homelab, facts);
+    let ask = |kind: &str| {
+        let services = homelab.services.iter().filter(|service| service.body.kind() == kind);
+        let declared: Vec<Declared> = services
+            .map(|service| Declared {
+                spec: Spec::from(service),
+                recorded: recorded.get(service.name.as_str()).map(|text| Instance((*text).to_owned())),
+            })
+            .collect();
+        supervisors.of(kind)?.survey(&declared)
+    };
+    let answers: Vec<(&String, Result<Vec<Standing>, OpError>)> = std::thread::scope(|scope| {
+        let asked: Vec<_> = kinds.iter().map(|kind| (kind, scope.spawn(|| ask(kind)))).collect();
+        let lost = || Err(OpError::failed("looking at what runs came to no end"));
+        asked.into_iter().map(|(kind, answer)| (kind, answer.join().unwrap_or_else(|_| lost()))).collect()
+    });
+    let (mut running, mut unseen) = (Vec::new(), Vec::new());
+    for (kind, answer) in answers {
+        match answer {
+            Ok(found) => running.extend(found.into_iter().map(|it| (kind.clone(), it))),
+            Err(error) => unseen.push(error),
+        }
+    }
+    (running, unseen)
+}
+
 /// The images of a service, where its name stands for another one than it is made from, and not for one that was
 /// rejected.
-fn outdated(
-    supervisors: &Supervisors,
-    service: &Service,
-    running: &Running,
-    rejected: &[&str],
-) -> Option<Outdated> {
+fn outdated(service: &Service, images: &Images, rejected: &[&str]) -> Option<Outdated> {
     service.body.image()?;
-    let supervisor = supervisors.of(service.body.kind()).ok()?;
-    let images = supervisor.images_seen(&Spec::from(service), running).ok()?;
-    let (used, named) = images.differ().then_some(images.used.zip(images.named)).flatten()?;
+    let (used, named) = images.differ().then(|| images.used.clone().zip(images.named.clone())).flatten()?;
     (!rejected.contains(&named.as_str())).then_some(Outdated { used, named })
 }
 

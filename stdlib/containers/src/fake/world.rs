@@ -272,6 +272,9 @@ pub(super) fn summarised(it: &Container) -> models::ContainerSummary {
         command: Some(it.command.join(" ")),
         state: state(it).parse().ok(),
         labels: it.body.labels.clone(),
+        network_settings: Some(models::ContainerSummaryNetworkSettings {
+            networks: it.body.networking_config.clone().and_then(|config| config.endpoints_config),
+        }),
         ..Default::default()
     }
 }

@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
+use bollard::models::ContainerCreateBody;
 use hob_model::OpError;
 use hob_planner::declaration::successor;
 use hob_supervisor::{Running, Spec};
 
-use super::LABEL_SERVICE;
-use super::supervisor::{ContainerSupervisor, declared, label};
+use super::supervisor::{ContainerSupervisor, declared};
 use crate::life::{existing, id, told};
 
 /// Has a container not be reached by the names of its service.
@@ -20,11 +19,14 @@ pub(super) fn hide(body: &mut ContainerCreateBody) {
     endpoints.into_iter().flat_map(|all| all.values_mut()).for_each(|endpoint| endpoint.aliases = None);
 }
 
-/// The service that a container of hob is: what its label says, or what it has taken the place of.
-pub(super) fn service_of(found: &ContainerInspectResponse) -> &str {
-    let labelled = label(found, LABEL_SERVICE).unwrap_or_default();
-    let named = found.name.as_deref().unwrap_or_default().trim_start_matches('/');
-    if labelled == successor(named) { named } else { labelled }
+/// The service that a container of hob is, by its label and its name: what the label says, or what it has taken the place
+/// of.
+pub(super) fn service_of<'c>(labelled: Option<&'c str>, name: &'c str) -> &'c str {
+    match labelled {
+        Some(labelled) if labelled != successor(name) => labelled,
+        Some(_) => name,
+        None => "",
+    }
 }
 
 impl ContainerSupervisor {

@@ -1,6 +1,7 @@
 //! Which image a service is made from, and which one its name stands for.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
 use hob_model::{OpError, Value};
@@ -12,7 +13,7 @@ use crate::problem::{Subject, error};
 use crate::transfer::tagged;
 
 /// The id alone: Docker writes how it was computed before it, Podman does not.
-fn bare(id: &str) -> String {
+pub(super) fn bare(id: &str) -> String {
     id.trim_start_matches("sha256:").to_owned()
 }
 
@@ -35,12 +36,16 @@ pub(super) async fn of(
     found: Option<&ContainerInspectResponse>,
     name: &str,
 ) -> Result<Images, OpError> {
-    let named = match engine.image(&tagged(name)).await {
-        Ok(image) => image.id.as_deref().map(bare),
-        Err(cause) if cause.is_absent() => None,
-        Err(cause) => return Err(error(&engine.address(), Subject::Image(name), &cause)),
-    };
-    Ok(Images { used: found.and_then(used), named })
+    Ok(Images { used: found.and_then(used), named: named(engine, name).await? })
+}
+
+/// The id of what a name stands for, if it is here.
+pub(super) async fn named(engine: &dyn Engine, name: &str) -> Result<Option<String>, OpError> {
+    match engine.image(&tagged(name)).await {
+        Ok(image) => Ok(image.id.as_deref().map(bare)),
+        Err(cause) if cause.is_absent() => Ok(None),
+        Err(cause) => Err(error(&engine.address(), Subject::Image(name), &cause)),
+    }
 }
 
 /// The id of what a container was made from.
@@ -61,6 +66,39 @@ pub(super) async fn names(engine: &dyn Engine) -> Result<Names, OpError> {
         image.repo_tags.into_iter().map(move |name| (name, id.clone()))
     });
     Ok(named.collect())
+}
+
+/// The names of images that are known to be here: a boot asks for each of its services.
+#[derive(Default)]
+pub(super) struct Here(Mutex<Option<Names>>);
+
+impl Here {
+    fn names(&self) -> MutexGuard<'_, Option<Names>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets them: a container could not be made, and one may have been removed.
+    pub(super) fn forget(&self) {
+        *self.names() = None;
+    }
+
+    /// Whether there is an image of this name, or with this id.
+    pub(super) async fn has(&self, engine: &dyn Engine, image: &str) -> bool {
+        let known = |names: &Names| names.contains_key(&tagged(image));
+        let listed = self.names().as_ref().map(known);
+        let listed = match listed {
+            Some(listed) => listed,
+            None => match names(engine).await {
+                Ok(names) => {
+                    let listed = known(&names);
+                    *self.names() = Some(names);
+                    listed
+                }
+                Err(_) => false,
+            },
+        };
+        listed || engine.image(image).await.is_ok()
+    }
 }
 
 /// The difference where a container was made from another name than is declared: by somebody who gave it hob's labels, too.

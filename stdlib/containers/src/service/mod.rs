@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `kind` | how they are declared: [`Containers`] |
 //! | `supervisor` | who runs them: starting, stopping, looking |
+//! | `survey` | comparing what runs with what is declared |
 //! | `images` | which image they are made from |
 //! | `lives` | learning how they end |
 //! | `place` | where they are reached |
@@ -20,6 +21,7 @@ mod networks;
 mod output;
 mod place;
 mod supervisor;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::path::Path;

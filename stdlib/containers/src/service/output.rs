@@ -1,12 +1,15 @@
 //! What containers write.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfigLogConfig};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hob_model::OpError;
 use hob_supervisor::{LogChunk, LogFrom, LogPosition};
 
-use crate::life::told;
+use crate::life::{id, told};
 use crate::port::{Channel, Engine, LogQuery};
 
 /// The most lines that are read at once.
@@ -27,6 +30,54 @@ pub(super) fn bounded(body: &mut ContainerCreateBody, driver: &str) {
     if host.log_config.is_none() && ["", "json-file", "k8s-file"].contains(&driver) {
         let options = [("max-size".to_owned(), KEPT.to_owned())];
         host.log_config = Some(HostConfigLogConfig { typ: None, config: Some(options.into()) });
+    }
+}
+
+/// What tells whether a file was written to: which file it is, its length, and when, in nanoseconds since 1970.
+pub(super) type Stamp = (u64, u64, i128);
+
+/// The output of a container that runs, as its supervisor knows it.
+///
+/// A gate on output looks many times before there is any, and each look takes an engine milliseconds in which others start.
+/// Where the engine keeps it in a file of this machine, hob asks only after that was written to. What is in it only the
+/// engine is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) id: String,
+    /// See [`first_second`].
+    pub(super) first_second: i64,
+    file: Option<PathBuf>,
+    /// Up to where it was read, and what its file was like before.
+    read: Option<(LogPosition, Stamp)>,
+}
+
+impl Written {
+    pub(super) fn of(found: &ContainerInspectResponse) -> Self {
+        let id = id(found);
+        let file = found.log_path.as_deref().map(PathBuf::from);
+        // That of an engine on another machine has not this id in it, or is not here.
+        let file = file.filter(|file| !id.is_empty() && file.to_string_lossy().contains(&id));
+        Self { id, first_second: first_second(found), file, read: None }
+    }
+
+    /// What its file is like now; nothing where that cannot be told.
+    #[allow(clippy::disallowed_methods)] // the adapter: it looks at a file of the engine
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let file = std::fs::metadata(self.file.as_ref()?).ok().filter(std::fs::Metadata::is_file)?;
+        let nanoseconds = i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec());
+        Some((file.ino(), file.len(), nanoseconds))
+    }
+
+    /// What a read from here gives whose file is as it was at the last one; nothing where the engine must be asked.
+    pub(super) fn nothing_since(&self, from: &LogFrom, now: Option<Stamp>) -> Option<LogChunk> {
+        let (LogFrom::Position(from), Some((at, then))) = (from, self.read) else { return None };
+        let is_read = *from == at && now == Some(then);
+        is_read.then(|| LogChunk { lines: Vec::new(), next: at, more: false })
+    }
+
+    /// It was read to its end; its file was like this before.
+    pub(super) fn note(&mut self, chunk: &LogChunk, before: Option<Stamp>) {
+        self.read = before.filter(|_| !chunk.more).map(|before| (chunk.next, before));
     }
 }
 
@@ -124,9 +175,39 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a file that is written to
+
     use bollard::models::ContainerState;
 
     use super::*;
+
+    #[test]
+    fn an_engine_is_asked_again_only_when_there_is_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("abc.log");
+        let found = ContainerInspectResponse {
+            id: Some("abc".to_owned()),
+            log_path: Some(file.to_string_lossy().into_owned()),
+            ..Default::default()
+        };
+        let mut written = Written::of(&found);
+        let at = LogFrom::Position(position(7));
+        assert_eq!(written.nothing_since(&at, written.stamp()), None, "there is no file");
+        std::fs::write(&file, "a").unwrap();
+        let before = written.stamp();
+        let chunk = LogChunk { next: position(7), ..LogChunk::default() };
+        written.note(&chunk, before);
+        assert_eq!(written.nothing_since(&at, written.stamp()), Some(chunk.clone()));
+        assert_eq!(written.nothing_since(&LogFrom::Start, written.stamp()), None);
+        assert_eq!(written.nothing_since(&LogFrom::Position(position(8)), written.stamp()), None);
+        std::fs::write(&file, "ab").unwrap();
+        assert_eq!(written.nothing_since(&at, written.stamp()), None, "it was written to");
+        // What was written while it was read is not taken for read.
+        written.note(&chunk, before);
+        assert_eq!(written.nothing_since(&at, written.stamp()), None);
+        let elsewhere = ContainerInspectResponse { id: Some("def".to_owned()), ..found };
+        assert_eq!(Written::of(&elsewhere).stamp(), None);
+    }
 
     #[test]
     fn a_first_life_begins_before_its_start_was_noted() {

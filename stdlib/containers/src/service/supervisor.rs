@@ -10,26 +10,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use bollard::models::ContainerInspectResponse;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use futures_util::StreamExt;
 use hob_model::{Digest, ErrorKind, OpError};
 use hob_planner::Exit;
 use hob_planner::declaration::{Body, Gate, ReloadSignal, successor};
-use hob_planner::plan::FieldChange;
 use hob_primitive::Ctx;
 use hob_supervisor::secrets::SECRETS_INSIDE;
 use hob_supervisor::{
-    Images, Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec, Started,
-    Stopped, Supervisor,
+    Declared, Images, Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec,
+    Standing, Started, Stopped, Supervisor,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 use super::gates;
-use super::images::Names;
 use super::kind::KIND;
 use super::lives::{Watched, exit_of, instance};
 use super::networks::Networks;
+use super::output::Written;
 use super::place::{Place, place};
 use super::{LABEL_SERVICE, LABEL_SPEC, LABEL_STATE, beside, context, images, output, spec_of};
 use crate::body::LABEL_EFFECT;
@@ -38,10 +37,10 @@ use crate::life::{self, find, id, is_running, told};
 use crate::options::{PullPolicy, Spec};
 use crate::port::{ContainersPort, Engine, Filters};
 use crate::problem::{Subject, error, listed};
-use crate::transfer::{self, tagged};
+use crate::transfer;
 
 /// How many containers are looked at, at one time.
-const LOOKS_AT_ONCE: usize = 8;
+pub(super) const LOOKS_AT_ONCE: usize = 8;
 
 /// How many of the last lines are counted before a container is started again: more are not written in a second.
 const MARK_LINES: usize = 10_000;
@@ -52,17 +51,14 @@ pub(super) struct ContainerSupervisor {
     state: String,
     runtime: OnceLock<Runtime>,
     lives: Arc<Watched>,
-    /// What [`Supervisor::observe`] saw last: a plan that compares many containers asks for each of them once.
-    seen: Mutex<BTreeMap<String, Arc<ContainerInspectResponse>>>,
-    /// What names of images stood for then.
-    named: Mutex<Names>,
     /// Where services that run are reached, by their names.
     places: Mutex<BTreeMap<String, Place>>,
     /// Where the output of the present life of a container begins that lived before.
     begun: Mutex<BTreeMap<String, LogPosition>>,
-    /// The containers that run: their ids, and since which second.
-    current: Mutex<BTreeMap<String, (String, i64)>>,
+    /// The output of the containers that run.
+    current: Mutex<BTreeMap<String, Written>>,
     networks: Networks,
+    images: images::Here,
     log_driver: OnceCell<String>,
     origin: Instant,
 }
@@ -75,12 +71,11 @@ impl ContainerSupervisor {
             port,
             state: state.to_string_lossy().into_owned(),
             runtime: OnceLock::new(),
-            seen: Mutex::default(),
-            named: Mutex::default(),
             places: Mutex::default(),
             begun: Mutex::default(),
             current: Mutex::default(),
             networks: Networks::default(),
+            images: images::Here::default(),
             log_driver: OnceCell::new(),
             origin: Instant::now(),
         }
@@ -200,13 +195,14 @@ impl ContainerSupervisor {
 
     /// A container that runs, as its supervisor tells of it; remembers where it is reached.
     pub(super) async fn running(&self, engine: &dyn Engine, found: &ContainerInspectResponse) -> Running {
-        let name = beside::service_of(found).to_owned();
+        let named = found.name.as_deref().unwrap_or_default().trim_start_matches('/');
+        let name = beside::service_of(label(found, LABEL_SERVICE), named).to_owned();
         let place = place(engine, found).await;
         lock(&self.places).insert(name.clone(), place);
         let state = found.state.as_ref();
         let started = state.and_then(|state| state.started_at.as_deref()).and_then(|text| text.parse().ok());
         let started = started.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        lock(&self.current).insert(name.clone(), (id(found), output::first_second(found)));
+        lock(&self.current).insert(name.clone(), Written::of(found));
         Running {
             name,
             instance: instance(found),
@@ -239,55 +235,27 @@ impl ContainerSupervisor {
 
     async fn observe_now(&self) -> Result<Vec<Running>, OpError> {
         let engine = &*self.engine().await?;
-        let filters = Filters::from([("label".to_owned(), vec![format!("{LABEL_STATE}={}", self.state)])]);
-        let listed = listed(engine, false, &filters).await;
-        let listed = listed.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))?;
-        let ids = listed.into_iter().filter_map(|container| container.id);
+        let ids = self.listed(engine).await?.into_iter().filter_map(|container| container.id);
         let found = futures_util::stream::iter(ids)
             .map(|id| async move { find(engine, &id).await })
             .buffer_unordered(LOOKS_AT_ONCE)
             .collect::<Vec<_>>()
             .await;
-        let (mut all, mut seen) = (Vec::new(), BTreeMap::new());
+        let mut all = Vec::new();
         for found in found {
             if let Some(found) = found?.filter(is_running) {
-                let running = self.running(engine, &found).await;
-                seen.insert(running.name.clone(), Arc::new(found));
-                all.push(running);
+                all.push(self.running(engine, &found).await);
             }
         }
-        *lock(&self.seen) = seen;
-        lock(&self.named).clear();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
 
-    async fn drift_now(&self, spec: &ServiceSpec, running: &Running) -> Result<Vec<FieldChange>, OpError> {
-        let engine = &*self.engine().await?;
-        let Some(found) = self.seen_as(engine, running).await? else { return Ok(Vec::new()) };
-        let declared = declared(&spec.body)?;
-        let shared = declared.network_mode.as_deref().and_then(crate::body::shared_with);
-        let lender = match shared {
-            Some(name) => find(engine, name).await?.map(|it| id(&it)),
-            None => None,
-        };
-        let body = crate::body::body(&self.cx(""), &declared, lender.as_deref().or(shared))?;
-        let differences = compare::changes(&body, &found).into_iter();
-        let differences = differences.map(|it| FieldChange { field: it.field, from: it.now, to: it.wanted });
-        Ok(differences.chain(images::drift(&found, &declared.image.0)).collect())
-    }
-
-    /// A life that was observed, as it was seen then; looked at anew where another one was.
-    async fn seen_as(
-        &self,
-        engine: &dyn Engine,
-        running: &Running,
-    ) -> Result<Option<Arc<ContainerInspectResponse>>, OpError> {
-        let seen = lock(&self.seen).get(&running.name).cloned();
-        match seen.filter(|found| instance(found) == running.instance) {
-            Some(found) => Ok(Some(found)),
-            None => Ok(self.ours(engine, &running.name).await?.map(Arc::new)),
-        }
+    /// The containers of this hob that run, as the engine lists them.
+    pub(super) async fn listed(&self, engine: &dyn Engine) -> Result<Vec<ContainerSummary>, OpError> {
+        let filters = Filters::from([("label".to_owned(), vec![format!("{LABEL_STATE}={}", self.state)])]);
+        let listed = listed(engine, false, &filters).await;
+        listed.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))
     }
 
     /// Forgets where a name was reached, and where its output began.
@@ -313,12 +281,20 @@ impl ContainerSupervisor {
         let engine = &*self.engine().await?;
         let begun =
             |second: i64| lock(&self.begun).get(name).copied().unwrap_or_else(|| output::position(second));
-        // Gates look often: what was started here is known by its id.
+        // Gates look often: what was started here is known by its id, and its engine is asked when there is more.
         let known = lock(&self.current).get(name).cloned();
-        if let Some((id, second)) = known {
-            match output::read(engine, name, &id, begun(second), from.clone()).await {
-                Err(error) if error.kind == ErrorKind::NotFound => lock(&self.current).remove(name),
-                read => return read,
+        if let Some(known) = known {
+            let now = known.stamp();
+            if let Some(nothing) = known.nothing_since(&from, now) {
+                return Ok(nothing);
+            }
+            match output::read(engine, name, &known.id, begun(known.first_second), from.clone()).await {
+                Err(error) if error.kind == ErrorKind::NotFound => drop(lock(&self.current).remove(name)),
+                read => {
+                    let mut current = lock(&self.current);
+                    let known = current.get_mut(name).filter(|it| it.id == known.id);
+                    return read.inspect(|chunk| known.into_iter().for_each(|it| it.note(chunk, now)));
+                }
             };
         }
         let Some(found) = self.ours(engine, name).await? else { return Ok(LogChunk::default()) };
@@ -366,7 +342,7 @@ impl Supervisor for ContainerSupervisor {
         let declared = declared(&spec.body)?;
         self.block(async {
             let engine = &*self.engine().await?;
-            if engine.image(spec.image.as_ref().unwrap_or(&declared.image.0)).await.is_ok() {
+            if self.images.has(engine, spec.image.as_ref().unwrap_or(&declared.image.0)).await {
                 return Ok(false);
             }
             let (auth, platform) = (declared.auth.as_ref(), declared.platform.as_deref());
@@ -392,27 +368,12 @@ impl Supervisor for ContainerSupervisor {
         })
     }
 
-    fn images_seen(&self, spec: &ServiceSpec, running: &Running) -> Result<Images, OpError> {
-        let declared = declared(&spec.body)?;
-        self.block(async {
-            let engine = &*self.engine().await?;
-            let found = self.seen_as(engine, running).await?;
-            if lock(&self.named).is_empty() {
-                *lock(&self.named) = images::names(engine).await?;
-            }
-            let named = lock(&self.named).get(&tagged(&declared.image.0)).cloned();
-            match named {
-                Some(named) => {
-                    Ok(Images { used: found.and_then(|it| images::used(&it)), named: Some(named) })
-                }
-                None => images::of(engine, found.as_deref(), &declared.image.0).await,
-            }
-        })
-    }
-
     fn start(&self, spec: &ServiceSpec, key: &str) -> Result<Started, OpError> {
-        // A network that was there may have been removed.
-        self.block(self.start_now(spec, key)).inspect_err(|_| self.networks.forget())
+        // What was there may have been removed.
+        self.block(self.start_now(spec, key)).inspect_err(|_| {
+            self.networks.forget();
+            self.images.forget();
+        })
     }
 
     fn stop(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
@@ -446,8 +407,8 @@ impl Supervisor for ContainerSupervisor {
         self.block(self.observe_now())
     }
 
-    fn drift(&self, spec: &ServiceSpec, running: &Running) -> Result<Vec<FieldChange>, OpError> {
-        self.block(self.drift_now(spec, running))
+    fn survey(&self, declared: &[Declared]) -> Result<Vec<Standing>, OpError> {
+        self.block(self.survey_now(declared))
     }
 
     fn shares_network(&self, running: &Running, lender: &Running) -> Result<bool, OpError> {

@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use zbus::connection::Builder;
 use zbus::message::Type;
 use zbus::zvariant::{DynamicDeserialize, DynamicType, OwnedObjectPath, OwnedValue};
 use zbus::{Connection, MatchRule, MessageStream};
 
-use crate::port::{Facts, Fault, FaultKind, Row, Verb};
+use crate::port::{Facts, Fault, FaultKind, Row, UnitLife, Verb, is_up};
 
 pub(super) const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
@@ -20,6 +20,11 @@ pub(super) const UNITS_PATH: &str = "/org/freedesktop/systemd1/unit";
 pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+/// Lives that are asked for at one time, each with three calls: a bus refuses more than 128 that wait for their answers.
+const LIVES_AT_ONCE: usize = 32;
 
 /// How many signals may wait while something else is read; while a machine starts there are many at once.
 pub(super) const SIGNALS_MAX: usize = 16_384;
@@ -70,8 +75,13 @@ impl Bus {
         self.properties(MANAGER_PATH, MANAGER).await
     }
 
-    pub(super) async fn property(&self, path: &str, name: &str) -> Result<OwnedValue, Fault> {
-        self.ask(path, PROPERTIES, "Get", &(UNIT, name)).await
+    pub(super) async fn property(
+        &self,
+        path: &str,
+        interface: &str,
+        name: &str,
+    ) -> Result<OwnedValue, Fault> {
+        self.ask(path, PROPERTIES, "Get", &(interface, name)).await
     }
 
     /// The object of a unit; it is loaded for that.
@@ -87,6 +97,36 @@ impl Bus {
             None => Props::new(),
         };
         Ok(super::facts::facts(unit, &general, &special))
+    }
+
+    /// The lives of units that are up. Of hundreds of properties only those are asked for that tell them apart: systemd
+    /// reads files of control groups for others.
+    pub(super) async fn lives(&self, units: &[String]) -> Result<Vec<Option<UnitLife>>, Fault> {
+        let listed: Vec<ListedUnit> = self.call("ListUnitsByNames", &(units,)).await?;
+        if listed.len() != units.len() {
+            let said = format!("systemd lists {} units of {}", listed.len(), units.len());
+            return Err(Fault::new(FaultKind::Failed, said));
+        }
+        let life = |unit: ListedUnit| async move {
+            if !is_up(&unit.3) {
+                return Ok(None);
+            }
+            let path = unit.6.as_str();
+            let has_main = super::facts::interface(&unit.0) == Some(SERVICE);
+            let main = async {
+                match has_main {
+                    true => self.property(path, SERVICE, "MainPID").await.map(Some),
+                    false => Ok(None),
+                }
+            };
+            let (invocation, since, main) = futures_util::try_join!(
+                self.property(path, UNIT, "InvocationID"),
+                self.property(path, UNIT, "ActiveEnterTimestamp"),
+                main
+            )?;
+            Ok(Some(super::facts::life(invocation, since, main)))
+        };
+        stream::iter(listed).map(life).buffered(LIVES_AT_ONCE).try_collect().await
     }
 
     pub(super) async fn rows(&self) -> Result<Vec<Row>, Fault> {
@@ -146,7 +186,7 @@ impl Bus {
         let mut ends = self.job_ends().await?;
         let path = self.unit_path(unit).await?;
         loop {
-            let job = self.property(path.as_str(), "Job").await?;
+            let job = self.property(path.as_str(), UNIT, "Job").await?;
             if super::facts::job_id(&job) == 0 {
                 return Ok(());
             }

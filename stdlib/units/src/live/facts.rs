@@ -8,7 +8,7 @@ use zbus::zvariant::{OwnedValue, Value as Variant};
 
 use super::bus::Props;
 use crate::name::kind_of;
-use crate::port::{Facts, REPORTING_TYPES, TimerFacts};
+use crate::port::{Facts, REPORTING_TYPES, TimerFacts, UnitLife};
 
 /// How the kernel tells that a process was ended by a signal (`CLD_KILLED`, `CLD_DUMPED`; it is 1 for an exit).
 const ENDED_BY_SIGNAL: [i32; 2] = [2, 3];
@@ -90,10 +90,7 @@ pub(super) fn facts(asked: &str, general: &Props, special: &Props) -> Facts {
         memory: number(special, "MemoryCurrent"),
         tasks: number(special, "TasksCurrent"),
         restarts: get(special, "NRestarts"),
-        invocation: invocation
-            .iter()
-            .any(|byte| *byte != 0)
-            .then(|| invocation.iter().map(|byte| format!("{byte:02x}")).collect()),
+        invocation: hexadecimal(&invocation),
         path: text(general, "FragmentPath"),
         drop_ins: get(general, "DropInPaths").unwrap_or_default(),
         enabled: text(general, "UnitFileState"),
@@ -104,6 +101,22 @@ pub(super) fn facts(asked: &str, general: &Props, special: &Props) -> Facts {
         reports: text(special, "Type").is_some_and(|it| REPORTING_TYPES.contains(&it.as_str()))
             || number(special, "WatchdogUSec").is_some_and(|us| us > 0),
         timer: (kind_of(asked) == "timer").then(|| timer(special)),
+    }
+}
+
+/// An invocation; systemd has zeros for none.
+fn hexadecimal(invocation: &[u8]) -> Option<String> {
+    let is_one = invocation.iter().any(|byte| *byte != 0);
+    is_one.then(|| invocation.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A life, from the properties that tell it from others.
+pub(super) fn life(invocation: OwnedValue, since: OwnedValue, main: Option<OwnedValue>) -> UnitLife {
+    let main = main.and_then(|main| u32::try_from(main).ok());
+    UnitLife {
+        invocation: Vec::try_from(invocation).ok().and_then(|bytes: Vec<u8>| hexadecimal(&bytes)),
+        main_pid: main.filter(|pid| *pid != 0),
+        since: time(u64::try_from(since).ok()),
     }
 }
 
