@@ -218,6 +218,15 @@ fn what_hands_have_changed_is_a_difference() {
     let homelab = r#"service("web", #{ image: "IMAGE", command: ["sleep", "1000"], stop_signal: "SIGKILL", ulimits: LIMITS });"#;
     let Some(house) = House::new(homelab) else { return };
     let mut up = house.home.up("lab", &["--on-exit", "keep"]);
+    let told = |note: &str| until(note, || (house.service("web")["note"] == note).then_some(()));
+    house.podman(&["network", "disconnect", "homelab", "web"]);
+    told("changed by hand: network homelab, network homelab alias web");
+    let get = |path: &str| house.home.ask("GET", path, None).expect("it answers").json();
+    let plan = get("/api/v1/plan");
+    assert_eq!(plan["changes"][0]["action"], "recreate", "{plan}");
+    assert_eq!(get("/api/v1/boot")["services"][0]["name"], "web");
+    house.podman(&["network", "connect", "--alias", "web", "homelab", "web"]);
+    told("");
     House::stop(&mut up);
     let fields = || -> Vec<String> {
         let plan = house.home.hob(&["plan", "lab", "--json"]).exits(2).json();

@@ -360,6 +360,10 @@ impl Hub for Core {
         status
     }
 
+    fn plan(&self) -> Result<Json, Diagnostic> {
+        self.keeper.plan()
+    }
+
     fn schedules(&self) -> Json {
         self.scheduling.list()
     }

@@ -8,6 +8,7 @@ use hob_planner::declaration::Rate;
 use hob_primitive::{Family, ServiceRequest};
 use hob_runs::Runs;
 
+use crate::keeper;
 use crate::notices::links::Links;
 use crate::schedules::ScheduleCommand;
 
@@ -92,6 +93,24 @@ pub trait Hub: Send + Sync + 'static {
 
     /// What `hob status --json` prints.
     fn status(&self) -> serde_json::Value;
+
+    /// What is not as declared, as `hob plan --json` prints it.
+    ///
+    /// # Errors
+    /// When this process keeps no services, or what runs cannot be seen.
+    fn plan(&self) -> Result<serde_json::Value, Diagnostic> {
+        Err(Diagnostic::error(Code::NoDaemon, "this process keeps no services"))
+    }
+
+    /// What `hob boot explain --json` prints.
+    ///
+    /// # Errors
+    /// When no boot is recorded yet, or its record cannot be read.
+    fn boot(&self) -> Result<serde_json::Value, Diagnostic> {
+        let boot = keeper::last_boot(&**self.runs().journal())?;
+        let none = || Diagnostic::error(Code::UnknownName, "no boot is recorded yet");
+        boot.map(|boot| keeper::explained(&boot)).ok_or_else(none)
+    }
 
     /// What `hob schedule list --json` prints.
     fn schedules(&self) -> serde_json::Value;

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use hob_daemon::keeper::{BOOT_FACT, Keeper, Seen};
-use hob_journal::Journal;
+use hob_daemon::keeper::{Keeper, Seen, explained, last_boot};
 use hob_model::{Code, Diagnostic};
-use hob_planner::{Boot, ServiceState};
+use hob_planner::ServiceState;
 use hob_terminal::{Bars, Cell, Column, End, Progress, Role, Table, Task, Unit, human};
-use serde_json::{Value as Json, json};
 
-use crate::context::{Context, Exit, Failure, Outcome};
+use crate::context::{Context, Exit, Outcome};
 use crate::watch::since_start;
 
 /// How often, without a terminal, a line says what a service still waits for.
@@ -91,16 +89,13 @@ impl Told<'_> {
 
 /// `hob boot explain`
 pub(crate) fn explain(context: &Context) -> Outcome {
-    let Some(boot) = last(&*context.read()?)? else {
+    let Some(boot) = last_boot(&*context.read()?)? else {
         let problem = Diagnostic::error(Code::UnknownName, "no boot is recorded yet");
         return Err(problem.hint("`hob up DIR` boots a homelab").into());
     };
     let (path, roots) = (boot.critical_path(), boot.roots());
     if context.global.json {
-        context.print_json(&json!({
-            "began": boot.began, "took_ms": boot.took, "services": boot.services, "blocked": boot.blocked,
-            "critical_path": path, "failures": roots,
-        }));
+        context.print_json(&explained(&boot));
         return Ok(Exit::Done);
     }
     let ready = boot.services.iter().filter(|it| ["ready", "completed"].contains(&&*it.state)).count();
@@ -144,16 +139,4 @@ pub(crate) fn explain(context: &Context) -> Outcome {
 
 fn millis(millis: u64) -> String {
     human::duration(Duration::from_millis(millis))
-}
-
-/// The boot that is recorded.
-fn last(journal: &dyn Journal) -> Result<Option<Boot>, Failure> {
-    let Some(fact) = journal.fact(BOOT_FACT)? else { return Ok(None) };
-    let boot = fact.to_json().map_err(|error| error.to_string());
-    let boot = boot.and_then(|json: Json| serde_json::from_value(json).map_err(|error| error.to_string()));
-    boot.map(Some).map_err(|error| {
-        Diagnostic::error(Code::StateUnusable, format!("the record of the last boot cannot be read: {error}"))
-            .hint("the next boot is recorded anew")
-            .into()
-    })
 }

@@ -178,6 +178,11 @@ fn schemas() -> Json {
             "name": text(), "help": text(), "kind": text(),
             "samples": list(object(json!({ "labels": { "type": "object" }, "value": { "type": "number" } }))),
         })),
+        "Plan": { "type": "object" },
+        "Boot": object(json!({
+            "began": time(), "took_ms": number(), "services": list(json!({ "type": "object" })), "blocked": any(),
+            "critical_path": list(any()), "failures": list(any()),
+        })),
         "Schedule": object(json!({
             "name": text(), "when": text(), "timezone": maybe(), "next": maybe(), "last": maybe(),
             "paused": { "type": "boolean" }, "paused_at": maybe(), "pause_reason": maybe(),

@@ -4,15 +4,16 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hob_journal::{Commit, Write};
-use hob_model::{Timestamp, Value};
+use hob_journal::{Commit, Journal, Write};
+use hob_model::{Code, Diagnostic, Timestamp, Value};
 use hob_planner::{Boot, ServiceState};
+use serde_json::{Value as Json, json};
 
 use super::table::{Entry, Prepared};
 use super::{Inner, Keeper};
 
 /// The fact that keeps the last boot: a [`Boot`] as JSON.
-pub const BOOT_FACT: &str = "boot/last";
+const BOOT_FACT: &str = "boot/last";
 
 /// How often what is waited for is looked at while services start.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -65,6 +66,30 @@ pub(super) fn record(inner: &Inner, began: Timestamp, origin: Duration) {
     boot.took = since(inner.supervisors.now());
     let value = serde_json::to_value(&boot).ok().and_then(|json| Value::from_json(json).ok());
     inner.runs.journal().submit(Commit::one(Write::Fact { key: BOOT_FACT.to_owned(), value }));
+}
+
+/// The last boot that was recorded.
+///
+/// # Errors
+/// When the journal, or the record in it, cannot be read.
+pub fn last_boot(journal: &dyn Journal) -> Result<Option<Boot>, Diagnostic> {
+    let fact = journal.fact(BOOT_FACT).map_err(|error| hob_runs::journal_diagnostic(&error))?;
+    let Some(fact) = fact else { return Ok(None) };
+    let boot = fact.to_json().map_err(|error| error.to_string());
+    let boot = boot.and_then(|json| serde_json::from_value(json).map_err(|error| error.to_string()));
+    boot.map(Some).map_err(|error| {
+        Diagnostic::error(Code::StateUnusable, format!("the record of the last boot cannot be read: {error}"))
+            .hint("the next boot is recorded anew")
+    })
+}
+
+/// What `hob boot explain --json` prints.
+#[must_use]
+pub fn explained(boot: &Boot) -> Json {
+    json!({
+        "began": boot.began, "took_ms": boot.took, "services": boot.services, "blocked": boot.blocked,
+        "critical_path": boot.critical_path(), "failures": boot.roots(),
+    })
 }
 
 /// A service as those see it who watch a boot.

@@ -20,9 +20,6 @@ use super::{Inner, event};
 /// What stands before the name of a service in the key of its fact.
 pub(super) const PREFIX: &str = "image/";
 
-/// How often the images of all services are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-
 /// How many characters of an image's id people see, as engines show them.
 const ID_CHARS: usize = 12;
 
@@ -87,6 +84,12 @@ pub(super) fn load(inner: &Inner) -> Result<(), Diagnostic> {
 }
 
 impl State {
+    /// Takes in what a look has found.
+    pub(super) fn seen(&mut self, images: &Images) {
+        let rejected = self.rejected.as_ref().map(|it| it.image.as_str());
+        self.newer = images.differ() && images.named.as_deref() != rejected;
+    }
+
     fn from_fact(value: &Value) -> Self {
         let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         let trial = value
@@ -176,37 +179,6 @@ pub(super) fn give_up_unbegun(inner: &Inner) {
 /// The images of a service, as its supervisor sees them.
 pub(super) fn images(inner: &Inner, service: &Service) -> Result<Images, OpError> {
     supervisor_of(inner, service)?.images(&Spec::from(service))
-}
-
-/// Looks at the images now and then, on a thread of its own: somebody may have fetched a newer one.
-pub(super) fn look_when_due(inner: &Arc<Inner>, table: &mut Table, now: Duration) {
-    if table.look_at_images.is_none_or(|at| at > now) {
-        return;
-    }
-    let has_images = inner.homelab.services.iter().any(|service| service.body.image().is_some());
-    table.look_at_images = (!has_images).then_some(Duration::MAX);
-    if has_images {
-        let inner_of_thread = Arc::clone(inner);
-        let spawned = std::thread::Builder::new().name("hob-images".into()).spawn(move || {
-            look(&inner_of_thread);
-            inner_of_thread.table().look_at_images = Some(inner_of_thread.supervisors.now() + LOOK_EVERY);
-        });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread can be started");
-            table.look_at_images = Some(now + LOOK_EVERY);
-        }
-    }
-}
-
-/// Looks which services have names that stand for newer images by now.
-fn look(inner: &Inner) {
-    for service in inner.homelab.services.iter().filter(|it| it.body.image().is_some()) {
-        let Ok(images) = images(inner, service) else { continue };
-        inner.update(&service.name, |entry| {
-            let known = entry.image.rejected.as_ref().map(|it| it.image.as_str());
-            entry.image.newer = images.differ() && images.named.as_deref() != known;
-        });
-    }
 }
 
 /// Ends the trial of a new image that did not do well: the service is made from the old one again. Whether there was a

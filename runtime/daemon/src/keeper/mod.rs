@@ -12,6 +12,7 @@ mod health;
 mod hold;
 mod hooks;
 mod image;
+mod look;
 mod mounts;
 mod native;
 mod observe;
@@ -40,7 +41,7 @@ use hob_supervisor::{FileSystems, Supervisors};
 use serde_json::{Value as Json, json};
 
 pub use asked::KeptServices;
-pub use boot::{BOOT_FACT, Seen};
+pub use boot::{Seen, explained, last_boot};
 pub use observe::{Logs, observe, open_supervisors};
 
 use crate::schedules::Launch;
@@ -254,6 +255,7 @@ impl Keeper {
     /// What `hob status --json` prints of tiers and services.
     #[must_use]
     pub fn status(&self) -> Json {
+        look::asked(&self.inner);
         let table = self.inner.table();
         let homelab = &self.inner.homelab;
         let state = |name: &str| table.state(name);
@@ -266,6 +268,16 @@ impl Keeper {
             .collect();
         let services: Vec<Json> = homelab.services.iter().map(|service| table.view(service)).collect();
         json!({ "tiers": tiers, "services": services, "mounts": mounts::view(&self.inner) })
+    }
+
+    /// What is not as declared, as `hob plan --json` prints it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or what runs cannot be seen.
+    pub fn plan(&self) -> Result<Json, Diagnostic> {
+        let inner = &self.inner;
+        let observed = observe::seen(&**inner.runs.journal(), &inner.supervisors, &inner.homelab)?;
+        Ok(Plan::new(&inner.homelab, &observed, Goal::Up).to_json())
     }
 
     /// Carries out what a person asks of a service; blocks until it has come to rest.
@@ -324,7 +336,7 @@ fn keep(keeper: &Keeper) {
             keeper.update_in_background(&name);
         }
         setup::begin_due(inner, &table);
-        image::look_when_due(inner, &mut table, now);
+        look::when_due(inner, &mut table, now);
         let settled = image::settle(inner, &mut table, now);
         let next = [table.next_retry(now), health::next(&table, now), mounts::next(&table, now), settled];
         let next = next.into_iter().flatten().min();

@@ -92,7 +92,16 @@ pub fn observe(
     state: &Path,
     homelab: &Homelab,
 ) -> Result<Vec<Observed>, Diagnostic> {
-    let (mut observed, unseen) = with(journal, &open_supervisors(journal, ports, state)?, homelab)?;
+    seen(journal, &open_supervisors(journal, ports, state)?, homelab)
+}
+
+/// As [`observe`], with supervisors.
+pub(super) fn seen(
+    journal: &dyn Journal,
+    supervisors: &Supervisors,
+    homelab: &Homelab,
+) -> Result<Vec<Observed>, Diagnostic> {
+    let (mut observed, unseen) = with(journal, supervisors, homelab)?;
     // What a rolling update has get ready is nobody's to plan. What a crash left of one, hob removes when it begins.
     observed.retain(|it| !homelab.services.iter().any(|service| successor(&service.name) == it.name));
     unseen.first().map_or(Ok(observed), |error| Err(problem(error)))
@@ -104,7 +113,7 @@ pub(super) fn kinds_in_use(homelab: &Homelab, facts: &[(String, Value)]) -> BTre
     declared.chain(facts.iter().map(|(_, fact)| kind_of(fact))).map(str::to_owned).collect()
 }
 
-/// As [`observe`], with supervisors; and why some could not say what runs.
+/// As [`seen`], also with what gets ready beside a service; and why some could not say what runs.
 pub(super) fn with(
     journal: &dyn Journal,
     supervisors: &Supervisors,
@@ -164,7 +173,7 @@ pub(super) fn with(
 }
 
 /// What runs, of each kind that is in use, and why some could not be seen. Those who run them are asked all at one time.
-fn survey(
+pub(super) fn survey(
     supervisors: &Supervisors,
     homelab: &Homelab,
     facts: &[(String, Value)],

@@ -45,6 +45,10 @@ pub(crate) static ROUTES: &[Route] = routes! {
         => Answer::Json("Status"), services::status;
     GET "/numbers" "listNumbers" "Lists what is measured now, as `/metrics` tells it: families of numbers with their labels"
         => Answer::List("Family"), services::numbers;
+    GET "/plan" "getPlan" "Tells what is not as declared, as `hob plan --json` does"
+        => Answer::Json("Plan"), services::plan;
+    GET "/boot" "getBoot" "Tells what the last boot waited for, as `hob boot explain --json` does"
+        => Answer::Json("Boot"), services::boot;
     GET "/schedules" "listSchedules" "Lists the schedules with their next fire times"
         => Answer::List("Schedule"), schedules::list;
     POST "/schedules/{schedule}/run" "runSchedule" "Starts a run of a schedule now, beside its slots; answers once that is durable"

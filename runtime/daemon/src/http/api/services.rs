@@ -21,6 +21,14 @@ pub(super) async fn numbers(call: Call) -> Reply {
     Ok(ok(&families.iter().map(family_view).collect::<Json>()))
 }
 
+pub(super) async fn plan(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking_long(|hub| Ok(hub.plan()?)).await?))
+}
+
+pub(super) async fn boot(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking(|hub| Ok(hub.boot()?)).await?))
+}
+
 async fn all(call: &Call) -> Result<Vec<Json>, Refusal> {
     let mut status = call.app.blocking(|hub| Ok(hub.status())).await?;
     match status.get_mut("services").map(Json::take) {
