@@ -13,8 +13,7 @@ const KILLS: usize = 12;
 const KILLS_LONG: usize = 50;
 const KILL_AFTER_MAX_MS: u64 = 1_500;
 
-/// Each slot of `tick` is to run, one after the other, and takes most of the time until the next. The others are as many as
-/// are made ready before their instant and claimed with one record.
+/// Each slot is to run, one after the other, and takes most of the time until the next.
 const EVERY_SLOT: &str = r#"
 homelab(#{ name: "killed", timezone: "UTC" });
 schedule("tick", every("500ms"), #{ overlap: "queue", catch_up: "all" }, |slot| {
@@ -22,13 +21,7 @@ schedule("tick", every("500ms"), #{ overlap: "queue", catch_up: "all" }, |slot| 
     sleep("100ms");
     files::append("done.log", slot.nominal + "\n");
 });
-for i in 0..40 {
-    schedule(`many-${i}`, every("1s"), |slot| files::append("many.log", `${slot.schedule} ${slot.nominal}` + "\n"));
-}
 "#;
-
-/// How many schedules there are beside `tick`.
-const MANY: usize = 40;
 
 fn milliseconds(lines: &[String]) -> BTreeSet<i64> {
     let read = |line: &String| line.parse::<jiff::Timestamp>().expect("a nominal time").as_millisecond();
@@ -67,13 +60,6 @@ fn each_slot_fires_once_and_in_turn_over_kills() {
     let missing: Vec<i64> = (first..=last).step_by(500).filter(|slot| !slots.contains(slot)).collect();
     assert!(missing.is_empty(), "slots that never fired: {missing:?} of {begun:#?}");
     assert!(begun.len() > kills, "{} slots in {kills} kills", begun.len());
-    let mut many = home.lines("lab/many.log");
-    let all = many.len();
-    many.sort();
-    many.dedup();
-    assert_eq!(many.len(), all, "a slot of many fired twice");
-    let names: BTreeSet<&str> = many.iter().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(names.len(), MANY, "each of them fires");
 }
 
 #[test]

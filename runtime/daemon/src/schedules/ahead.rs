@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use hob_model::Timestamp;
+use hob_model::{RunId, Timestamp};
 use hob_runs::Ready;
 use hob_scheduler::slots::{ON_TIME_SECONDS_MAX, earlier};
 
@@ -57,33 +57,38 @@ impl Scheduling {
     /// When to go on for what is due at `wake`: earlier where it is to be made ready, which is done when that has come.
     pub(super) fn make_ready(&self, wake: Timestamp, now: Timestamp) -> Timestamp {
         let mut looks = self.looks();
-        if looks.iter().filter(|look| look.wake == Some(wake)).take(MANY_DUE).count() < MANY_DUE {
+        let is_due = |look: &&Look| look.wake == Some(wake);
+        if looks.iter().filter(is_due).take(MANY_DUE).count() < MANY_DUE {
             return wake;
         }
         let begin = earlier(wake, AHEAD);
         if now < begin {
             return begin;
         }
+        // In the order in which the runs begin: those that go on together then write to the same pages.
+        let unready = looks.iter().filter(is_due).filter(|look| look.ahead.is_none()).take(CLAIMED_MAX);
+        let mut ids: Vec<RunId> = unready.map(|_| self.launch.runs.new_id_at(wake)).collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
         let mut slots = Vec::new();
         for (timed, look) in self.timed.iter().zip(looks.iter_mut()) {
-            if slots.len() >= CLAIMED_MAX {
-                break;
-            }
             if look.wake != Some(wake) || look.ahead.is_some() {
                 continue;
             }
-            look.ahead = self.ahead_of(timed, look, wake).map(Box::new);
+            let Some(id) = ids.pop() else { break };
+            look.ahead = self.ahead_of(timed, look, wake, id).map(Box::new);
             slots.extend(look.ahead.as_ref().map(|ahead| ahead.ready.slot().clone()));
         }
-        if let Err(error) = self.launch.runs.journal().expect_claims(&slots) {
+        if !slots.is_empty()
+            && let Err(error) = self.launch.runs.journal().expect_claims(&slots)
+        {
             // Who claims them is told as well.
             tracing::error!(%error, "slots cannot be looked up before they are due");
         }
         wake
     }
 
-    /// The slot that is due at `due`, ready; none where more bears on it than its expression.
-    fn ahead_of(&self, timed: &Timed, look: &mut Look, due: Timestamp) -> Option<Ahead> {
+    /// The slot that is due at `due`, ready for a run with this id; none where more bears on it than its expression.
+    fn ahead_of(&self, timed: &Timed, look: &mut Look, due: Timestamp, id: RunId) -> Option<Ahead> {
         let schedule = &timed.schedule;
         let is_plain = timed.has_own_target()
             && schedule.conflicts.is_empty()
@@ -99,7 +104,7 @@ impl Scheduling {
         let found = self.due(timed, look, due).ok()?;
         let [slot] = found.fire[..] else { return None };
         let mut firing = self.firing(timed, look, slot.nominal, None);
-        firing.new.id = self.launch.runs.new_id_at(due);
+        firing.new.id = id;
         (slot.due == due).then(|| Ahead { ready: self.launch.runs.ready(firing), due, wake: found.wake })
     }
 }
