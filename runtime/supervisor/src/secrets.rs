@@ -65,6 +65,8 @@ pub struct Consumer<'a> {
     pub inside: Option<&'a str>,
     /// What it uses.
     pub uses: &'a [SecretUse],
+    /// Whether hob keeps it, and so hands it new values by itself: a rotation waits for it.
+    pub kept: bool,
 }
 
 /// Those who deliver secrets: into files in memory, one generation after the other.
@@ -127,6 +129,8 @@ impl Handing {
             user: None,
             inside: None,
             uses: &self.uses,
+            // The run that made it hands it a new value when it runs again.
+            kept: false,
         }
     }
 

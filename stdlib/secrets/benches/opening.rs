@@ -1,8 +1,8 @@
 //! How fast secrets are opened, beside the command `age`.
 //!
 //! `cargo bench -p hob-std-secrets --bench opening` prints medians of a few rounds: 1,000 age files opened by name through
-//! the vault, with the identity open and a new vault each time; one SOPS file of 5,000 values; and, where `age` is
-//! installed, the same 1,000 files with one process each.
+//! the vault, with the identity open and a new vault each time; one SOPS file of 5,000 values; where `age` is installed,
+//! the same 1,000 files with one process each; and where `tests/long` has installed `rops`, the same SOPS file with it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // a program that measures
 
@@ -69,6 +69,7 @@ fn main() {
     let search = median(|| assert!(vault.conceal(&text).is_none()));
     println!("searching 1 MiB for 1,000    {search:9.1?}");
     beside_age(dir.path(), &key);
+    beside_rops(&dir.path().join("secrets/big.yaml"), &key);
 }
 
 /// The command `age`, one process for each file, as scripts call it.
@@ -85,6 +86,20 @@ fn beside_age(dir: &Path, key: &str) {
         assert!(output.status.success());
     }
     println!("{SECRETS} times the command age  {:9.1?}", begun.elapsed());
+}
+
+/// The command `rops`, a process with the key in its environment.
+fn beside_rops(file: &Path, key: &str) {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/readers/rops/bin/rops");
+    if !program.is_file() {
+        return println!("rops is not installed (tests/long does that)");
+    }
+    let key = key.lines().last().unwrap();
+    let opened = median(|| {
+        let output = Command::new(&program).arg("decrypt").arg(file).env("ROPS_AGE", key).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    });
+    println!("the same file, command rops  {opened:9.1?}");
 }
 
 fn median(mut round: impl FnMut()) -> Duration {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! /run/hob-UID/STATE/SERVICE/current ─▶ g-RANDOM/   the files of the secrets, by name
+//!                                        .held     of which values they are, as digests
 //!                                      g-RANDOM/   an earlier generation, until the service runs with the new one
 //! ```
 //!
@@ -17,13 +18,15 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, sy
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hob_model::{OpError, Secret};
+use hob_model::{OpError, Secret, SecretForm, SecretRef};
 use hob_planner::declaration::SecretValue;
 use hob_primitive::{Opened, Vault, open_with};
 use hob_supervisor::secrets::{CURRENT, Consumer, Delivered, Delivery, Variable};
 use zeroize::Zeroizing;
 
+use crate::held::{self, Held, Holder};
 use crate::live;
+use crate::vault::{LiveVault, Place};
 
 /// The variable of hob's own environment that names a directory in memory for the secrets of services.
 const RUNTIME_VARIABLE: &str = "HOB_RUNTIME";
@@ -40,7 +43,7 @@ const STATE_DIGITS: usize = 16;
 
 /// Delivers secrets of a vault.
 pub struct LiveDelivery {
-    vault: Arc<dyn Vault>,
+    vault: Arc<LiveVault>,
     /// Directories in memory, the first that is one counts.
     bases: Vec<PathBuf>,
 }
@@ -49,7 +52,7 @@ impl LiveDelivery {
     /// Into the usual places: what `HOB_RUNTIME` names, `/run` for root, else the directory of the user's session, else
     /// `/dev/shm`. Root's session is passed over: it ends before its services do.
     #[must_use]
-    pub fn new(vault: Arc<dyn Vault>) -> Self {
+    pub fn new(vault: Arc<LiveVault>) -> Self {
         let user = rustix::process::geteuid();
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let mut bases: Vec<PathBuf> = variable(RUNTIME_VARIABLE).into_iter().collect();
@@ -62,7 +65,7 @@ impl LiveDelivery {
 
     /// Into these directories, which lie in memory.
     #[must_use]
-    pub fn into(vault: Arc<dyn Vault>, bases: Vec<PathBuf>) -> Self {
+    pub fn into(vault: Arc<LiveVault>, bases: Vec<PathBuf>) -> Self {
         Self { vault, bases }
     }
 
@@ -76,20 +79,33 @@ impl LiveDelivery {
         Ok(base.join(own).join(state).join(service))
     }
 
-    fn open(&self, consumer: &Consumer<'_>, secret: &Secret) -> Result<Opened, OpError> {
+    /// The value of an expression; notes which secrets it is made of.
+    fn open(&self, consumer: &Consumer<'_>, secret: &Secret, held: &mut Held) -> Result<Opened, OpError> {
         if !consumer.sources.is_empty() {
             self.vault.declare(consumer.place, consumer.sources);
         }
-        open_with(secret, |reference| self.vault.open(consumer.place, reference))
+        open_with(secret, |reference| {
+            let value = self.vault.open(consumer.place, reference)?;
+            let place = whole(self.vault.find(consumer.place, &reference.name)?);
+            match reference.form {
+                SecretForm::Plain => held.add(&place, &value),
+                _ => {
+                    let plain = SecretRef { form: SecretForm::Plain, ..reference.clone() };
+                    held.add(&place, &self.vault.open(consumer.place, &plain)?);
+                }
+            }
+            Ok(value)
+        })
     }
 
-    /// What a consumer is to have now: file names below a generation, with contents and owners.
-    fn wanted(&self, consumer: &Consumer<'_>) -> Result<Vec<Item>, OpError> {
+    /// What a consumer is to have now: file names below a generation, with contents and owners; and of which secrets.
+    fn wanted(&self, consumer: &Consumer<'_>) -> Result<(Vec<Item>, Held), OpError> {
+        let mut held = Held::default();
         let items = consumer.uses.iter().map(|it| match &it.what {
             SecretValue::Text(secret) => Ok(Item {
                 name: it.names().join(", "),
                 path: Path::new(VARIABLES).join(&it.variable),
-                content: self.open(consumer, secret)?,
+                content: self.open(consumer, secret, &mut held)?,
                 owner: None,
                 variable: it.variable.clone(),
                 is_text: true,
@@ -98,16 +114,53 @@ impl LiveDelivery {
                 name: it.names().join(", "),
                 path: PathBuf::from(name),
                 content: match content {
-                    Some(content) => self.open(consumer, content)?,
-                    None => self.open(consumer, &Secret::named(name.as_str()))?,
+                    Some(content) => self.open(consumer, content, &mut held)?,
+                    None => self.open(consumer, &Secret::named(name.as_str()), &mut held)?,
                 },
                 owner: owner.as_deref().or(consumer.user).map(account).transpose()?,
                 variable: it.variable.clone(),
                 is_text: false,
             }),
         });
-        items.collect()
+        let items = items.collect::<Result<_, OpError>>()?;
+        Ok((items, held))
     }
+
+    /// The services that hob keeps for this user and that were handed the secret at a place.
+    #[must_use]
+    pub fn holders(&self, place: &Place) -> Vec<Holder> {
+        let place = whole(place.clone());
+        let mut holders = Vec::new();
+        for directory in self.services() {
+            let digest = |generation: PathBuf| {
+                let text = live::read_at_most(&generation.join(held::FILE), held::FILE_BYTES_MAX).ok()?;
+                let held = Held::parse(&String::from_utf8_lossy(&text));
+                held.digest_of(&place).map(str::to_owned)
+            };
+            let digests: Vec<String> = generations(&directory).into_iter().filter_map(digest).collect();
+            if !digests.is_empty() {
+                holders.push(Holder::new(&directory, digests));
+            }
+        }
+        holders
+    }
+
+    /// The directories of all services of this user.
+    fn services(&self) -> Vec<PathBuf> {
+        let own = format!("hob-{}", rustix::process::geteuid().as_raw());
+        let below = |directory: PathBuf| live::entries(&directory).unwrap_or_default().into_iter();
+        let states = self.bases.iter().flat_map(|base| below(base.join(&own)));
+        let services = states.filter(|(_, is_directory)| *is_directory).flat_map(|(state, _)| below(state));
+        let mut all: Vec<PathBuf> = services.map(|(service, _)| service).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// A place whose file is named without links, so that two homelabs with one file mean the same.
+fn whole(place: Place) -> Place {
+    Place { file: fs::canonicalize(&place.file).unwrap_or(place.file), ..place }
 }
 
 struct Item {
@@ -134,7 +187,7 @@ fn account(user: &str) -> Result<(u32, u32), OpError> {
     found.map(|user| (user.uid.as_raw(), user.gid.as_raw())).ok_or_else(failed)
 }
 
-fn lay_out(generation: &Path, items: &[Item]) -> io::Result<()> {
+fn lay_out(generation: &Path, items: &[Item], held: Option<&Held>) -> io::Result<()> {
     let directory = |path: &Path, mode: u32| DirBuilder::new().recursive(true).mode(mode).create(path);
     directory(generation, DIRECTORY_MODE)?;
     for item in items {
@@ -147,7 +200,10 @@ fn lay_out(generation: &Path, items: &[Item]) -> io::Result<()> {
         }
         file.write_all(&item.content)?;
     }
-    Ok(())
+    let Some(held) = held else { return Ok(()) };
+    let mut file = OpenOptions::new();
+    let mut file = file.write(true).create_new(true).mode(FILE_MODE).open(generation.join(held::FILE))?;
+    file.write_all(held.text().as_bytes())
 }
 
 /// Makes the directory of a service; the ones above it are for its owner to write and for others to pass through.
@@ -184,16 +240,17 @@ fn wipe(generation: &Path) {
     let _ = fs::remove_dir_all(generation);
 }
 
+/// All generations of a service.
+fn generations(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_one = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(GENERATION_PREFIX);
+    entries.filter(|entry| is_one(&entry.file_name())).map(|entry| entry.path()).collect()
+}
+
 /// The generations of a service but for the current one.
 fn others(directory: &Path) -> Vec<PathBuf> {
-    let current = fs::read_link(directory.join(CURRENT)).ok();
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let generations =
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(GENERATION_PREFIX));
-    generations
-        .filter(|it| Some(Path::new(&it.file_name())) != current.as_deref())
-        .map(|it| it.path())
-        .collect()
+    let current = fs::read_link(directory.join(CURRENT)).ok().map(|link| directory.join(link));
+    generations(directory).into_iter().filter(|it| Some(it) != current.as_ref()).collect()
 }
 
 /// The files with secrets, of all services of this user, that others than their owners may read.
@@ -218,7 +275,8 @@ pub fn open_to_others() -> Vec<PathBuf> {
 
 impl Delivery for LiveDelivery {
     fn deliver(&self, consumer: &Consumer<'_>) -> Result<Delivered, OpError> {
-        let items = self.wanted(consumer)?;
+        let (items, held) = self.wanted(consumer)?;
+        let held = consumer.kept.then_some(held);
         let directory = self.directory(consumer.state, consumer.service)?;
         let failed = |error: io::Error| OpError::io(&error, directory.display().to_string());
         make(&directory).map_err(failed)?;
@@ -226,7 +284,7 @@ impl Delivery for LiveDelivery {
         getrandom::fill(&mut random).map_err(|error| OpError::unavailable(error.to_string()))?;
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let generation = format!("{GENERATION_PREFIX}{name}");
-        let laid = lay_out(&directory.join(&generation), &items).and_then(|()| {
+        let laid = lay_out(&directory.join(&generation), &items, held.as_ref()).and_then(|()| {
             let link = directory.join(format!("{CURRENT}-{name}"));
             symlink(&generation, &link)?;
             fs::rename(&link, directory.join(CURRENT))
@@ -266,7 +324,7 @@ impl Delivery for LiveDelivery {
 
     fn stale(&self, consumer: &Consumer<'_>) -> Vec<String> {
         let Ok(directory) = self.directory(consumer.state, consumer.service) else { return Vec::new() };
-        let Ok(items) = self.wanted(consumer) else { return Vec::new() };
+        let Ok((items, _)) = self.wanted(consumer) else { return Vec::new() };
         let generations = [others(&directory), vec![directory.join(CURRENT)]].concat();
         let differs = |item: &Item| {
             let mut known = generations.iter().filter_map(|it| fs::read(it.join(&item.path)).ok());

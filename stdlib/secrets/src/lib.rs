@@ -9,6 +9,7 @@ pub mod agenix;
 mod api;
 pub mod deliver;
 mod error;
+mod held;
 pub mod live;
 mod lookalike;
 pub mod rotate;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 pub use api::primitive;
 pub use deliver::LiveDelivery;
 pub use error::{Error, Kind, Result};
+pub use held::Holder;
 pub use lookalike::lookalikes;
 pub use vault::LiveVault;
 
@@ -39,7 +41,7 @@ pub fn install(ports: &mut Ports) {
     let vault = shared();
     hob_primitive::filter_sinks(Arc::clone(&vault) as Arc<dyn Vault>);
     ports.insert::<dyn Vault>(Arc::clone(&vault) as Arc<dyn Vault>);
-    let delivery = LiveDelivery::new(Arc::clone(&vault) as Arc<dyn Vault>);
+    let delivery = LiveDelivery::new(Arc::clone(&vault));
     ports.insert::<dyn Delivery>(Arc::new(delivery));
     ports.insert::<LiveVault>(vault);
 }

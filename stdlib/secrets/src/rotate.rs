@@ -5,15 +5,17 @@
 
 pub(crate) mod by_run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hob_model::{OpError, SecretForm, SecretRef};
+use hob_primitive::Vault;
 use zeroize::Zeroizing;
 
 use crate::age::{self, Keyring, Passphrases};
 use crate::error::{Error, Result};
-use crate::vault::{Place, format_of};
-use crate::{live, sops};
+use crate::vault::{LiveVault, Place, format_of};
+use crate::{LiveDelivery, live, sops};
 
 /// The shortest and the longest value that is made, in characters.
 pub const LENGTH_CHARS: std::ops::RangeInclusive<usize> = 8..=1_024;
@@ -124,6 +126,34 @@ impl Rotation {
         live::write(&self.place.file, &live::read(&self.previous)?, false)?;
         live::remove(&self.previous)
     }
+}
+
+/// Fails while a service has another value of a secret of `directory` than the current one, whether or not a hob keeps it
+/// just now.
+///
+/// # Errors
+/// Then; and when a service was handed one and nothing at hand tells which.
+pub fn all_have_it(
+    delivery: &LiveDelivery,
+    vault: &LiveVault,
+    directory: &Path,
+    name: &str,
+) -> std::result::Result<(), OpError> {
+    let holders = delivery.holders(&vault.find(directory, name)?);
+    if holders.is_empty() {
+        return Ok(());
+    }
+    let reference = SecretRef { name: name.to_owned(), version: None, form: SecretForm::Plain };
+    let current = vault.open(directory, &reference)?;
+    let behind: Vec<_> = holders.into_iter().filter(|it| it.has_other_than(&current)).collect();
+    let Some(first) = behind.first() else { return Ok(()) };
+    let services: Vec<_> = behind.iter().map(|it| format!("`{}`", it.service)).collect();
+    let services = services.join(", ");
+    let message = format!("these services have another value of `{name}` than the current one: {services}");
+    Err(OpError::conflict(message).hint(format!(
+        "`hob up` hands them the current one; where nothing of a service runs any more, remove what it was handed, such as {}",
+        first.directory.display()
+    )))
 }
 
 /// A new value of so many letters and digits.

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use common::keyring;
 use hob_model::{Secret, SecretPart};
 use hob_planner::declaration::{SecretUse, SecretValue};
-use hob_primitive::Vault;
 use hob_std_secrets::age::{self, NoPassphrases, Passphrases};
 use hob_std_secrets::{LiveDelivery, LiveVault, live};
 use hob_supervisor::secrets::{Consumer, Delivery};
@@ -48,7 +47,7 @@ fn generations(base: &Path) -> Vec<String> {
 fn a_service_finds_the_old_or_the_new_generation() {
     let (dir, base) = (tempfile::tempdir().unwrap(), memory());
     write(dir.path(), "first value");
-    let vault: Arc<dyn Vault> = Arc::new(LiveVault::with_keyring(keyring(&["keys.txt"])));
+    let vault = Arc::new(LiveVault::with_keyring(keyring(&["keys.txt"])));
     let delivery = LiveDelivery::into(vault, vec![dir.path().to_path_buf(), base.path().to_path_buf()]);
     let mut url = Secret::default();
     url.push(SecretPart::Text("postgres://app:".into()));
@@ -68,6 +67,7 @@ fn a_service_finds_the_old_or_the_new_generation() {
         user: None,
         inside: None,
         uses: &uses,
+        kept: true,
     };
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -117,7 +117,7 @@ fn a_service_finds_the_old_or_the_new_generation() {
 fn no_secret_is_written_to_a_disk() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "first value");
-    let vault: Arc<dyn Vault> = Arc::new(LiveVault::with_keyring(keyring(&["keys.txt"])));
+    let vault = Arc::new(LiveVault::with_keyring(keyring(&["keys.txt"])));
     if live::lies_in_memory(dir.path()) {
         return;
     }
@@ -134,6 +134,7 @@ fn no_secret_is_written_to_a_disk() {
         user: None,
         inside: None,
         uses: &uses,
+        kept: true,
     };
     assert_eq!(delivery.deliver(&consumer).unwrap_err().kind.as_str(), "unavailable");
 }

@@ -1,5 +1,6 @@
-//! Programs that share no code with hob: the reader `sops-age` of npm, which knows YAML, JSON and dotenv, and a writer of the
-//! tests' own, made from the description of the format (`tests/readers/write.mjs`). `tests/run` installs what they need.
+//! Programs that share no code with hob: the reader `sops-age` of npm, which knows YAML, JSON and dotenv; a writer of the
+//! tests' own, made from the description of the format (`tests/readers/write.mjs`); and in the long tests `rops`, which
+//! knows YAML and JSON. `tests/run` installs what they need.
 
 // Tests run programs, and tell what they counted.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
@@ -23,6 +24,8 @@ const READERS: &str = "../../tests/readers";
 /// How many files of each format are written with random content.
 const FILES: usize = 12;
 const FILES_LONG: usize = 1_000;
+/// How many trees rops and hob write for each other in each format.
+const TREES_LONG: usize = 500;
 
 /// Where the readers lie; nothing where they are not installed.
 fn readers() -> Option<PathBuf> {
@@ -75,7 +78,8 @@ fn run(command: &mut Command, input: &str) -> Vec<u8> {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}\nof {input}");
     output.stdout
 }
 
@@ -108,6 +112,74 @@ fn what_an_independent_writer_wrote_is_opened() {
         assert!(trees::same(&written, &found), "{name}: {written} and {found}");
     }
     println!("{} files of an independent writer were opened", files.len());
+}
+
+/// What rops reads of a tree: it takes an empty text for an encrypted one, which `sops` leaves as it is.
+fn without_empty_texts(tree: &Json) -> Json {
+    match tree {
+        Json::String(text) if text.is_empty() => Json::from("-"),
+        Json::Array(items) => items.iter().map(without_empty_texts).collect(),
+        Json::Object(items) => {
+            Json::Object(items.iter().map(|(key, item)| (key.clone(), without_empty_texts(item))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn plain_of(tree: &Json, format: Format) -> String {
+    match format {
+        Format::Json => tree.to_string(),
+        _ => serde_norway::to_string(tree).unwrap(),
+    }
+}
+
+#[test]
+fn rops_and_hob_read_each_other() {
+    if !long() {
+        return;
+    }
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(READERS).join("rops/bin/rops");
+    if !program.is_file() {
+        return eprintln!("skipped: rops is not installed; tests/long does that");
+    }
+    let rops = |args: &[&str], input: &str| {
+        run(Command::new(&program).args(args).env("ROPS_AGE", private_key()), input)
+    };
+    let (mut read, mut written) = (0, 0);
+    for (name, format) in [("json", Format::Json), ("yaml", Format::Yaml)] {
+        for tree in contents(format, TREES_LONG) {
+            let plain = plain_of(&without_empty_texts(&tree), format);
+            let sealed = sops::seal(plain.as_bytes(), format, &policy(), NOW, &nobody()).unwrap();
+            let sealed = String::from_utf8(sealed).unwrap();
+            // It takes no MAC of a file where nothing else is encrypted, also when it wrote that itself.
+            if sealed.matches("ENC[").count() == 1 {
+                continue;
+            }
+            // It does not know the type of times, which `sops` has had since 3.10.
+            if !sealed.contains(",type:time]") {
+                let theirs = rops(&["decrypt", "--format", name], &sealed);
+                let theirs: Json = serde_norway::from_slice(&theirs).unwrap();
+                let meant = opened(sealed.as_bytes(), format);
+                assert!(trees::same(&meant, &theirs), "hob wrote {meant}, rops read {theirs}");
+                read += 1;
+            }
+            let plain = plain_of(&tree, format);
+            // Without a rule it encrypts everything, where `sops` takes this one.
+            let rule = ["--unencrypted-suffix", "_unencrypted"];
+            let recipient = recipient("keys.txt");
+            let args = [&["encrypt", "--age", &recipient, "--format", name], &rule[..]].concat();
+            let theirs = rops(&args, &plain);
+            let found = opened(&theirs, format);
+            // It reads floats of JSON to the last digit but one: what it reads again is what it wrote.
+            let theirs = String::from_utf8(theirs).unwrap();
+            let meant: Json =
+                serde_norway::from_slice(&rops(&["decrypt", "--format", name], &theirs)).unwrap();
+            assert!(trees::same(&meant, &found), "rops wrote {meant}, hob read {found}");
+            written += 1;
+        }
+    }
+    assert!(read > TREES_LONG && written > TREES_LONG);
+    println!("rops read {read} files of hob, and hob {written} files of rops");
 }
 
 #[test]

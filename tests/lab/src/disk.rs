@@ -102,7 +102,15 @@ fn let_go(place: &Path) {
 
 impl Disk {
     fn new(kind: Option<FileSystem>, turn: Rc<MutexGuard<'static, ()>>) -> Result<Self, String> {
-        let place = Place::new("disk", let_go).map_err(|error| error.to_string())?;
+        Self::below(&std::env::temp_dir(), kind, turn)
+    }
+
+    fn below(
+        base: &Path,
+        kind: Option<FileSystem>,
+        turn: Rc<MutexGuard<'static, ()>>,
+    ) -> Result<Self, String> {
+        let place = Place::below(base, "disk", let_go).map_err(|error| error.to_string())?;
         std::fs::create_dir(mount_point(place.path())).map_err(|error| error.to_string())?;
         Ok(Self { place, kind, mounted: false, copies: 0, _turn: turn })
     }
@@ -120,8 +128,14 @@ impl Disk {
     /// A file system in memory of `kib` KiB.
     #[must_use]
     pub fn in_memory(kib: u32) -> Option<Self> {
+        Self::in_memory_below(&std::env::temp_dir(), kib)
+    }
+
+    /// As [`Disk::in_memory`], mounted below a directory that all labs see.
+    #[must_use]
+    pub fn in_memory_below(base: &Path, kib: u32) -> Option<Self> {
         let size = format!("size={kib}k");
-        allowed(Self::new(None, turn()).and_then(|mut disk| {
+        allowed(Self::below(base, None, turn()).and_then(|mut disk| {
             tool("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", text(&disk.path())])?;
             disk.mounted = true;
             Ok(disk)

@@ -24,10 +24,18 @@ impl Place {
     /// # Errors
     /// When the directory cannot be made.
     pub fn new(kind: &str, tidy: fn(&Path)) -> io::Result<Self> {
+        Self::below(&std::env::temp_dir(), kind, tidy)
+    }
+
+    /// As [`Place::new`], in another directory than that for temporary files, which some labs have one of their own of.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn below(base: &Path, kind: &str, tidy: fn(&Path)) -> io::Result<Self> {
         let prefix = format!("hob-lab-{kind}-");
-        sweep(&prefix, tidy);
+        sweep(base, &prefix, tidy);
         // It gets its name when it is locked: until then nobody may take it for an abandoned one.
-        let fresh = tempfile::Builder::new().prefix("hob-lab.").tempdir()?;
+        let fresh = tempfile::Builder::new().prefix("hob-lab.").tempdir_in(base)?;
         let lock = File::create(fresh.path().join(LOCK))?;
         flock(&lock, FlockOperation::LockShared)?;
         let fresh = fresh.keep();
@@ -52,8 +60,8 @@ impl Drop for Place {
 }
 
 /// Removes the directories beside which nobody lives.
-fn sweep(prefix: &str, tidy: fn(&Path)) {
-    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+fn sweep(base: &Path, prefix: &str, tidy: fn(&Path)) {
+    let Ok(entries) = fs::read_dir(base) else { return };
     for entry in entries.flatten() {
         let dir = entry.path();
         if !entry.file_name().to_string_lossy().starts_with(prefix) {

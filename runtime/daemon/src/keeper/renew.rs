@@ -7,7 +7,7 @@ use hob_journal::Commit;
 use hob_model::{OpError, Position, RunEnd, Value};
 use hob_planner::declaration::ReloadSignal;
 use hob_planner::plan::SECRET_DRIFT;
-use hob_planner::{Action, Plan, Service};
+use hob_planner::{Action, Plan, Service, ServiceState};
 use hob_primitive::{Cancel, Patience};
 use hob_supervisor::{Spec, await_ready};
 
@@ -32,6 +32,10 @@ pub(super) fn carry_out(
         entry.map_or((false, false), |entry| (entry.wanted, entry.state.is_ready()))
     };
     if !look().0 {
+        // One that ended by itself before it was told to stop may have left what it was handed.
+        if has_ended(inner, &service.name) {
+            secrets::removed(&inner.supervisors, &service.name);
+        }
         return Ok(());
     }
     // One that is being started, perhaps with what it needs, has not come to rest yet.
@@ -50,6 +54,13 @@ pub(super) fn carry_out(
         }
     }
     asked::restart(inner, by, &service.name, patience)
+}
+
+/// Whether nothing runs of a service that is not to run.
+fn has_ended(inner: &Inner, name: &str) -> bool {
+    let table = inner.table();
+    let ended = |entry: &super::table::Entry| !entry.busy && entry.running.is_none();
+    table.services.get(name).is_some_and(|entry| ended(entry) && entry.state == ServiceState::Stopped)
 }
 
 /// Has the services of a plan that read new values while they run do so, in the order in which they start.

@@ -15,6 +15,7 @@ fn consumer<'a>(supervisors: &'a Supervisors, homelab: &'a Homelab, service: &'a
         user: service.body.process().and_then(|process| process.user.as_deref()),
         inside: supervisors.of(service.body.kind()).ok().and_then(|it| it.secrets_inside()),
         uses: service.body.secrets(),
+        kept: true,
     }
 }
 

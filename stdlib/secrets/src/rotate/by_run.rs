@@ -10,7 +10,7 @@ use super::{Rotation, Sealing, Stage, generate};
 use crate::age::{self, NoPassphrases, Passphrases};
 use crate::error::Error;
 use crate::vault::{LiveVault, Place, op_error};
-use crate::{agenix, live};
+use crate::{LiveDelivery, agenix, live};
 
 /// What the new value is.
 pub(crate) enum NewValue {
@@ -72,6 +72,9 @@ pub(crate) fn rotate(cx: &Ctx, name: &str, value: &NewValue) -> Result<Value, Op
             ))
         })?;
     }
+    let vault = cx.port::<LiveVault>()?;
+    let delivery = LiveDelivery::new(Arc::clone(&vault));
+    super::all_have_it(&delivery, &vault, &cx.secrets_place(), name)?;
     rotation.finish().map_err(failed)?;
     rotated(cx, name, users)
 }

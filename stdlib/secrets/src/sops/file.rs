@@ -240,7 +240,8 @@ fn decrypt(
         if value.kind != Type::Comment {
             meant.take(visit, &value);
         }
-        if visit.encrypted && !value.is_empty() {
+        // Some writers encrypt an empty text, too.
+        if visit.encrypted && !visit.leaf.value.is_empty() {
             if let Some(encrypted) = visit.leaf.value.as_str() {
                 written.note(&visit.additional_data(), &value, key, encrypted);
             }

@@ -8,12 +8,12 @@ use hob_planner::Homelab;
 use hob_primitive::Vault;
 use hob_std_secrets::rotate::{self, Rotation, Sealing, Stage};
 use hob_std_secrets::vault::Listed;
-use hob_std_secrets::{LiveVault, shared};
+use hob_std_secrets::{LiveDelivery, LiveVault, shared};
 use hob_terminal::{Cell, Column, Table};
 use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
 
-use super::args::{HomelabArgs, RotateArgs};
+use super::args::{HomelabArgs, KeyArgs, RotateArgs};
 use super::{failure, keys, target};
 use crate::commands::homelab::declared;
 use crate::commands::remote::client;
@@ -40,6 +40,23 @@ impl Place {
             vault.declare(&directory, &homelab.secrets);
         }
         Ok(Self { directory, homelab, vault })
+    }
+
+    /// Fails while a service has another value of a secret than the current one.
+    fn all_have_it(&self, name: &str, keys: &KeyArgs, was_it: &str) -> Result<(), Failure> {
+        let vault = LiveVault::with_keyring(keys::keyring(keys)?);
+        if let Some(homelab) = self.homelab.as_ref().filter(|it| !it.secrets.is_empty()) {
+            vault.declare(&self.directory, &homelab.secrets);
+        }
+        let delivery = LiveDelivery::new(shared());
+        rotate::all_have_it(&delivery, &vault, &self.directory, name).map_err(|error| {
+            let problem = Diagnostic::error(Code::ServiceFailed, error.message).note(was_it.to_owned());
+            match error.hint {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            }
+            .into()
+        })
     }
 
     /// Where they are.
@@ -119,7 +136,9 @@ pub(super) fn rotate(context: &Context, args: &RotateArgs) -> Outcome {
     if args.undo {
         rotation.undo().map_err(failed)?;
         context.say(&format!("{}: the old value is back", args.name));
-        return roll_out(context, &place, &args.name);
+        roll_out(context, &place, &args.name)?;
+        place.all_have_it(&args.name, &args.keys, "the old value is back, and is the current one")?;
+        return Ok(Exit::Done);
     }
     let stage = rotation.stage().map_err(failed)?;
     if stage == Stage::Stored {
@@ -136,6 +155,8 @@ pub(super) fn rotate(context: &Context, args: &RotateArgs) -> Outcome {
         context.say(&format!("{}: a new value is stored", args.name));
     }
     roll_out(context, &place, &args.name)?;
+    let kept = format!("the old value is kept: `hob secrets rotate {}` goes on, --undo goes back", args.name);
+    place.all_have_it(&args.name, &args.keys, &kept)?;
     rotation.finish().map_err(failed)?;
     Ok(Exit::Done)
 }
