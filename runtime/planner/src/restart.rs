@@ -20,12 +20,14 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// From an exit code as shells count it: above 128 it tells of a signal.
+    /// From an exit code as shells count it: above 128 it tells of a signal, as far as there are signals; systemd has codes
+    /// of its own above these.
     #[must_use]
     pub fn of_code(code: i64) -> Self {
         const SIGNALS: i32 = 128;
+        const SIGNAL_MAX: i32 = 64;
         match i32::try_from(code) {
-            Ok(code) if code > SIGNALS => Self::Signal(code - SIGNALS),
+            Ok(code) if (1..=SIGNAL_MAX).contains(&(code - SIGNALS)) => Self::Signal(code - SIGNALS),
             Ok(code) => Self::Code(code),
             Err(_) => Self::Unknown,
         }

@@ -27,6 +27,8 @@ const DESK_PREFIX: &str = "hob-edit-";
 const MEMORY_FILE_SYSTEMS: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 /// The most files of one directory.
 const ENTRIES_MAX: usize = 100_000;
+/// What version control keeps in the directory at the top of a repository.
+const KEPT_BY_VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
 /// The most leftovers that are looked at.
 const LEFTOVERS_MAX: usize = 10_000;
 
@@ -394,7 +396,6 @@ pub fn entries(directory: &Path) -> Result<Vec<(PathBuf, bool)>> {
 /// # Errors
 /// When a directory cannot be read, or there are too many.
 pub fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
-    const KEPT_BY_VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
     let mut files = Vec::new();
     let mut left = vec![directory.to_path_buf()];
     while let Some(directory) = left.pop() {
@@ -447,6 +448,14 @@ pub fn remove(file: &Path) -> Result<()> {
 pub fn above(file: &Path, name: &str) -> Option<PathBuf> {
     let absolute = std::path::absolute(file).ok()?;
     absolute.ancestors().skip(1).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+}
+
+/// The top of the repository in which a directory lies.
+#[must_use]
+pub fn repository(directory: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(directory).ok()?;
+    let is_top = |it: &&Path| KEPT_BY_VERSION_CONTROL.iter().any(|name| it.join(name).exists());
+    absolute.ancestors().find(is_top).map(Path::to_path_buf)
 }
 
 /// Makes a directory and those above it.

@@ -12,6 +12,7 @@ use common::keyring;
 use hob_model::{Secret, SecretPart};
 use hob_planner::declaration::{SecretUse, SecretValue};
 use hob_std_secrets::age::{self, NoPassphrases, Passphrases};
+use hob_std_secrets::vault::Place;
 use hob_std_secrets::{LiveDelivery, LiveVault, live};
 use hob_supervisor::secrets::{Consumer, Delivery};
 
@@ -102,7 +103,16 @@ fn a_service_finds_the_old_or_the_new_generation() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "second value");
     // Until then nobody can tell which one it knows.
     assert_eq!(delivery.stale(&consumer), ["db"]);
+    let place = Place { file: dir.path().join("secrets/db.age"), key: None };
+    let holders = || delivery.holders(&place).into_iter().map(|it| (it.service.clone(), it));
+    assert!(holders().all(|(name, it)| name == "app" && it.has_other_than(b"second value")));
+    assert_eq!(holders().count(), 1);
     delivery.settle(consumer.state, "app");
+    assert!(!holders().any(|(_, it)| it.has_other_than(b"second value")));
+    // Whom hob does not keep, no rotation waits for.
+    let _unkept = delivery.deliver(&Consumer { service: "tool", kept: false, ..consumer }).unwrap();
+    assert_eq!(holders().count(), 1);
+    delivery.remove(consumer.state, "tool");
     assert!(delivery.stale(&consumer).is_empty());
     assert!(!old.exists());
     // A delivery that fails changes nothing.

@@ -78,6 +78,14 @@ fn files_of_the_sops_command_are_opened() {
 }
 
 #[test]
+fn an_empty_text_that_another_writer_encrypted_is_opened() {
+    let opened = open(&fixture("sops/rops.json"), Format::Json);
+    let found: Json = serde_json::from_str(&opened.to_json().unwrap()).unwrap();
+    assert_eq!(found, read_by_others("plain/rops.json", &fixture("plain/rops.json")));
+    assert_eq!(found["empty"], "");
+}
+
+#[test]
 fn scalars_have_the_types_that_the_sops_command_gives_them() {
     // A later version, which also encrypts times as such.
     let theirs = open(&fixture("sops/scalars.yaml"), Format::Yaml);

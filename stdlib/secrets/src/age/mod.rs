@@ -4,11 +4,13 @@
 //! Format: <https://age-encryption.org/v1>.
 
 mod identity;
+mod plugin;
 mod recipient;
 mod ssh;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 pub use age::secrecy::{ExposeSecret, SecretString};
@@ -37,6 +39,10 @@ pub trait Passphrases: Send + Sync {
     fn ask(&self, what: &str) -> Option<SecretString>;
     /// A message of a plugin, such as "touch your key".
     fn tell(&self, _message: &str) {}
+    /// How long plugins may take for one file: more where a person has to enter a PIN or to touch a key.
+    fn plugin_time(&self) -> Duration {
+        Duration::from_secs(plugin::ALONE_SECONDS_MAX)
+    }
 }
 
 /// Nobody to ask.
@@ -134,7 +140,11 @@ pub(crate) fn open_named(bytes: &[u8], keyring: &Keyring, what: &str) -> Result<
             other => cannot_open(&other),
         })?
     } else {
-        decryptor.decrypt(keyring.identities()).map_err(|error| match error {
+        let opened = match keyring.has_plugins() {
+            true => with_plugins(keyring.passphrases(), || decryptor.decrypt(keyring.identities()))?,
+            false => decryptor.decrypt(keyring.identities()),
+        };
+        opened.map_err(|error| match error {
             DecryptError::NoMatchingKeys => keyring.none_opens(what),
             DecryptError::Io(_) if keyring.has_plugins() => {
                 Error::new(Kind::NoIdentity, "a plugin ended before it answered, or the file ends too early")
@@ -181,7 +191,20 @@ pub fn seal(
 ) -> Result<Vec<u8>> {
     let keys = recipient::parse_all(recipients, passphrases)?;
     let encryptor = Encryptor::with_recipients(keys.iter().map(|key| key.as_ref() as &dyn age::Recipient));
-    write(encryptor.map_err(|error| cannot_seal(&error))?, plain, armor)
+    let encryptor = encryptor.map_err(|error| cannot_seal(&error))?;
+    match recipients.iter().any(|text| text.parse::<age::plugin::Recipient>().is_ok()) {
+        true => with_plugins(passphrases, || write(encryptor, plain, armor))?,
+        false => write(encryptor, plain, armor),
+    }
+}
+
+/// What `act` gives, unless the plugins that it talks to do not answer.
+fn with_plugins<T>(passphrases: &Arc<dyn Passphrases>, act: impl FnOnce() -> T) -> Result<T> {
+    let limit = passphrases.plugin_time();
+    plugin::limited(limit, act).ok_or_else(|| {
+        Error::new(Kind::NoIdentity, format!("a plugin did not answer within {} s and was killed", limit.as_secs()))
+            .hint("see whether its device is there; what has to be touched or wants a PIN needs a person: use `hob secrets` at a terminal")
+    })
 }
 
 /// Encrypts with a passphrase.

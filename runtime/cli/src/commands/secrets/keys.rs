@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hob_model::{Code, Diagnostic};
 use hob_std_secrets::Kind as Mistake;
@@ -13,6 +14,9 @@ use zeroize::Zeroizing;
 use super::args::{KeyArgs, PassphraseArgs};
 use super::failure;
 use crate::context::{Context, Exit, Failure, Outcome, home};
+
+/// How long a person may take to find a key and to touch it.
+const PERSON_TIME: Duration = Duration::from_secs(180);
 
 /// Asks at the terminal.
 struct Terminal;
@@ -29,6 +33,10 @@ impl Passphrases for Terminal {
     fn tell(&self, message: &str) {
         tracing::warn!("{message}");
     }
+
+    fn plugin_time(&self) -> Duration {
+        PERSON_TIME
+    }
 }
 
 /// Has been told.
@@ -41,6 +49,10 @@ impl Passphrases for Told {
 
     fn tell(&self, message: &str) {
         Terminal.tell(message);
+    }
+
+    fn plugin_time(&self) -> Duration {
+        PERSON_TIME
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn homelab(context: &Context, args: &HomelabArgs, kind: &KindArgs, ke
     let consumers = place.consumers();
     let files: BTreeSet<&Path> = listed.iter().map(|one| one.place.file.as_path()).collect();
     for rules in rules::beside(place.directory(), files.iter().copied()) {
-        all.extend(rules::unused(&rules)?);
+        all.extend(rules::unused_in(place.directory(), &rules)?);
     }
     for file in files {
         let used = listed.iter().any(|one| one.place.file == file && consumers.contains_key(&one.name));

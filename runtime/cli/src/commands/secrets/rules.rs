@@ -13,12 +13,26 @@ use crate::context::{Failure, absolute};
 /// The largest file that is looked at for whether rules count for it, in bytes: below a homelab lies what services write.
 const LOOKED_AT_BYTES_MAX: usize = 4 << 20;
 
-/// The files with rules in a directory and beside what lies below it.
+/// The files with rules that count in a homelab: in its directory, beside its secrets, and above both, where they are found
+/// as `sops` finds them.
 pub(super) fn beside<'a>(directory: &Path, files: impl Iterator<Item = &'a Path>) -> BTreeSet<PathBuf> {
-    // Rules apply to the directory they lie in: what is above serves others too, whose files are not looked at.
     let places: Vec<PathBuf> = files.map(Path::to_path_buf).chain([directory.join(CONFIG_FILE)]).collect();
     let above = |name| places.iter().filter_map(move |file| live::above(file, name));
-    above(CONFIG_FILE).chain(above(RULES_FILE)).filter(|found| found.starts_with(directory)).collect()
+    above(CONFIG_FILE).chain(above(RULES_FILE)).collect()
+}
+
+/// As [`unused`], for rules that count in the homelab of `directory`. What lies above it may be for others too, whose files
+/// are looked at only where one repository holds all of them.
+pub(super) fn unused_in(directory: &Path, rules: &Path) -> Result<Vec<(PathBuf, Finding)>, Failure> {
+    let rules_at = rules.parent().unwrap_or(rules);
+    let is_own = rules.starts_with(directory)
+        || live::repository(directory).is_some_and(|it| rules_at.starts_with(it));
+    if is_own || target::is_rules(rules) {
+        return unused(rules);
+    }
+    target::config(rules)?;
+    let message = "it lies above the homelab and in no repository with it: whether all its rules are needed was not looked at";
+    Ok(vec![(rules.to_path_buf(), Finding::note(message))])
 }
 
 /// What nobody needs in a file with rules, whichever it is.
