@@ -197,85 +197,118 @@ fn no_slot_fires_twice_whatever_happens() {
     }
 }
 
-/// Many schedules at the same instants, which are made ready before these: people interfere meanwhile, the process dies, the
-/// clock is set.
-#[test]
-fn what_is_made_ready_binds_nobody() {
-    for seed in 0..40_u64 {
+/// How many schedules there are in a crowd: enough for their slots to be made ready before their instant.
+const CROWD: usize = 40;
+
+/// Schedules that are all alike, and what happens to them.
+struct Crowd {
+    world: World,
+    text: String,
+    chance: fastrand::Rng,
+    /// The latest time that was seen.
+    latest: jiff::Timestamp,
+    paused: Option<String>,
+    /// Those that fire other than the rest: somebody started them.
+    touched: BTreeSet<String>,
+}
+
+impl Crowd {
+    fn new(seed: u64) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
         let catch_up = ["none", "last", "all"][chance.usize(..3)];
         let overlap = ["skip", "queue", "queue_one", "cancel_other", "allow"][chance.usize(..5)];
         let text = format!(
-            r#"for i in 0..40 {{
+            r#"for i in 0..{CROWD} {{
                 schedule(`s${{i}}`, "* * * * *", #{{ catch_up: "{catch_up}", overlap: "{overlap}" }}, |slot| {{
                     sleep("{}s");
                 }});
             }}"#,
             chance.u32(..80)
         );
-        let mut world = World::new(&text);
-        let mut latest = world.runs.now();
-        let (mut paused, mut touched) = (None, BTreeSet::new());
-        for _ in 0..10 {
-            latest = latest.max(world.runs.now());
-            let one = format!("s{}", chance.u32(..40));
-            match chance.u32(..12) {
-                // To the last second before an instant: all is ready then.
-                0..=5 => {
-                    let second = world.runs.now().as_second().rem_euclid(60);
-                    world.pass_by(&format!("{}s", 59 + 60 * i64::from(chance.u32(..2)) - second), "1s");
-                }
-                6 if paused.is_none() => {
-                    world.command(&one, ScheduleCommand::Pause { reason: String::new() });
-                    paused = Some((one, world.runs.now()));
-                }
-                7 => {
-                    // It runs already, perhaps.
-                    let _ = world.scheduling.command(&one, ScheduleCommand::Run);
-                    touched.insert(one);
-                }
-                8 => {
-                    let range = Backfill {
-                        from: world.runs.now() - jiff::SignedDuration::from_mins(5),
-                        to: None,
-                        dry: false,
-                    };
-                    let _ = world.scheduling.command(&one, ScheduleCommand::Backfill(range));
-                    touched.insert(one);
-                }
-                9 => world.hands.step(&format!("{}s", chance.u32(1..200))),
-                10 => world.hands.step(&format!("-{}s", chance.u32(1..200))),
-                _ => world = world.crash(chance.usize(..4), &format!("{}s", chance.u32(..90)), &text),
+        let world = World::new(&text);
+        let latest = world.runs.now();
+        Self { world, text, chance, latest, paused: None, touched: BTreeSet::new() }
+    }
+
+    /// The same after something happened, by chance.
+    fn on(mut self) -> Self {
+        let chance = &mut self.chance;
+        self.latest = self.latest.max(self.world.runs.now());
+        let one = format!("s{}", chance.usize(..CROWD));
+        match chance.u32(..12) {
+            // To the last second before an instant: all is ready then.
+            0..=5 => {
+                let second = self.world.runs.now().as_second().rem_euclid(60);
+                self.world.pass_by(&format!("{}s", 59 + 60 * i64::from(chance.u32(..2)) - second), "1s");
             }
-            world.pass_by("3s", "1s");
+            6 if self.paused.is_none() => {
+                self.world.command(&one, ScheduleCommand::Pause { reason: String::new() });
+                self.paused = Some(one);
+            }
+            7 => {
+                // It runs already, perhaps.
+                let _ = self.world.scheduling.command(&one, ScheduleCommand::Run);
+                self.touched.insert(one);
+            }
+            8 => {
+                let from = self.world.runs.now() - jiff::SignedDuration::from_mins(5);
+                let range = Backfill { from, to: None, dry: false };
+                let _ = self.world.scheduling.command(&one, ScheduleCommand::Backfill(range));
+                self.touched.insert(one);
+            }
+            9 => self.world.hands.step(&format!("{}s", chance.u32(1..200))),
+            10 => self.world.hands.step(&format!("-{}s", chance.u32(1..200))),
+            _ => {
+                let (kept, down) = (chance.usize(..4), format!("{}s", chance.u32(..90)));
+                self.world = self.world.crash(kept, &down, &self.text);
+            }
         }
-        let all: Vec<(String, Vec<(String, RunStatus)>)> =
-            (0..40).map(|i| format!("s{i}")).map(|name| (name.clone(), world.runs_of(&name))).collect();
-        let of_slots = |runs: &[(String, RunStatus)]| -> Vec<String> {
-            runs.iter().map(|(nominal, _)| nominal).filter(|at| at.ends_with(":00")).cloned().collect()
-        };
-        for (name, runs) in &all {
+        self.world.pass_by("3s", "1s");
+        self
+    }
+
+    fn names() -> impl Iterator<Item = String> {
+        (0..CROWD).map(|i| format!("s{i}"))
+    }
+
+    /// Whether nothing happened to it alone.
+    fn is_plain(&self, name: &String) -> bool {
+        !self.touched.contains(name) && self.paused.as_ref() != Some(name)
+    }
+
+    /// The slots of a schedule that were claimed, without what was started by hand.
+    fn slots_of(&self, name: &str) -> Vec<String> {
+        let runs = self.world.runs_of(name).into_iter();
+        runs.map(|(nominal, _)| nominal).filter(|at| at.ends_with(":00")).collect()
+    }
+}
+
+/// Many schedules at the same instants, which are made ready before these: people interfere meanwhile, the process dies, the
+/// clock is set.
+#[test]
+fn what_is_made_ready_binds_nobody() {
+    for seed in 0..40_u64 {
+        let crowd = (0..10).fold(Crowd::new(seed), |crowd, _| crowd.on());
+        for name in Crowd::names() {
+            let runs = crowd.world.runs_of(&name);
             let distinct: BTreeSet<&String> = runs.iter().map(|(nominal, _)| nominal).collect();
-            assert_eq!(runs.len(), distinct.len(), "seed {seed}: {name}: {}", world.story(name));
+            assert_eq!(runs.len(), distinct.len(), "seed {seed}: {name}: {}", crowd.world.story(&name));
         }
-        // Those that nobody touched are alike, and one that is paused has no slot of its pause.
-        let is_plain =
-            |name: &String| !touched.contains(name) && paused.as_ref().is_none_or(|(it, _)| it != name);
-        let mut plain = all.iter().filter(|(name, _)| is_plain(name)).map(|(_, runs)| of_slots(runs));
-        let first = plain.next().unwrap();
-        assert!(plain.all(|runs| runs == first), "seed {seed}");
+        // Those that nobody touched are alike.
+        let plain: Vec<String> = Crowd::names().filter(|name| crowd.is_plain(name)).collect();
+        let slots = crowd.slots_of(&plain[0]);
+        assert!(plain.iter().all(|name| crowd.slots_of(name) == slots), "seed {seed}");
         for event in ["schedule.stuck", "run.orphaned"] {
-            assert!(world.events(event).is_empty(), "seed {seed}: {:#?}", world.events(event));
+            assert!(crowd.world.events(event).is_empty(), "seed {seed}: {:#?}", crowd.world.events(event));
         }
-        let behind = latest.duration_since(world.runs.now()).as_secs().max(0);
-        let before = first.len();
-        world.pass_by(&format!("{}s", behind + 300), "1s");
-        let (name, _) = all.iter().find(|(name, _)| is_plain(name)).unwrap();
-        assert!(world.runs_of(name).len() > before, "seed {seed}: nothing goes on: {}", world.story(name));
-        if let Some((name, _)) = paused.filter(|(name, _)| !touched.contains(name)) {
-            let later = of_slots(&world.runs_of(&name));
-            let known = all.iter().find(|(it, _)| *it == name).map(|(_, runs)| of_slots(runs)).unwrap();
-            assert_eq!(later, known, "seed {seed}: {name} is paused");
+        let paused = crowd.paused.clone().filter(|name| !crowd.touched.contains(name));
+        let before = paused.map(|name| (crowd.slots_of(&name), name));
+        let behind = crowd.latest.duration_since(crowd.world.runs.now()).as_secs().max(0);
+        crowd.world.pass_by(&format!("{}s", behind + 300), "1s");
+        let story = || crowd.world.story(&plain[0]);
+        assert!(crowd.slots_of(&plain[0]).len() > slots.len(), "seed {seed}: nothing goes on: {}", story());
+        if let Some((before, name)) = before {
+            assert_eq!(crowd.slots_of(&name), before, "seed {seed}: {name} is paused");
         }
     }
 }
