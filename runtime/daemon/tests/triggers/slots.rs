@@ -204,6 +204,8 @@ const CROWD: usize = 40;
 struct Crowd {
     world: World,
     text: String,
+    /// Whether runs of one schedule may go on beside each other.
+    overlaps: bool,
     chance: fastrand::Rng,
     /// The latest time that was seen.
     latest: jiff::Timestamp,
@@ -227,7 +229,8 @@ impl Crowd {
         );
         let world = World::new(&text);
         let latest = world.runs.now();
-        Self { world, text, chance, latest, paused: None, touched: BTreeSet::new() }
+        let overlaps = matches!(overlap, "allow" | "cancel_other");
+        Self { world, text, overlaps, chance, latest, paused: None, touched: BTreeSet::new() }
     }
 
     /// The same after something happened, by chance.
@@ -264,6 +267,12 @@ impl Crowd {
             }
         }
         self.world.pass_by("3s", "1s");
+        for name in Self::names().filter(|name| !self.overlaps && self.is_plain(name)) {
+            let runs = self.world.runs_of(&name);
+            let live = |status: &RunStatus| !status.ended() && *status != RunStatus::Queued;
+            let live = runs.iter().filter(|(_, status)| live(status)).count();
+            assert!(live <= 1, "{live} runs of {name} go on at one time: {}", self.world.story(&name));
+        }
         self
     }
 
