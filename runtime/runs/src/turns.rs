@@ -144,6 +144,10 @@ impl Runs {
     pub fn claim_slots(&self, slots: Vec<Ready>) -> Result<Vec<Option<Claimed>>, RunError> {
         self.journal().may_act()?;
         let now = self.now();
+        // In commits of their own: what a claim that is refused brings is not written.
+        for sources in slots.iter().filter_map(|slot| self.unknown(&slot.bundle)) {
+            self.journal().submit(Commit { writes: sources });
+        }
         let mut begins = Vec::with_capacity(slots.len());
         let claims = slots.into_iter().map(|Ready { slot, mut first, bundle, begin }| {
             first.set_time(now);

@@ -13,9 +13,13 @@ use hob_runs::{Begin, Firing, NewRun};
 use world::World;
 
 fn new(world: &World) -> NewRun {
+    with_sources(world, r#"world::make("x")"#)
+}
+
+fn with_sources(world: &World, script: &str) -> NewRun {
     let entry = RunEntry::Playbook("test.rhai".into());
     let started = world::started(entry, Value::Unit, OnDoubt::Ask);
-    let bundle = Arc::new(Bundle::of_text("test.rhai", r#"world::make("x")"#, "/", "host"));
+    let bundle = Arc::new(Bundle::of_text("test.rhai", script, "/", "host"));
     NewRun { id: world.runs.new_id(), started, bundle }
 }
 
@@ -70,6 +74,25 @@ fn a_slot_is_claimed_by_the_run_that_waits() {
     let world = world.crash(0);
     assert_eq!(waiting(&world, "a").len(), 1);
     assert!(world.ledger.done().is_empty());
+}
+
+#[test]
+fn sources_that_came_with_a_claim_that_was_refused_are_there_for_the_next_run() {
+    let world = World::default();
+    let nominal = world.runs.now();
+    let start = |new| {
+        let firing = Firing { schedule: "a".to_owned(), nominal, new, begin: Begin::default() };
+        world.runs.start_slot(firing).unwrap()
+    };
+    assert!(start(new(&world)));
+    let other = || with_sources(&world, r#"world::make("y")"#);
+    assert!(!start(other()));
+    let next = other();
+    let run = next.id;
+    world.runs.start(next).unwrap();
+    world.runs.journal().flush().unwrap();
+    let world = world.crash(0);
+    assert_eq!(world.status(run), RunStatus::Succeeded);
 }
 
 #[test]
