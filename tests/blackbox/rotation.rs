@@ -214,6 +214,28 @@ fn a_daemon_that_is_killed_in_a_rotation_brings_the_rest_to_the_new_value() {
 }
 
 #[test]
+fn a_rotation_waits_for_a_service_that_another_one_has_stopped() {
+    let slow = r#"service("worker", #{
+        command: ["sh", "-c", `trap "" TERM; cat "$TOKEN_FILE" > seen/worker; echo taken; while :; do sleep 0.05; done`],
+        env: #{ TOKEN_FILE: secret_file("token") }, stop_timeout: "1s",
+        ready: log("taken"), ready_timeout: "10s", restart: "never",
+    });"#;
+    let mut lab = Lab::new();
+    lab.homelab = lab.homelab.replace(r#""db", "worker"]"#, r#""db"]"#) + slow;
+    lab.write("");
+    let mut up = lab.up();
+    let mut rotation = lab.rotate();
+    until("it is stopped to take the new value", || {
+        (lab.home.service("worker")["ready"] == false || rotation.has_ended()).then_some(())
+    });
+    assert!(rotation.kill(), "{}", rotation.stderr());
+    let _again = lab.rotate().end().exits(0);
+    lab.finished(OLD);
+    let _said = up.stop();
+    let _down = lab.home.hob(&["down", "lab"]);
+}
+
+#[test]
 fn the_old_value_is_kept_while_services_have_it_that_nobody_keeps() {
     let place = home();
     let secrets = place.path("lab/secrets");

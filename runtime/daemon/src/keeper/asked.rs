@@ -118,11 +118,20 @@ pub(super) fn want(inner: &Inner, name: &str) {
     }
 }
 
-/// Stops the services `with`, `name` after what needs it, and wants those that ran again, and `name` in any case.
+/// Stops the services `with`, `name` after what needs it, and wants those that were to run again, and `name` in any case.
 pub(super) fn stop_to_start(inner: &Inner, name: &str, with: &[String], cause: &str) {
-    let ran = stop::in_order(inner, with, cause);
-    ran.iter().for_each(|name| want(inner, name));
-    want(inner, name);
+    let mut back = Vec::with_capacity(with.len());
+    for it in with {
+        inner.update(it, |entry| entry.returns = entry.is_to_run() || entry.running.is_some() || it == name);
+        if inner.table().services.get(it).is_some_and(|entry| entry.returns) {
+            back.push(it);
+        }
+    }
+    stop::in_order(inner, with, cause);
+    for it in back {
+        want(inner, it);
+        inner.update(it, |entry| entry.returns = false);
+    }
 }
 
 /// Remembers that a run stopped these under its hold on `name`: they come back when that ends.

@@ -29,7 +29,7 @@ pub(super) fn carry_out(
     let look = || {
         let table = inner.table();
         let entry = table.services.get(&service.name);
-        entry.map_or((false, false), |entry| (entry.wanted, entry.state.is_ready()))
+        entry.map_or((false, false), |entry| (entry.is_to_run(), entry.state.is_ready()))
     };
     if !look().0 {
         // One that ended by itself before it was told to stop may have left what it was handed.

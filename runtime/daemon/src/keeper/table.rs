@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     pub(crate) kind: String,
     /// Whether it should run; a person may have stopped it.
     pub(crate) wanted: bool,
+    /// Whether it is being stopped only to be started again.
+    pub(crate) returns: bool,
     /// Whether nothing that it waits for stands in the way, as was decided last.
     pub(crate) startable: bool,
     /// Whether a holder wants it to start.
@@ -94,13 +96,19 @@ impl Entry {
     fn is_moving(&self) -> bool {
         let begins = self.startable && self.wanted && self.is_free() && self.failures == 0;
         let leaves = self.astray && !self.is_held();
-        self.busy || leaves || begins || self.state == ServiceState::Starting
+        self.busy || self.returns || leaves || begins || self.state == ServiceState::Starting
     }
 
     /// Whether nothing more happens to it by itself.
     pub(crate) fn is_at_rest(&self) -> bool {
         !self.busy
+            && !self.returns
             && (self.state.is_ready() || matches!(self.state, ServiceState::Failed | ServiceState::Blocked))
+    }
+
+    /// Whether it runs, or will.
+    pub(crate) fn is_to_run(&self) -> bool {
+        self.wanted || self.returns
     }
 
     /// It should run; `false` when that was so already and nothing stands in the way.
