@@ -14,7 +14,7 @@ mkdir -p /etc/cdi
 mount --bind "$d/cdi" /etc/cdi
 ip link set lo up
 
-engine=podman
+engine=/usr/bin/podman
 storage="--root $d/root --runroot /run/lab-run --tmpdir /run/lab-tmp"
 case $kind in
 podman) ;;
@@ -29,7 +29,7 @@ rootless)
     mkdir -p "/run/user/$ROOTLESS_UID" home root
     chown -R "$ROOTLESS_UID:$ROOTLESS_UID" "/run/user/$ROOTLESS_UID" home root run tmp networks shared
     engine="setpriv --reuid=$ROOTLESS_UID --regid=$ROOTLESS_UID --init-groups env HOME=$d/home \
-        XDG_RUNTIME_DIR=/run/user/$ROOTLESS_UID podman"
+        XDG_RUNTIME_DIR=/run/user/$ROOTLESS_UID /usr/bin/podman"
     storage="--root $d/root --runroot /run/user/$ROOTLESS_UID/run --tmpdir /run/user/$ROOTLESS_UID/tmp" ;;
 docker)
     engine="env DOCKER_CONFIG=$d/docker /usr/bin/docker"
