@@ -64,10 +64,7 @@ impl WhenError {
         if !text.contains('\n') && text.chars().count() <= crate::expr::WHEN_CHARS_MAX {
             diagnostic = diagnostic.note(format!("{text}\n{padding}{}", "^".repeat(self.len)));
         }
-        match &self.hint {
-            Some(hint) => diagnostic.hint(hint.clone()),
-            None => diagnostic,
-        }
+        diagnostic.maybe_hint(self.hint.clone())
     }
 }
 

@@ -251,10 +251,7 @@ impl OptionReader<'_> {
     fn report(&mut self, message: String, hint: Option<String>) {
         let message = format!("schedule `{}`: {message}", self.schedule);
         let diagnostic = Diagnostic::error(Code::UnknownOption, message);
-        self.diagnostics.push(match hint {
-            Some(hint) => diagnostic.hint(hint),
-            None => diagnostic,
-        });
+        self.diagnostics.push(diagnostic.maybe_hint(hint));
     }
 
     fn unknown(&mut self, key: &str, others: &[&str]) {

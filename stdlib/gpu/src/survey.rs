@@ -9,11 +9,7 @@ use crate::port::{Card, Fault, GpuPort, GpuProcess};
 
 /// Why the cards cannot be looked at, for a person.
 pub(crate) fn refused(fault: Fault) -> OpError {
-    let error = OpError::unavailable(fault.message).nothing_happened();
-    match fault.cure {
-        Some(cure) => error.hint(cure),
-        None => error,
-    }
+    OpError::unavailable(fault.message).nothing_happened().maybe_hint(fault.cure.map(str::to_owned))
 }
 
 /// The cards, in the order of their addresses on the bus.

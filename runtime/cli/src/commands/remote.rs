@@ -68,7 +68,7 @@ fn follow(context: &Context, client: &Client, started: &Json, detach: bool) -> O
         let detail = client.get(&format!("/api/v1/runs/{run}?wait={FOLLOW_WAIT}"))?;
         let status = detail["status"].as_str().and_then(RunStatus::parse);
         let status = status.ok_or_else(|| Failure::usage(format!("the answer has no status: {detail}")))?;
-        if detail["goes_on"] != json!(true) {
+        if detail["goes_on"] != true {
             return conclude(context, run, status, &detail);
         }
         std::thread::sleep(FOLLOW_INTERVAL);
@@ -88,9 +88,8 @@ fn conclude(context: &Context, run: RunId, status: RunStatus, detail: &Json) -> 
         RunStatus::Failed => {
             let error = &detail["error"];
             let message = error["message"].as_str().unwrap_or("the run failed").to_owned();
-            let mut diagnostic = Diagnostic::error(Code::ScriptFailed, message);
-            diagnostic.hint = error["hint"].as_str().map(str::to_owned);
-            Err(diagnostic.into())
+            let hint = error["hint"].as_str().map(str::to_owned);
+            Err(Diagnostic::error(Code::ScriptFailed, message).maybe_hint(hint).into())
         }
         RunStatus::Cancelled => {
             context.say("cancelled");

@@ -214,11 +214,7 @@ pub(super) fn problem(error: &OpError) -> Diagnostic {
         ErrorKind::Unavailable => Code::JournalStopped,
         _ => Code::ServiceFailed,
     };
-    let problem = Diagnostic::error(code, &error.message);
-    match &error.hint {
-        Some(hint) => problem.hint(hint),
-        None => problem,
-    }
+    Diagnostic::error(code, &error.message).maybe_hint(error.hint.clone())
 }
 
 fn value(json: Json) -> Result<Value, OpError> {

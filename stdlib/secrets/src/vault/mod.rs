@@ -230,11 +230,7 @@ pub(crate) fn op_error(error: Error, name: &str) -> OpError {
         Kind::Rules | Kind::Unsupported => OpError::invalid(message),
         Kind::Tampered | Kind::Malformed | Kind::TooLarge => OpError::failed(message),
     };
-    let made = made.retryable(false);
-    match error.hint {
-        Some(hint) => made.hint(hint),
-        None => made,
-    }
+    made.retryable(false).maybe_hint(error.hint)
 }
 
 impl LiveVault {

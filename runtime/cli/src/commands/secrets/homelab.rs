@@ -51,11 +51,7 @@ impl Place {
         let delivery = LiveDelivery::new(shared());
         rotate::all_have_it(&delivery, &vault, &self.directory, name).map_err(|error| {
             let problem = Diagnostic::error(Code::ServiceFailed, error.message).note(was_it.to_owned());
-            match error.hint {
-                Some(hint) => problem.hint(hint),
-                None => problem,
-            }
-            .into()
+            problem.maybe_hint(error.hint).into()
         })
     }
 
