@@ -120,13 +120,15 @@ pub(super) fn want(inner: &Inner, name: &str) {
 
 /// Stops the services `with`, `name` after what needs it, and wants those that were to run again, and `name` in any case.
 pub(super) fn stop_to_start(inner: &Inner, name: &str, with: &[String], cause: &str) {
-    let mut back = Vec::with_capacity(with.len());
-    for it in with {
-        inner.update(it, |entry| entry.returns = entry.is_to_run() || entry.running.is_some() || it == name);
-        if inner.table().services.get(it).is_some_and(|entry| entry.returns) {
-            back.push(it);
-        }
-    }
+    let returns = |it: &str| {
+        let mut returns = false;
+        inner.update(it, |entry| {
+            returns = entry.is_to_run() || entry.running.is_some() || it == name;
+            entry.returns = returns;
+        });
+        returns
+    };
+    let back: Vec<&String> = with.iter().filter(|it| returns(it)).collect();
     stop::in_order(inner, with, cause);
     for it in back {
         want(inner, it);
