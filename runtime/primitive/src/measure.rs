@@ -1,5 +1,6 @@
 //! Numbers about the world outside, for whoever watches it over time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::BoxFuture;
@@ -80,6 +81,14 @@ impl Family {
     pub fn one(mut self, value: f64) -> Self {
         self.push(vec![], value);
         self
+    }
+
+    /// The family with how many there are of each value that `label` has.
+    #[must_use]
+    pub fn counted(self, label: &'static str, values: impl IntoIterator<Item = String>) -> Self {
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        values.into_iter().for_each(|value| *counts.entry(value).or_default() += 1);
+        self.with(counts.into_iter().map(|(value, count)| ([(label, value)], f64::from(count))))
     }
 
     /// The family with these numbers.

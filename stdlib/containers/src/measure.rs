@@ -1,6 +1,5 @@
 //! How many containers there are, and in which state.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hob_primitive::{BoxFuture, Family, Measured};
@@ -21,13 +20,10 @@ impl Measured for ContainerMeasures {
             let told = |cause| error("its usual sockets", Subject::Engine, &cause);
             let engine = self.0.engine(None, &[]).await.map_err(told)?;
             let all = engine.list(true, Filters::new()).await.map_err(told)?;
-            let mut states: BTreeMap<String, u32> = BTreeMap::new();
-            for container in &all {
-                let state = container.state.map_or_else(|| "unknown".to_owned(), |state| state.to_string());
-                *states.entry(state).or_default() += 1;
-            }
-            let states = states.into_iter().map(|(state, count)| ([("state", state)], f64::from(count)));
-            Ok(vec![Family::gauge("hob_containers", "Containers of the engine, by their state").with(states)])
+            let states =
+                all.iter().map(|it| it.state.map_or_else(|| "unknown".to_owned(), |state| state.to_string()));
+            let family = Family::gauge("hob_containers", "Containers of the engine, by their state");
+            Ok(vec![family.counted("state", states)])
         })
     }
 }

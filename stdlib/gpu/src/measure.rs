@@ -56,9 +56,7 @@ fn families(cards: &[Card]) -> Vec<Family> {
     });
     vec![
         Family::gauge("hob_gpu_info", "Which card it is").with(info),
-        gauge("hob_gpu_usable", "Whether a card can be used", |it| {
-            Some(f64::from(u8::from(it.problem.is_none())))
-        }),
+        gauge("hob_gpu_usable", "Whether a card can be used", |it| Some(f64::from(it.problem.is_none()))),
         gauge("hob_gpu_memory_bytes", "Memory of a card", |it| Some(it.memory?.total as f64)),
         gauge("hob_gpu_memory_used_bytes", "Memory of a card that programs hold", |it| {
             Some(it.memory?.used as f64)

@@ -1,6 +1,5 @@
 //! How many units there are, in which state, and which of them failed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hob_primitive::{BoxFuture, Family, Measured};
@@ -22,14 +21,12 @@ impl Measured for UnitMeasures {
     fn measure(self: Arc<Self>) -> BoxFuture<Vec<Family>> {
         Box::pin(async move {
             let rows = self.0.rows(Scope::System).await.map_err(|fault| plain(fault, Scope::System))?;
-            let mut states: BTreeMap<String, u32> = BTreeMap::new();
-            for row in &rows {
-                *states.entry(row.active.clone()).or_default() += 1;
-            }
-            let states = states.into_iter().map(|(state, count)| ([("state", state)], f64::from(count)));
+            let states = rows.iter().map(|row| row.active.clone());
+            let all = Family::gauge("hob_units", "Units that systemd has loaded, by their state");
+            let all = all.counted("state", states);
             let failed = rows.into_iter().filter(|row| row.active == "failed").take(FAILED_NAMED_MAX);
             Ok(vec![
-                Family::gauge("hob_units", "Units that systemd has loaded, by their state").with(states),
+                all,
                 Family::gauge("hob_unit_failed", "1 for each unit that failed")
                     .with(failed.map(|row| ([("unit", row.name)], 1.0))),
             ])

@@ -10,12 +10,12 @@ impl Keeper {
     #[must_use]
     pub fn families(&self) -> Vec<Family> {
         let table = self.inner.table();
-        let homelab = &self.inner.homelab;
-        let entry = |name: &str| table.services.get(name).cloned().unwrap_or_default();
+        let (services, homelab) = (&table.services, &self.inner.homelab);
         let of = |read: fn(&Entry) -> f64| {
             homelab.services.iter().map(move |service| {
                 let tier = service.tier.clone().unwrap_or_default();
-                ([("service", service.name.clone()), ("tier", tier)], read(&entry(&service.name)))
+                let number = services.get(&service.name).map_or(0.0, read);
+                ([("service", service.name.clone()), ("tier", tier)], number)
             })
         };
         let states = homelab.services.iter().map(|service| {
@@ -24,7 +24,7 @@ impl Keeper {
         });
         vec![
             Family::gauge("hob_service_ready", "Whether a service is ready")
-                .with(of(|entry| f64::from(u8::from(entry.state.is_ready())))),
+                .with(of(|entry| f64::from(entry.state.is_ready()))),
             Family::gauge("hob_service_state", "1 for the state that a service is in").with(states),
             Family::gauge("hob_service_failed_starts", "Starts in a row that failed")
                 .with(of(|entry| f64::from(entry.failures))),

@@ -52,7 +52,7 @@ impl Collector {
         let asked = self.sources.iter().map(|source| source.families(self.again, self.patience));
         let told = join_all(asked).await;
         let up = self.sources.iter().zip(&told).map(|(source, told)| {
-            ([("source", source.measured.name().to_owned())], f64::from(u8::from(told.is_some())))
+            ([("source", source.measured.name().to_owned())], f64::from(told.is_some()))
         });
         let up = Family::gauge("hob_source_up", "Whether a source of numbers could be measured").with(up);
         (told.into_iter().flatten().collect(), up)

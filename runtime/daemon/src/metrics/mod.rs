@@ -103,7 +103,7 @@ impl Numbers {
         [
             Family::gauge("hob_build_info", "Which hob this is").with([(version, 1.0)]),
             Family::gauge("hob_ready", "Whether the homelab was applied and triggers are served")
-                .one(f64::from(u8::from(self.hub.ready()))),
+                .one(f64::from(self.hub.ready())),
             Family::gauge("hob_runs_active", "Runs that are evaluated now").one(active),
         ]
     }

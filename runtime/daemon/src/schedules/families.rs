@@ -29,8 +29,7 @@ impl Scheduling {
             let slots = self.launch.runs.journal().slots(&timed.schedule.name, 1).ok()?;
             Some((label(&timed.schedule.name), seconds(slots.first()?.nominal)))
         });
-        let paused =
-            told().map(|(timed, paused)| (label(&timed.schedule.name), f64::from(u8::from(*paused))));
+        let paused = told().map(|(timed, paused)| (label(&timed.schedule.name), f64::from(*paused)));
         #[allow(clippy::cast_precision_loss)] // far below 2^53
         let all = self.timed.len() as f64;
         vec![

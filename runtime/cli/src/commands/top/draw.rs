@@ -16,8 +16,8 @@ const NEARLY_FULL: f64 = 0.9;
 
 /// What is drawn.
 pub(super) struct Screen<'s> {
-    /// What was seen last; nothing yet, or no more.
-    pub(super) seen: Option<&'s Seen>,
+    /// What was seen last.
+    pub(super) seen: &'s Seen,
     /// How busy the processors were, from 0 to 1.
     pub(super) busy: Option<f64>,
     /// Why nothing new is seen.
@@ -33,7 +33,7 @@ impl Screen<'_> {
                 .areas(frame.area());
         frame.render_widget(self.head(), head);
         frame.render_widget(self.foot(), foot);
-        let Some(seen) = self.seen else { return };
+        let seen = self.seen;
         let around = self.around(seen);
         let (left, right) = if body.width >= WIDE_COLUMNS {
             let [left, right] =
@@ -50,9 +50,7 @@ impl Screen<'_> {
     }
 
     fn head(&self) -> Paragraph<'static> {
-        let Some(seen) = self.seen else {
-            return Paragraph::new("hob");
-        };
+        let seen = self.seen;
         let host = &seen.host;
         let [one, five, fifteen] = host.load;
         let used = host.memory.saturating_sub(host.memory_available);

@@ -33,9 +33,9 @@ pub(crate) fn show(context: &Context) -> Outcome {
     }
     let client = remote::client(context);
     // Whoever cannot be asked at all is told of before the screen is taken.
-    look(&client)?;
+    let first = look(&client)?;
     let mut terminal = ratatui::try_init().map_err(broken)?;
-    let ended = serve(&mut terminal, &looks(client), context.out.color);
+    let ended = serve(&mut terminal, first, &looks(client), context.out.color);
     ratatui::restore();
     ended.map_err(broken)?;
     Ok(Exit::Done)
@@ -53,8 +53,10 @@ fn look(client: &Client) -> Result<Seen, ClientError> {
 fn looks(client: Client) -> Receiver<Result<Seen, ClientError>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
+        let pause = || std::thread::sleep(LOOK_EVERY);
+        pause();
         while sender.send(look(&client)).is_ok() {
-            std::thread::sleep(LOOK_EVERY);
+            pause();
         }
     });
     receiver
@@ -63,28 +65,29 @@ fn looks(client: Client) -> Receiver<Result<Seen, ClientError>> {
 /// Draws and takes keys until one of them quits.
 fn serve(
     terminal: &mut DefaultTerminal,
+    mut seen: Seen,
     looks: &Receiver<Result<Seen, ClientError>>,
     color: bool,
 ) -> std::io::Result<()> {
-    let (mut seen, mut busy, mut problem): (Option<Seen>, _, _) = (None, None, None);
+    let (mut busy, mut problem): (_, Option<String>) = (None, None);
     let mut at = TableState::new();
     loop {
         while let Ok(look) = looks.try_recv() {
             match look {
                 Ok(now) => {
                     // The numbers of the machine are some seconds old: what they were stays until there are others.
-                    busy = seen.as_ref().and_then(|before| now.busy_since(before)).or(busy);
-                    (seen, problem) = (Some(now), None);
+                    busy = now.busy_since(&seen).or(busy);
+                    (seen, problem) = (now, None);
                 }
                 Err(error) => problem = Some(error.to_string()),
             }
         }
-        let screen = Screen { seen: seen.as_ref(), busy, problem: problem.as_deref(), color };
+        let screen = Screen { seen: &seen, busy, problem: problem.as_deref(), color };
         terminal.draw(|frame| screen.draw(frame, &mut at))?;
         if event::poll(DRAW_EVERY)?
             && let Event::Key(key) = event::read()?
             && key.kind == KeyEventKind::Press
-            && pressed(key, &mut at, seen.as_ref().map_or(0, |seen| seen.services.len()))
+            && pressed(key, &mut at, seen.services.len())
         {
             return Ok(());
         }
