@@ -153,3 +153,30 @@ fn a_workflow_runs_up_to_a_node_or_step() {
     assert!(tagged(&["--tag", "part"]).is_empty());
     let _ = up.stop().exits(0);
 }
+
+/// Neither of two independent nodes ends before the other one has begun.
+#[test]
+fn independent_nodes_work_at_the_same_time() {
+    let home = home();
+    home.write(
+        "lab/homelab.rhai",
+        r#"
+homelab(#{ name: "beside", timezone: "UTC" });
+fn meets(own, other) {
+    let script = `touch ${own}; until [ -e ${other} ]; do sleep 0.02; done`;
+    process::run(["sh", "-c", script], #{ timeout: "20s" });
+    own
+}
+flow("meeting", #{ on: manual() })
+    .node("begin", |input| input)
+    .node("left",  |input| meets("left", "right"))
+    .node("right", |input| meets("right", "left"))
+    .node("both",  merge("append"))
+    .edge("begin", "left").edge("begin", "right").edge("left", "both").edge("right", "both");
+"#,
+    );
+    let mut up = home.up("lab", &[]);
+    let met = home.json(&["run", "meeting", "--input", "1"]);
+    assert_eq!(met["output"], serde_json::json!(["left", "right"]), "{met:#}");
+    let _ = up.stop().exits(0);
+}

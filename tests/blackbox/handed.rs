@@ -15,10 +15,10 @@ use crate::services::LIMITS;
 const KEY: &str = "../../stdlib/secrets/tests/fixtures/keys.txt";
 const CANARY: &str = "canary-of-a-container-8c1d";
 /// Its SHA-256, which a log may show.
-const DIGEST: &str = "c42bdc0e05aa75dcba2415b5742b999dce6f7804412c3de03295d716f811259c";
+pub(crate) const DIGEST: &str = "c42bdc0e05aa75dcba2415b5742b999dce6f7804412c3de03295d716f811259c";
 
 /// A key in its usual place, and the secret `token`.
-fn seal(home: &Home) {
+pub(crate) fn seal(home: &Home) {
     let key = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(KEY)).unwrap();
     let public = key.split_once("public key: ").unwrap().1.lines().next().unwrap().to_owned();
     home.write(".config/sops/age/keys.txt", &key);

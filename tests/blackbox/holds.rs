@@ -100,3 +100,36 @@ fn what_a_run_holds_is_left_alone_until_it_ends() {
     both_ready(&home);
     let _ = up.stop().exits(0);
 }
+
+#[test]
+fn all_is_brought_down_and_up_beside_a_hob_that_serves() {
+    let home = home();
+    home.write("lab/homelab.rhai", HOMELAB);
+    let up = home.up("lab", &[]);
+    let starts = || home.lines("lab/starts.log").len();
+    let post = |path: &str, body| home.ask("POST", path, Some(&body)).expect("it answers").json();
+
+    let _ = home.hob(&["down", "lab"]).exits(0);
+    assert_eq!((states(&home), starts()), (["stopped", "stopped"].map(str::to_owned), 2));
+    let plan = home.hob(&["apply", "lab", "--yes"]).exits(0);
+    assert!(plan.stdout.contains("start") && states(&home) == ["ready", "ready"], "{plan:?}");
+    assert_eq!(starts(), 4);
+
+    assert_eq!(post("/api/v1/down", json!({})), json!({ "stopped": ["app", "db"] }));
+    let basis = home.ask("GET", "/api/v1/plan", None).expect("it answers").json()["basis"].clone();
+    let _ = home.hob(&["start", "db"]).exits(0);
+    let stale = home.ask("POST", "/api/v1/apply", Some(&json!({ "basis": basis }))).expect("it answers");
+    assert_eq!(stale.status, 409);
+    post("/api/v1/up", json!({}));
+    assert_eq!((states(&home), starts()), (["ready", "ready"].map(str::to_owned), 6));
+
+    // Other declarations than those it serves are not its to carry out.
+    home.write("lab/homelab.rhai", HOMELAB.replace("\"2s\"", "\"3s\""));
+    let refused = home.hob(&["apply", "lab", "--yes"]).exits(1).stderr;
+    assert!(refused.contains("HOB-0401") && refused.contains("other declarations"), "{refused}");
+
+    // Nobody may without the token.
+    let path = "/api/v1/down";
+    assert_eq!(up.ask("POST", path, &[], Some(&json!({}))).status, 401);
+    both_ready(&home);
+}

@@ -8,12 +8,14 @@
 #![allow(clippy::disallowed_methods)] // tests look at the real world
 
 mod access;
+mod alerts;
 mod beside;
 mod boot;
 mod canaries;
 mod cases;
 mod check;
 mod damaged;
+mod drift;
 mod engines;
 mod examples;
 mod exposed;

@@ -58,6 +58,14 @@ fn everything_that_is_told_follows_the_conventions() {
     let said = check(&text).exits(0);
     assert!(said.out().is_empty() && said.stderr.is_empty(), "{said:#?}");
 
+    let health = |service: &str| {
+        let answer = up.ask("GET", &format!("/healthz/{service}"), &[], None);
+        (answer.status, answer.body.trim().to_owned())
+    };
+    assert_eq!(health("clock"), (200, "ready".to_owned()));
+    assert_eq!(health("broken"), (503, "failed".to_owned()));
+    assert_eq!(health("other").0, 404);
+
     tells(&text, "hob_ready", &[], "1");
     tells(&text, "hob_service_ready", &["service=\"clock\"", "tier=\"base\""], "1");
     tells(&text, "hob_service_ready", &["service=\"broken\""], "0");

@@ -21,7 +21,7 @@ const KILL_AFTER_MAX_MS: u64 = 500;
 
 /// What a server does with a message.
 #[derive(Clone, Copy, PartialEq)]
-enum Mood {
+pub(crate) enum Mood {
     Takes,
     /// Says that it comes too often, and to come again in a second.
     Busy,
@@ -30,14 +30,14 @@ enum Mood {
 }
 
 /// A server such as ntfy that records the messages that it took.
-struct Ntfy {
-    address: SocketAddr,
+pub(crate) struct Ntfy {
+    pub(crate) address: SocketAddr,
     taken: Arc<Mutex<Vec<Json>>>,
 }
 
 impl Ntfy {
     /// One whose mood `mood` tells, request by request.
-    fn start(mood: impl FnMut() -> Mood + Send + 'static) -> Self {
+    pub(crate) fn start(mood: impl FnMut() -> Mood + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (taken, mood) = (Arc::<Mutex<Vec<Json>>>::default(), Arc::new(Mutex::new(mood)));
@@ -51,12 +51,12 @@ impl Ntfy {
         Self { address, taken }
     }
 
-    fn taken(&self) -> Vec<Json> {
+    pub(crate) fn taken(&self) -> Vec<Json> {
         self.taken.lock().unwrap().clone()
     }
 
     /// The message with this title, once it is there.
-    fn message(&self, title: &str) -> Json {
+    pub(crate) fn message(&self, title: &str) -> Json {
         until(title, || self.taken().into_iter().find(|message| message["title"] == title))
     }
 }

@@ -62,6 +62,62 @@ fn each_slot_fires_once_and_in_turn_over_kills() {
     assert!(begun.len() > kills, "{} slots in {kills} kills", begun.len());
 }
 
+/// So many are due at the same instants that their slots are made ready before and claimed with one record.
+const CROWD: &str = r#"
+homelab(#{ name: "crowd", timezone: "UTC" });
+for i in 0..40 {
+    schedule(`each${i}`, every("2s"), #{ overlap: "queue", catch_up: "all" }, |slot| {
+        files::append(slot.schedule, slot.nominal + "\n");
+    });
+}
+for i in 0..10 {
+    workflow(`last${i}`, #{ on: every("2s") }, |slot| files::append(`last${i}`, slot.nominal + "\n"));
+}
+"#;
+const CROWD_PERIOD_MS: i64 = 2_000;
+const CROWD_KILLS: usize = 4;
+const CROWD_KILLS_LONG: usize = 50;
+
+/// The time from now to an instant at which the crowd is due, or to shortly before or after it.
+fn around_an_instant(chance: &mut fastrand::Rng) -> Duration {
+    let left = CROWD_PERIOD_MS - jiff::Timestamp::now().as_millisecond().rem_euclid(CROWD_PERIOD_MS);
+    Duration::from_millis((left + chance.i64(-40..80)).max(0).unsigned_abs())
+}
+
+#[test]
+fn of_many_due_together_each_slot_fires_once_over_kills() {
+    let home = home();
+    home.write("lab/homelab.rhai", CROWD);
+    let mut chance = fastrand::Rng::with_seed(20_261_122);
+    for _ in 0..if hob_tests::long() { CROWD_KILLS_LONG } else { CROWD_KILLS } {
+        let mut up = home.up("lab", &[]);
+        std::thread::sleep(around_an_instant(&mut chance));
+        assert!(up.process.kill());
+    }
+    let mut up = home.up("lab", &[]);
+    let until_then = jiff::Timestamp::now().as_millisecond() + CROWD_PERIOD_MS;
+    let slots = |name: &str| {
+        let lines = home.lines(&format!("lab/{name}"));
+        let slots = milliseconds(&lines);
+        assert_eq!(slots.len(), lines.len(), "a slot of {name} fired twice: {lines:#?}");
+        slots
+    };
+    let (each, last) = ((0..40).map(|i| format!("each{i}")), (0..10).map(|i| format!("last{i}")));
+    for name in each.clone().chain(last) {
+        // Each is caught up, or the last one that was missed, and then all keep up.
+        until(&format!("{name} keeps up"), || {
+            slots(&name).last().is_some_and(|at| *at >= until_then).then_some(())
+        });
+    }
+    let _ = up.stop().exits(0);
+    for name in each {
+        let slots = slots(&name);
+        let all = slots.first().copied().unwrap()..=slots.last().copied().unwrap();
+        let all: BTreeSet<i64> = all.step_by(CROWD_PERIOD_MS.unsigned_abs() as usize).collect();
+        assert_eq!(slots, all, "{name} lost a slot");
+    }
+}
+
 #[test]
 fn a_schedule_is_listed_started_paused_and_backfilled() {
     let home = home();

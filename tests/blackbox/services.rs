@@ -209,13 +209,25 @@ fn output_of_containers_is_kept_within_bounds() {
     let len: u64 = String::from_utf8(len).unwrap().trim().parse().expect("the log is a file");
     assert!(len < 11 << 20, "{len} bytes");
     assert!(house.home.hob(&["logs", "chatty"]).exits(0).stdout.ends_with("done\n"));
+
+    // Nor is any kept that is old, when it starts again.
+    let _ = house.home.hob(&["stop", "chatty"]).exits(0);
+    let edit = |script: &str| {
+        let done = house.engine.inside("sed").unwrap().args(["-i", script, &file]).status();
+        assert!(done.expect("sed can be started").success());
+    };
+    edit("1i 2001-02-03T04:05:06.7Z stdout F long ago");
+    let _ = house.home.hob(&["start", "chatty"]).exits(0);
+    let text = house.engine.inside("cat").unwrap().arg(&file).output().unwrap().stdout;
+    let text = String::from_utf8_lossy(&text);
+    assert!(!text.contains("long ago") && text.contains("done"), "{} bytes", text.len());
     let _ = house.home.hob(&["plan", "lab"]).exits(0);
     House::stop(&mut up);
 }
 
 #[test]
 fn what_hands_have_changed_is_a_difference() {
-    let homelab = r#"service("web", #{ image: "IMAGE", command: ["sleep", "1000"], stop_signal: "SIGKILL", ulimits: LIMITS });"#;
+    let homelab = r#"service("web", #{ image: "IMAGE", drift: "report", command: ["sleep", "1000"], stop_signal: "SIGKILL", ulimits: LIMITS });"#;
     let Some(house) = House::new(homelab) else { return };
     let mut up = house.home.up("lab", &["--on-exit", "keep"]);
     let told = |note: &str| until(note, || (house.service("web")["note"] == note).then_some(()));

@@ -124,3 +124,32 @@ fn runs_wait_their_turn_over_a_kill_and_the_rest_is_refused_and_not_lost() {
     let wanted: Vec<String> = (0..20).flat_map(|n| [format!("begin {n}"), format!("end {n}")]).collect();
     assert_eq!(home.lines("lab/log"), wanted, "one after the other, in the order in which they came");
 }
+
+#[test]
+fn events_are_shown_as_they_come() {
+    let home = home();
+    home.write("lab/homelab.rhai", "homelab(#{ name: \"tailed\" });");
+    let mut up = home.up("lab", &[]);
+    let emit = |name: &str, payload: &str| drop(home.hob(&["events", "emit", name, payload]).exits(0));
+    emit("door.opened", r#"{"when":"before"}"#);
+    let mut tail = home.start(&["events", "tail", "door.*"]);
+    // It shows what comes once it looks, which nobody sees but by that.
+    until("it looks", || {
+        emit("door.knocked", "null");
+        tail.stdout().contains("door.knocked").then_some(())
+    });
+    emit("window.opened", "{}");
+    emit("door.closed", r#"{"which":"front"}"#);
+    let said = until("the last one is shown", || {
+        Some(tail.stdout()).filter(|said| said.contains("door.closed") && said.ends_with('\n'))
+    });
+    let shown: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect("a line is an event")).collect();
+    assert!(shown.iter().all(|it| it["name"].as_str().unwrap().starts_with("door.")), "{said}");
+    assert!(!said.contains("before"), "{said}");
+    assert_eq!(shown.last().unwrap()["payload"], json!({ "which": "front" }));
+    let ids: Vec<u64> = shown.iter().map(|it| it["id"].as_u64().unwrap()).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    assert!(tail.kill());
+    let _ = up.stop().exits(0);
+}

@@ -58,7 +58,8 @@ pub fn evaluator() -> Scripts {
 #[must_use]
 pub fn declares(text: &str) -> bool {
     static DECLARATION: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?m)^(let \w+ = )?(homelab|host|tier|service|schedule|workflow|flow)\(").unwrap()
+        Regex::new(r"(?m)^(let \w+ = )?(homelab|host|tier|service|schedule|workflow|flow|channel|alert)\(")
+            .unwrap()
     });
     DECLARATION.is_match(text)
 }

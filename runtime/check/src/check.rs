@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hob_engine::Loader;
-use hob_engine::bundle::{BUNDLE_FILES_MAX, SOURCE_BYTES_MAX, module_file};
+use hob_engine::bundle::{BUNDLE_FILES_MAX, module_file};
 use hob_engine::diagnose::{Tokens, parse_error};
 use hob_model::{Code, Diagnostic, Source};
 use rhai::{ASTNode, Expr, Stmt};
@@ -96,8 +96,8 @@ fn read(
             findings.push(Diagnostic::error(Code::LimitReached, text));
             break;
         }
-        let text = match text_of(request.loader, &path) {
-            Ok(text) => text,
+        let text: Arc<str> = match hob_engine::bundle::read(request.loader, &path) {
+            Ok(text) => text.into(),
             Err(problem) => {
                 findings.push(missing(&path, &problem, wanted_by));
                 continue;
@@ -114,16 +114,6 @@ fn read(
         }
     }
     (parsed, files)
-}
-
-fn text_of(loader: &dyn Loader, path: &str) -> Result<Arc<str>, String> {
-    let bytes = loader.read(path)?;
-    if bytes.len() > SOURCE_BYTES_MAX {
-        return Err(format!("it has more than {SOURCE_BYTES_MAX} bytes"));
-    }
-    let text = String::from_utf8(bytes);
-    text.map(Arc::from)
-        .map_err(|error| format!("it is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
 }
 
 fn missing(path: &str, why: &str, wanted_by: Option<Source>) -> Diagnostic {

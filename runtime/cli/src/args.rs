@@ -17,7 +17,7 @@ pub(crate) use interactive::{CheckArgs, CheckFormat, EvalArgs, ManArgs, ReplArgs
 pub(crate) use runs::{ReplayArgs, ResolveChoice, RunsCommand};
 pub(crate) use stored::{JournalCommand, PruneArgs, StateCommand};
 pub(crate) use timed::{EventsCommand, FlowCommand, GraphFormat, ScheduleCommand};
-pub(crate) use told::NotifyCommand;
+pub(crate) use told::{AlertsCommand, NotifyCommand, SilenceArgs};
 
 /// The most runs or fire times that are printed at once.
 const COUNT_MAX: u64 = 100_000;
@@ -112,6 +112,9 @@ pub(crate) enum Command {
     /// The event bus
     #[command(subcommand)]
     Events(EventsCommand),
+    /// What alerts found, and silences
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Channels, and what is shown at login
     #[command(subcommand)]
     Notify(NotifyCommand),

@@ -43,9 +43,10 @@ fn command() -> ExitCode {
 
 /// Sends hob's own traces to standard error: warnings, or more with `-v`.
 fn start_tracing(global: &args::Global) {
+    // What the library of backups logs, its errors and results say as well.
     let level = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
+        (true, _) => "error,rustic_core=off",
+        (_, 0) => "warn,rustic_core=off",
         (_, 1) => "info,hob=debug",
         _ => "debug",
     };
@@ -81,6 +82,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Replay(args) => commands::replay::replay(context, &args),
         Command::Schedule(command) => commands::schedule::dispatch(context, command),
         Command::Events(command) => commands::events::dispatch(context, command),
+        Command::Alerts(command) => commands::alerts::dispatch(context, &command),
         Command::Notify(command) => commands::notify::dispatch(context, &command),
         Command::Flow(command) => commands::flow::dispatch(context, &command),
         Command::Logs(args) => commands::logs::logs(context, &args),

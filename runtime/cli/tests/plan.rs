@@ -61,7 +61,7 @@ impl World {
 fn homelab(ports: &Ports, directory: &Path) -> Homelab {
     let service = |name: String, options: serde_json::Value| Raw {
         kind: "service".to_owned(),
-        name,
+        name: name.into(),
         options: Value::from_json(options).unwrap(),
         closures: Vec::new(),
         source: Source { file: "homelab.rhai".into(), line: 1, column: 1 },

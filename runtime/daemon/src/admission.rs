@@ -76,7 +76,9 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_limited(&self, workflow: &str) -> bool {
+    /// Whether a run of the workflow may have to wait its turn.
+    #[must_use]
+    pub fn is_limited(&self, workflow: &str) -> bool {
         self.runs_max.is_some() || self.limits.get(workflow).is_some_and(|it| it.concurrency.is_some())
     }
 

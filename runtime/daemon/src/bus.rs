@@ -205,12 +205,12 @@ impl EventTriggers {
 
 /// By the workflow that `on_error` names, the failures that it is started for.
 fn failures(homelab: &Homelab) -> HashMap<&str, Vec<(String, Value)>> {
-    let workflows = homelab.workflows.iter().map(|it| ("workflow", &it.name, &it.policy));
-    let schedules = homelab.schedules.iter().map(|it| ("schedule", &it.schedule.name, &it.policy));
+    let workflows = homelab.workflows.iter().map(|it| ("workflow", &*it.name, &it.policy));
+    let schedules = homelab.schedules.iter().map(|it| ("schedule", &*it.schedule.name, &*it.policy));
     let mut failures: HashMap<&str, Vec<(String, Value)>> = HashMap::new();
     for (kind, name, policy) in workflows.chain(schedules) {
         if let Some(handler) = &policy.on_error {
-            let filter = Value::map([("kind", Value::from(kind)), ("name", Value::from(name.as_str()))]);
+            let filter = Value::map([("kind", Value::from(kind)), ("name", Value::from(name))]);
             failures.entry(handler).or_default().push(("run.failed".to_owned(), filter));
         }
     }

@@ -15,10 +15,12 @@ use hob_runs::{ADOPTED_BUNDLE, Listener, RunError, Runs};
 use serde_json::{Value as Json, json};
 
 use crate::admission::Admission;
+use crate::alerts::{Alerts, SilenceOrder};
 use crate::bus::EventTriggers;
 use crate::clock::ThisMachine;
 use crate::hub::{Hub, Order, WebhookMatch};
 use crate::keeper::Keeper;
+use crate::metrics::Numbers;
 use crate::node::Node;
 use crate::notices::Notices;
 use crate::notices::links::Links;
@@ -42,6 +44,9 @@ pub struct Core {
     triggers: EventTriggers,
     keeper: Keeper,
     notices: Arc<Notices>,
+    /// None where the homelab declares no alerts.
+    alerts: Option<Alerts>,
+    numbers: OnceLock<Arc<Numbers>>,
     links: Arc<Links>,
     ready: AtomicBool,
     /// How often schedules were looked at.
@@ -105,6 +110,7 @@ impl Listener for CoreEars {
     fn emitted(&self) {
         self.with(|core| core.triggers.serve(&core.launch));
         self.with(|core| core.notices.ring());
+        self.with(|core| core.alerts.iter().for_each(Alerts::emitted));
     }
 }
 
@@ -138,10 +144,19 @@ impl Core {
         let links = Arc::new(Links::new(&parts.state, clock)?);
         let channels = Arc::clone(&parts.node.channels);
         channels.serve(&launch.runs, &parts.homelab, Arc::clone(&links));
+        let alerts = Alerts::new(
+            launch.runs.clone(),
+            &parts.homelab,
+            &launch.bundle,
+            Arc::clone(&channels),
+            &parts.node.core,
+        )?;
         let notices = Notices::new(launch.runs.clone(), channels, launch.directory.clone(), parts.login);
         let core = Arc::new(Self {
             keeper,
             notices: Arc::new(notices),
+            alerts,
+            numbers: OnceLock::new(),
             links,
             scheduling,
             triggers: events,
@@ -156,6 +171,8 @@ impl Core {
             living: parts.living,
             maintain: parts.maintain,
         });
+        let hub: Arc<dyn Hub> = Arc::clone(&core) as Arc<dyn Hub>;
+        let _ = core.numbers.set(Arc::new(Numbers::new(&hub)));
         core.keeper.serve(&core.node.services);
         let _ = parts.ears.0.set(Arc::downgrade(&core));
         Ok(core)
@@ -169,6 +186,7 @@ impl Core {
     pub fn begin(self: &Arc<Self>) -> Result<(), Diagnostic> {
         // What is found in doubt is told, too.
         self.notices.begin().map_err(|error| error.diagnostic())?;
+        self.alerts.iter().try_for_each(Alerts::begin).map_err(|error| error.diagnostic())?;
         let recovered = self.node.recover(true).map_err(|error| error.diagnostic())?;
         tracing::info!(?recovered, "runs of the previous process");
         self.launch.admission.recall(&self.node.runs).map_err(|error| error.diagnostic())?;
@@ -187,6 +205,7 @@ impl Core {
         std::thread::Builder::new().name("hob-notices".into()).spawn(move || notices.serve()).map_err(
             |error| Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}")),
         )?;
+        self.watch_alerts()?;
         let listening =
             Listening::begin(&self.node.core, &self.node.runs, &self.homelab, &self.launch.bundle);
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
@@ -227,11 +246,36 @@ impl Core {
         Ok(())
     }
 
+    /// Looks after alerts, on a thread of its own, if there are any.
+    fn watch_alerts(self: &Arc<Self>) -> Result<(), Diagnostic> {
+        if self.alerts.is_none() {
+            return Ok(());
+        }
+        let core = Arc::clone(self);
+        let serve = move || {
+            let Some(numbers) = core.numbers.get() else { return };
+            let measure = |now| core.node.core.runtime().block_on(numbers.at(now));
+            core.alerts.iter().for_each(|alerts| alerts.serve(&measure));
+        };
+        let thread = std::thread::Builder::new().name("hob-alerts".into());
+        let started = thread.stack_size(hob_engine::SCRIPT_STACK_BYTES).spawn(serve);
+        started.map(drop).map_err(|error| {
+            Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
+        })
+    }
+
+    fn with_alerts<T>(&self, act: impl FnOnce(&Alerts) -> Result<T, Diagnostic>) -> Result<T, Diagnostic> {
+        let alerts = self.alerts.as_ref();
+        alerts
+            .map_or_else(|| Err(Diagnostic::error(Code::UnknownName, "the homelab declares no alerts")), act)
+    }
+
     /// Ends: nothing new begins, effects under way come to their outcome, and services stop in reverse order or go on.
     pub fn end(&self, stop_services: bool) {
         self.ready.store(false, Ordering::SeqCst);
         self.scheduling.bell().stop();
         self.notices.stop();
+        self.alerts.iter().for_each(Alerts::stop);
         self.watches.get().into_iter().for_each(|watches| watches.stop());
         drop(self.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.node.close(LEAVE_GRACE);
@@ -360,8 +404,20 @@ impl Hub for Core {
         status
     }
 
+    fn health(&self, service: &str) -> Option<(&'static str, bool)> {
+        self.keeper.health(service)
+    }
+
     fn plan(&self) -> Result<Json, Diagnostic> {
         self.keeper.plan()
+    }
+
+    fn bring_up(&self, basis: Option<&str>) -> Result<Json, Diagnostic> {
+        self.keeper.bring_up(basis)
+    }
+
+    fn bring_down(&self) -> Result<Json, Diagnostic> {
+        self.keeper.bring_down()
     }
 
     fn schedules(&self) -> Json {
@@ -400,8 +456,29 @@ impl Hub for Core {
         self.notices.clear()
     }
 
+    fn numbers(&self) -> Option<Arc<Numbers>> {
+        self.numbers.get().cloned()
+    }
+
+    fn alerts(&self) -> Json {
+        self.alerts.as_ref().map_or_else(|| json!({ "alerts": [], "silences": [] }), Alerts::list)
+    }
+
+    fn silence(&self, order: SilenceOrder) -> Result<Json, Diagnostic> {
+        self.with_alerts(|alerts| alerts.silence(order))
+    }
+
+    fn unsilence(&self, id: &str) -> Result<Json, Diagnostic> {
+        self.with_alerts(|alerts| alerts.unsilence(id))
+    }
+
+    fn test_alert(&self, name: &str, numbers: &hob_engine::Numbers, send: bool) -> Result<Json, Diagnostic> {
+        self.with_alerts(|alerts| alerts.test(name, numbers, send))
+    }
+
     fn measured(&self) -> Vec<Family> {
-        [self.keeper.families(), self.scheduling.families()].concat()
+        let alerts = self.alerts.iter().map(Alerts::family);
+        [self.keeper.families(), self.scheduling.families()].concat().into_iter().chain(alerts).collect()
     }
 
     fn living(&self, key: &str) -> Vec<u32> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hob_engine::{Base, Bundle, Declared, Host, Permissions};
 use hob_model::{Code, Diagnostic, Level, OpError, Source};
-use hob_planner::declaration::{Declaration, RunPolicy};
+use hob_planner::declaration::{Declaration, RunPolicy, ScheduleDeclaration};
 use hob_planner::{Homelab, Raw, Surroundings};
 use hob_primitive::Registry;
 use hob_supervisor::ServiceKind;
@@ -42,15 +42,13 @@ pub fn read_homelab(
     {
         vault.declare(&homelab.directory, &homelab.secrets);
     }
-    let schedules = homelab.schedules.iter_mut().map(|it| (&mut it.policy, &it.source));
+    diagnostics.extend(hold_schedules(&mut homelab.schedules, base, host, settings));
     let workflows = homelab.workflows.iter_mut().map(|it| (&mut it.policy, &it.source));
     let updates = homelab.services.iter_mut();
     let updates = updates.filter_map(|it| it.update.as_mut().map(|update| (&mut update.policy, &it.source)));
     let setups = homelab.setups.iter_mut().map(|it| (&mut it.policy, &it.source));
-    for (policy, source) in schedules.chain(workflows).chain(updates).chain(setups) {
-        let found = absolute(policy, base, &host.registry);
-        diagnostics.extend(found.into_iter().map(|problem| problem.at(source.clone())));
-        narrow(policy, settings, &source.file);
+    for (policy, source) in workflows.chain(updates).chain(setups) {
+        diagnostics.extend(hold(policy, source, base, host, settings));
     }
     if let Some(form) = host.ports.get::<dyn hob_primitive::ChannelForm>() {
         for channel in &homelab.channels {
@@ -69,6 +67,46 @@ pub fn read_homelab(
     } else {
         Ok((homelab, diagnostics))
     }
+}
+
+/// Has a policy hold where it is declared; what is wrong with its permissions.
+fn hold(
+    policy: &mut RunPolicy,
+    source: &Source,
+    base: Base<'_>,
+    host: &Host,
+    settings: &Settings,
+) -> Vec<Diagnostic> {
+    let found = absolute(policy, base, &host.registry);
+    narrow(policy, settings, &source.file);
+    found.into_iter().map(|problem| problem.at(source.clone())).collect()
+}
+
+/// As [`hold`], for schedules: those that have a policy in common have one in common afterwards, too.
+fn hold_schedules(
+    schedules: &mut [ScheduleDeclaration],
+    base: Base<'_>,
+    host: &Host,
+    settings: &Settings,
+) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    let mut last: Option<(Arc<RunPolicy>, Arc<str>, Arc<RunPolicy>)> = None;
+    for it in schedules {
+        match &last {
+            Some((declared, file, held)) if Arc::ptr_eq(declared, &it.policy) && *file == it.source.file => {
+                it.policy = Arc::clone(held);
+            }
+            _ => {
+                let declared = Arc::clone(&it.policy);
+                let found = hold(Arc::make_mut(&mut it.policy), &it.source, base, host, settings);
+                // What is wrong is told of each.
+                let is_right = found.is_empty();
+                last = is_right.then(|| (declared, Arc::clone(&it.source.file), Arc::clone(&it.policy)));
+                problems.extend(found);
+            }
+        }
+    }
+    problems
 }
 
 /// What is wrong with a trigger of the workflow.
@@ -129,7 +167,7 @@ impl Declaration for Opens<'_> {
     fn open(&self) -> Cow<'_, Raw> {
         Cow::Owned(Raw {
             kind: self.0.kind.to_owned(),
-            name: self.0.name.to_string(),
+            name: Arc::clone(&self.0.name),
             options: self.0.options(),
             closures: self.0.closures.iter().map(|(path, _)| path.to_string()).collect(),
             source: self.0.source.clone(),

@@ -1,14 +1,18 @@
 //! What the outside sees of a hob that serves: the surface between the HTTP API and the core.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use hob_engine::Numbers;
 use hob_journal::Ticket;
 use hob_model::{Code, Diagnostic, RunId, Value};
 use hob_planner::declaration::Rate;
 use hob_primitive::{Family, ServiceRequest};
 use hob_runs::Runs;
 
+use crate::alerts::SilenceOrder;
 use crate::keeper;
+use crate::metrics;
 use crate::notices::links::Links;
 use crate::schedules::ScheduleCommand;
 
@@ -94,11 +98,33 @@ pub trait Hub: Send + Sync + 'static {
     /// What `hob status --json` prints.
     fn status(&self) -> serde_json::Value;
 
+    /// The state of a service, and whether it is ready; `None` where there is none of this name.
+    fn health(&self, _service: &str) -> Option<(&'static str, bool)> {
+        None
+    }
+
     /// What is not as declared, as `hob plan --json` prints it.
     ///
     /// # Errors
     /// When this process keeps no services, or what runs cannot be seen.
     fn plan(&self) -> Result<serde_json::Value, Diagnostic> {
+        Err(Diagnostic::error(Code::NoDaemon, "this process keeps no services"))
+    }
+
+    /// Has all that is declared run as declared; blocks until it has come to rest, and gives the plan that was carried out.
+    /// With a `basis`, only if that of the plan is still the same.
+    ///
+    /// # Errors
+    /// When this process keeps no services, the world has changed since, or a service did not get ready.
+    fn bring_up(&self, _basis: Option<&str>) -> Result<serde_json::Value, Diagnostic> {
+        Err(Diagnostic::error(Code::NoDaemon, "this process keeps no services"))
+    }
+
+    /// Stops all services; blocks until they are.
+    ///
+    /// # Errors
+    /// When this process keeps no services, or one cannot be stopped.
+    fn bring_down(&self) -> Result<serde_json::Value, Diagnostic> {
         Err(Diagnostic::error(Code::NoDaemon, "this process keeps no services"))
     }
 
@@ -140,6 +166,40 @@ pub trait Hub: Send + Sync + 'static {
         Err(Diagnostic::error(Code::NoDaemon, text))
     }
 
+    /// What measures this process, if others look at it, too: each number is measured once for all.
+    fn numbers(&self) -> Option<Arc<metrics::Numbers>> {
+        None
+    }
+
+    /// What `hob alerts list --json` prints.
+    fn alerts(&self) -> serde_json::Value {
+        serde_json::json!({ "alerts": [], "silences": [] })
+    }
+
+    /// Does not tell of some alerts for a while.
+    ///
+    /// # Errors
+    /// When this process serves none, or it covers none.
+    fn silence(&self, _order: SilenceOrder) -> Result<serde_json::Value, Diagnostic> {
+        Err(no_alerts())
+    }
+
+    /// Ends a silence.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    fn unsilence(&self, _id: &str) -> Result<serde_json::Value, Diagnostic> {
+        Err(no_alerts())
+    }
+
+    /// What an alert finds in these numbers; tells its channels so, if wanted.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    fn test_alert(&self, _name: &str, _: &Numbers, _send: bool) -> Result<serde_json::Value, Diagnostic> {
+        Err(no_alerts())
+    }
+
     /// What `hob setup list --json` prints.
     fn setups(&self) -> serde_json::Value {
         serde_json::json!([])
@@ -175,4 +235,8 @@ pub trait Hub: Send + Sync + 'static {
 
     /// The process ids that live with this effect key in their environment.
     fn living(&self, key: &str) -> Vec<u32>;
+}
+
+fn no_alerts() -> Diagnostic {
+    Diagnostic::error(Code::NoDaemon, "this process serves no alerts")
 }

@@ -1,12 +1,15 @@
 //! The only async core: it serves runs, timers, triggers, services and the HTTP API.
 
 pub mod admission;
+pub mod alerts;
+mod bell;
 pub mod bus;
 pub mod case;
 pub mod client;
 pub mod clock;
 pub mod compare;
 pub mod core;
+mod cursor;
 pub mod declared;
 pub mod disks;
 pub mod http;

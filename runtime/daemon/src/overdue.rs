@@ -15,6 +15,11 @@ const END_GRACE: Duration = Duration::from_secs(30);
 pub(crate) struct Overdue(HashMap<RunId, Timestamp>);
 
 impl Overdue {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Ends those of `running`, all runs that have the timeout, that went on for longer; `tell` hears of each once. When
     /// to look again.
     pub(crate) fn end<'a>(

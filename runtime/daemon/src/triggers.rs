@@ -6,32 +6,32 @@ use std::sync::Arc;
 use hob_journal::Ticket;
 use hob_model::{Code, Diagnostic, RunId};
 use hob_planner::Homelab;
-use hob_planner::declaration::{Respond as Declared, Trigger, Webhook, Workflow};
+use hob_planner::declaration::{Respond as Declared, ScheduleDeclaration, Trigger, Webhook, Workflow};
 
 use crate::hub::{Order, Respond, WebhookMatch};
-use crate::schedules::{Launch, Timed};
+use crate::schedules::{Launch, Target, Timed};
 
 /// Everything of a homelab that fires at times: its schedules, which are taken out of it since there may be many, and
 /// workflows with times among their triggers.
 #[must_use]
 pub fn timed(homelab: &mut Homelab) -> Vec<Timed> {
-    let declared = std::mem::take(&mut homelab.schedules);
-    let mut timed: Vec<Timed> = Vec::with_capacity(declared.len());
-    for mut it in declared {
-        let mut policy = None;
-        // Those that a loop declares differ in little.
-        if let Some(last) = timed.last() {
-            it.schedule.share(&last.schedule);
-            policy = Some(&last.policy).filter(|last| ***last == it.policy).map(Arc::clone);
-        }
-        let policy = policy.unwrap_or_else(|| Arc::new(it.policy));
-        timed.push(Timed { schedule: it.schedule, workflow: None, policy });
-    }
+    let mut last: Option<Arc<Target>> = None;
+    let timed = |ScheduleDeclaration { schedule, policy, .. }| {
+        let known = last.take().filter(|last| Arc::ptr_eq(&last.policy, &policy));
+        let target = known.unwrap_or_else(|| Arc::new(Target { workflow: None, shared: false, policy }));
+        last = Some(Arc::clone(&target));
+        Timed { schedule, target }
+    };
+    let mut timed: Vec<Timed> = std::mem::take(&mut homelab.schedules).into_iter().map(timed).collect();
     for workflow in &homelab.workflows {
-        let policy = Arc::new(workflow.policy.clone());
         let times = workflow.triggers.iter().filter_map(|trigger| match trigger {
             Trigger::Time(when) => Some(when.clone()),
             _ => None,
+        });
+        let target = Arc::new(Target {
+            workflow: Some(workflow.name.as_str().into()),
+            shared: times.clone().count() > 1,
+            policy: Arc::new(workflow.policy.clone()),
         });
         timed.extend((1..).zip(times).map(|(n, when)| Timed {
             schedule: hob_scheduler::Schedule::new(
@@ -39,10 +39,10 @@ pub fn timed(homelab: &mut Homelab) -> Vec<Timed> {
                 when,
                 homelab.timezone.clone(),
             ),
-            workflow: Some(workflow.name.as_str().into()),
-            policy: Arc::clone(&policy),
+            target: Arc::clone(&target),
         }));
     }
+    timed.shrink_to_fit();
     timed
 }
 

@@ -62,9 +62,17 @@ pub fn join(from: &str, path: &str) -> String {
     parts.join("/")
 }
 
+/// What the paths of hob's own modules begin with: `import "hob:alerts"`.
+pub const OWN: &str = "hob:";
+/// hob's own modules. They become part of the bundle, so that runs stay pinned to what they began with.
+const OWN_MODULES: [(&str, &str); 1] = [("hob:alerts.rhai", include_str!("modules/alerts.rhai"))];
+
 /// The file of a module: `import "services/media"` means `services/media.rhai`.
 #[must_use]
 pub fn module_file(from: &str, path: &str) -> String {
+    if path.starts_with(OWN) {
+        return format!("{path}.rhai");
+    }
     let joined = join(from, path);
     if joined.ends_with(".rhai") { joined } else { format!("{joined}.rhai") }
 }
@@ -213,7 +221,16 @@ impl Bundle {
     }
 }
 
-fn read(loader: &dyn Loader, path: &str) -> Result<String, String> {
+/// The text of the file at `path`: one of `loader`, or a module of hob's own.
+///
+/// # Errors
+/// Why it cannot be read, as text.
+pub fn read(loader: &dyn Loader, path: &str) -> Result<String, String> {
+    if path.starts_with(OWN) {
+        let own = OWN_MODULES.iter().find(|(known, _)| *known == path);
+        let names = || OWN_MODULES.map(|(name, _)| name.trim_end_matches(".rhai")).join(", ");
+        return own.map(|(_, text)| (*text).to_owned()).ok_or_else(|| format!("hob has {}", names()));
+    }
     let bytes = loader.read(path)?;
     if bytes.len() > SOURCE_BYTES_MAX {
         return Err(format!("it has {} bytes; at most {SOURCE_BYTES_MAX} are read", bytes.len()));

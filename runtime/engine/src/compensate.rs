@@ -30,6 +30,12 @@ impl Closure {
         Self { function, context: Arc::new(context) }
     }
 
+    /// As [`Closure::capture`], with what it captured as it is now: a loop that declares changes its variable, and each
+    /// declaration keeps its own.
+    pub(crate) fn declared(ctx: &NativeCallContext<'_>, function: &FnPtr) -> Self {
+        Self::capture(ctx, crate::convert::deep_copy_fn(function))
+    }
+
     /// Has it keep the context of `other` where that is the same: of the same place, with the same imports and functions.
     pub(crate) fn share_context(&mut self, other: &Self) {
         let (mine, its) = (&self.context, &other.context);
@@ -55,6 +61,15 @@ impl Closure {
         {
             self.context = Arc::clone(&other.context);
         }
+    }
+
+    /// Whether it is certain that both are the same function in the same context, and captured nothing.
+    pub(crate) fn is_surely(&self, other: &Self) -> bool {
+        let is_bare = |function: &FnPtr| function.is_anonymous() && !function.is_curried();
+        Arc::ptr_eq(&self.context, &other.context)
+            && is_bare(&self.function)
+            && is_bare(&other.function)
+            && self.function.fn_name() == other.function.fn_name()
     }
 
     /// Calls it in `engine`, as a part of the evaluation with `tag`, with copies of what it captured.

@@ -23,18 +23,25 @@ use crate::run_cx::lock;
 /// The most declarations of one homelab.
 pub const DECLARATIONS_MAX: usize = 200_000;
 
-/// One declared thing, as it was written.
+/// One declared thing, as it was written. There may be 100,000 of them: each keeps its name and its options, and has the
+/// rest, which is read as if it were its own, in common with others of its [`Place`].
 #[derive(Clone)]
 pub struct Declared {
-    /// `service`, `tier`, `schedule`, `workflow`, `setup`, `host`, `channel` or `homelab`; `test` in a file of tests.
-    pub kind: &'static str,
     /// Its name; that of the homelab for `homelab`.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// See [`Declared::options`].
     options: Packed,
-    /// Its closures, by the path of the option that held them; the body of a schedule or workflow has the path `""`.
+    place: Arc<Place>,
+}
+
+/// Where something is declared, and what is the same for all that a loop declares there.
+#[derive(Clone)]
+pub struct Place {
+    /// `service`, `tier`, `schedule`, `workflow`, `setup`, `host`, `channel`, `alert` or `homelab`; `test` in a file of tests.
+    pub kind: &'static str,
+    /// The closures, by the path of the option that held them; the body of a schedule or workflow has the path `""`.
     pub closures: Vec<(Box<str>, Closure)>,
-    /// Where it was declared.
+    /// Where that is written.
     pub source: Source,
 }
 
@@ -43,6 +50,40 @@ impl Declared {
     #[must_use]
     pub fn options(&self) -> Value {
         self.options.open()
+    }
+
+    fn key(&self) -> (&str, &str) {
+        (self.kind, &self.name)
+    }
+}
+
+impl Deref for Declared {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Place {
+    /// Keeps what it has in common with the place of the declaration before once for both: all of it where a closure
+    /// captured nothing.
+    fn share(mut self, last: Option<&Arc<Self>>) -> Arc<Self> {
+        let Some(last) = last else { return Arc::new(self) };
+        if last.source.file == self.source.file {
+            self.source.file = Arc::clone(&last.source.file);
+        }
+        for ((_, mine), (_, its)) in self.closures.iter_mut().zip(&last.closures) {
+            mine.share_context(its);
+        }
+        let same_closures = || {
+            let mut pairs = self.closures.iter().zip(&last.closures);
+            pairs.all(|((path, mine), (known, its))| path == known && mine.is_surely(its))
+        };
+        let is_same = (self.kind, &self.source) == (last.kind, &last.source)
+            && self.closures.len() == last.closures.len()
+            && same_closures();
+        if is_same { Arc::clone(last) } else { Arc::new(self) }
     }
 
     /// The body of a schedule or workflow.
@@ -55,10 +96,6 @@ impl Declared {
     #[must_use]
     pub fn function(&self, path: &str) -> Option<&Closure> {
         self.closures.iter().find(|(known, _)| **known == *path).map(|(_, closure)| closure)
-    }
-
-    fn key(&self) -> (&str, &str) {
-        (self.kind, &self.name)
     }
 }
 
@@ -125,10 +162,10 @@ impl Declaring {
         lock(&self.declared).len()
     }
 
-    /// Changes the declaration at a place.
-    pub(crate) fn change(&self, at: usize, change: impl FnOnce(&mut Declared)) {
+    /// Adds a closure to the declaration with this number.
+    pub(crate) fn add_closure(&self, at: usize, path: Box<str>, closure: Closure) {
         if let Some(declared) = lock(&self.declared).get_mut(at) {
-            change(declared);
+            Arc::make_mut(&mut declared.place).closures.push((path, closure));
         }
     }
 
@@ -177,24 +214,16 @@ pub(crate) fn add(
         return Err(refuse(error.hint("move it to homelab.rhai, which `hob up` and `hob plan` read")));
     };
     let mut closures: Vec<(Box<str>, Closure)> =
-        body.into_iter().map(|f| (Box::default(), Closure::capture(ctx, f))).collect();
+        body.iter().map(|body| (Box::default(), Closure::declared(ctx, body))).collect();
     let options = split(ctx, Dynamic::from_map(options), "", &mut closures).map_err(refuse)?;
     let options = pack(&options).map_err(refuse)?;
-    let mut source = source_of(ctx);
+    let place = Place { kind, closures, source: source_of(ctx) };
     let mut declared = lock(&declaring.declared);
     if declared.len() >= DECLARATIONS_MAX {
         return Err(refuse(OpError::invalid(format!("more than {DECLARATIONS_MAX} declarations"))));
     }
-    if let Some(last) = declared.last() {
-        // A loop declares many at one place: they have in common what is the same for all.
-        if last.source.file == source.file {
-            source.file = Arc::clone(&last.source.file);
-        }
-        if let (Some((_, mine)), Some((_, its))) = (closures.first_mut(), last.closures.first()) {
-            mine.share_context(its);
-        }
-    }
-    declared.push(Declared { kind, name: name.into(), options, closures, source });
+    let place = place.share(declared.last().map(|last| &last.place));
+    declared.push(Declared { name: name.into(), options, place });
     Ok(Dynamic::from(Handle { kind, name: name.to_owned() }))
 }
 
@@ -214,7 +243,7 @@ fn split(
     };
     let value = value.flatten();
     if value.is::<FnPtr>() {
-        closures.push((path.into(), Closure::capture(ctx, value.cast())));
+        closures.push((path.into(), Closure::declared(ctx, &value.cast())));
         return Ok(Value::Unit);
     }
     if value.is_map() {
@@ -259,7 +288,7 @@ fn install_kinds(module: &mut Module) {
         let name = options.get("name").and_then(|name| name.clone().into_string().ok()).unwrap_or_default();
         add(&ctx, "homelab", &name, options, None)
     });
-    for kind in ["host", "tier", "service", "mount", "dataset", "channel"] {
+    for kind in ["host", "tier", "service", "mount", "dataset", "channel", "alert"] {
         FuncRegistration::new(kind).set_into_module(
             module,
             move |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map| {

@@ -77,10 +77,8 @@ impl FlowHandle {
             }
         };
         if let Some(function) = function {
-            let closure = Closure::capture(ctx, function);
-            self.declaring.change(self.at, |declared| {
-                declared.closures.push((format!("{GRAPH}.{name}").into(), closure));
-            });
+            let closure = Closure::declared(ctx, &function);
+            self.declaring.add_closure(self.at, format!("{GRAPH}.{name}").into(), closure);
         } else if fields.get("kind").is_none_or(|kind| kind.clone().into_string().as_deref() != Ok("merge")) {
             return Err(refuse(ctx, "node", OpError::invalid(format!("the node `{name}` has no function"))));
         }

@@ -21,6 +21,7 @@
 //! | [`latch`] | what makes sure that nothing happens past an end |
 //! | [`inspect`](mod@inspect), [`explore`] | time travel: the variables of a run at a position, and expressions over them |
 //! | [`inputs`] | what is typed one after the other, in a session or an old run |
+//! | [`numbers`] | what the functions of alerts see, and how they are asked |
 //! | `secret` | secrets in scripts: handles, and their marks in texts |
 //! | [`host`] | what the engine needs from its process |
 //! | [`language`], [`diagnose`] | the dialect, and its errors for people |
@@ -46,6 +47,7 @@ pub mod inspect;
 pub mod language;
 pub mod latch;
 mod library;
+pub mod numbers;
 pub mod permission;
 pub mod progress;
 pub mod records;
@@ -54,9 +56,10 @@ pub mod run_cx;
 mod secret;
 
 pub use bundle::{Bundle, Loader};
-pub use declare::{Declarations, Declared};
+pub use declare::{Declarations, Declared, Place};
 pub use evaluate::{Evaluated, SCRIPT_STACK_BYTES, call_declared, declarations, evaluate, parsing_engine};
 pub use host::{Host, InlinePerformer, NoObserver, Observer, Performer, Turns};
+pub use numbers::{Judge, Numbers};
 pub use permission::{Base, Permissions};
 pub use records::Records;
 pub use run_cx::{Mode, RunCx, wait_outcome};

@@ -16,6 +16,7 @@ static GLOBAL: LazyLock<Shared<Module>> = LazyLock::new(|| {
     let mut global = Module::new();
     crate::control::install(&mut global);
     crate::declare::install(&mut global);
+    crate::numbers::install(&mut global);
     crate::secret::install(&mut global);
     global.into()
 });

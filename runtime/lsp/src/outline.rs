@@ -5,8 +5,8 @@ use hob_engine::diagnose::{Lexeme, Tokens};
 use rhai::{Engine, Token};
 
 /// What declares something with a name: a call whose first argument is a text.
-const DECLARATIONS: [&str; 9] =
-    ["service", "schedule", "workflow", "flow", "tier", "host", "mount", "dataset", "channel"];
+const DECLARATIONS: [&str; 10] =
+    ["service", "schedule", "workflow", "flow", "tier", "host", "mount", "dataset", "channel", "alert"];
 
 /// What a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,6 +66,7 @@ codes! {
     DependencyCycle = "0502" "declarations depend on each other in a circle";
     ServiceFailed = "0503" "a service did not become ready";
     ServiceHeld = "0504" "a service is held by somebody else";
+    PlanStale = "0505" "the world has changed since the plan was made";
     // 06xx: commands
     Usage = "0601" "a command is used wrongly";
     NoDaemon = "0602" "no hob is serving this state directory";

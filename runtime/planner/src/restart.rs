@@ -1,4 +1,4 @@
-//! When a service that ended is started again.
+//! When a service that ended, or was changed, is started again.
 
 use std::time::Duration;
 
@@ -89,6 +89,27 @@ pub struct Restart {
     pub backoff_max: Duration,
 }
 
+/// What becomes of it when somebody changes a service that runs past hob.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDrift {
+    /// It is made as declared again.
+    #[default]
+    Repair,
+    /// It is told, and left until somebody brings the homelab up.
+    Report,
+}
+
+impl OnDrift {
+    /// All of them with their names in option maps.
+    pub const ALL: [(&'static str, Self); 2] = [("repair", Self::Repair), ("report", Self::Report)];
+}
+
+/// The pause after a service was made as declared again, before that is done once more; each further one doubles it.
+const REPAIR_BACKOFF: Duration = Duration::from_secs(30);
+
+/// The longest such pause: whoever changes it each time is another controller, and neither is to go on for ever.
+const REPAIR_BACKOFF_MAX: Duration = Duration::from_secs(60 * 60);
+
 impl Default for Restart {
     fn default() -> Self {
         Self { policy: Policy::default(), backoff: BACKOFF, backoff_max: BACKOFF_MAX }
@@ -96,6 +117,10 @@ impl Default for Restart {
 }
 
 impl Restart {
+    /// When a service that somebody changes again and again is made as declared again.
+    pub const OF_REPAIRS: Self =
+        Self { policy: Policy::Always, backoff: REPAIR_BACKOFF, backoff_max: REPAIR_BACKOFF_MAX };
+
     /// How long to wait before the next start, after an ending that `failures` other ones preceded since the service
     /// was last ready; `None` when it stays ended.
     ///

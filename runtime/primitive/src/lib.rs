@@ -38,6 +38,7 @@ mod context;
 mod measure;
 mod operation;
 mod options;
+mod receiver;
 mod registry;
 mod secret;
 mod services;
@@ -52,6 +53,7 @@ pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use measure::{Family, Measured, MetricKind, Sample};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};
 pub use options::{FromOptions, Nested, NoOptions, OPTION_DETAIL, OptionMap, OptionSpec};
+pub use receiver::AlertReceiver;
 pub use registry::{Registry, RegistryError};
 pub use secret::{
     OpenValue, Opened, SECRETS_VARIABLE, SecretContent, SecretText, SecretTexts, SecretValue, Vault,

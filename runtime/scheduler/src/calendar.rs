@@ -19,23 +19,28 @@ const MICROS_PER_MINUTE: u32 = 60 * MICROS_PER_SECOND;
 /// All minutes or seconds, as a set.
 pub(crate) const SIXTY: u64 = (1 << 60) - 1;
 /// All hours, as a set.
-pub(crate) const HOURS: u64 = (1 << 24) - 1;
+pub(crate) const HOURS: u32 = (1 << 24) - 1;
 /// All days of a month, as a set; bit 0 stays empty.
-pub(crate) const DAYS: u64 = (1 << 32) - 2;
+pub(crate) const DAYS: u32 = u32::MAX - 1;
 /// All months, as a set; bit 0 stays empty.
-pub(crate) const MONTHS: u64 = (1 << 13) - 2;
+pub(crate) const MONTHS: u16 = (1 << 13) - 2;
 /// All weekdays, as a set; bit 0 is Sunday.
-pub(crate) const WEEKDAYS: u64 = (1 << 7) - 1;
+pub(crate) const WEEKDAYS: u8 = (1 << 7) - 1;
+
+/// The set of a field, no wider than that needs: there may be 100,000 calendars.
+pub(crate) fn narrow<T: TryFrom<u64>>(set: u64) -> T {
+    T::try_from(set).ok().expect("whoever reads a field lets no value pass that is beyond it")
+}
 
 /// A set of civil times, to the microsecond.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Calendar {
     pub(crate) years: Years,
-    pub(crate) months: u64,
+    pub(crate) months: u16,
     pub(crate) days: Days,
-    pub(crate) weekdays: u64,
+    pub(crate) weekdays: u8,
     pub(crate) day_rule: DayRule,
-    pub(crate) hours: u64,
+    pub(crate) hours: u32,
     pub(crate) minutes: u64,
     pub(crate) seconds: Seconds,
     /// Whether the second, minute or hour field is `*` or `*/n`: such a line follows the wall clock
@@ -53,9 +58,9 @@ pub(crate) enum Years {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Days {
     /// Bit n is the n-th day of the month.
-    OfMonth(u64),
+    OfMonth(u32),
     /// Bit n is the n-th last day of the month.
-    FromEnd(u64),
+    FromEnd(u32),
 }
 
 /// How the day of the month and the weekday go together.
@@ -71,7 +76,7 @@ pub(crate) enum DayRule {
 pub(crate) enum Seconds {
     Whole(u64),
     /// Parts of seconds, in microseconds of the minute; never empty.
-    Fine(Vec<Repetition>),
+    Fine(Box<[Repetition]>),
 }
 
 /// `start`, `start + step`, … up to `stop`, all in microseconds of a minute.
@@ -133,7 +138,7 @@ impl Calendar {
 
     fn names_day(&self, date: Date) -> bool {
         self.years.contains(date.year())
-            && contains(self.months, unsigned(date.month()))
+            && contains(u64::from(self.months), unsigned(date.month()))
             && contains(self.days_of(date.year(), date.month()), unsigned(date.day()))
     }
 
@@ -142,7 +147,7 @@ impl Calendar {
         let mut first_day = unsigned(from.day());
         for year in from.year()..=from.year().saturating_add(SEARCH_YEARS_MAX).min(Date::MAX.year()) {
             if self.years.contains(year) {
-                while let Some(month) = first_at(self.months, first_month) {
+                while let Some(month) = first_at(u64::from(self.months), first_month) {
                     let month_number = signed(month);
                     let after = if month == first_month { first_day } else { 1 };
                     if let Some(day) = first_at(self.days_of(year, month_number), after) {
@@ -164,16 +169,17 @@ impl Calendar {
         let len = unsigned(first.days_in_month());
         let exist = (2 << len) - 2;
         let days = match self.days {
-            Days::OfMonth(days) => days,
+            Days::OfMonth(days) => u64::from(days),
             // Bit n becomes bit len + 1 - n.
-            Days::FromEnd(days) => days.reverse_bits() >> (62 - len),
+            Days::FromEnd(days) => u64::from(days).reverse_bits() >> (62 - len),
         };
         if self.weekdays == WEEKDAYS {
             // An unrestricted weekday field begins with `*` or names all seven; with `Either`, all days match.
-            return exist & if self.day_rule == DayRule::Both { days } else { DAYS };
+            return exist & if self.day_rule == DayRule::Both { days } else { u64::from(DAYS) };
         }
         let first_weekday = first.weekday().to_sunday_zero_offset();
-        let rotated = (self.weekdays | self.weekdays << 7) >> first_weekday & WEEKDAYS;
+        let weekdays = u64::from(self.weekdays);
+        let rotated = (weekdays | weekdays << 7) >> first_weekday & u64::from(WEEKDAYS);
         let of_weekday = (rotated | rotated << 7 | rotated << 14 | rotated << 21 | rotated << 28) << 1;
         exist
             & match self.day_rule {
@@ -184,7 +190,7 @@ impl Calendar {
 
     fn time_from(&self, from: Time) -> Option<Time> {
         let (hour, minute) = (unsigned(from.hour()), unsigned(from.minute()));
-        if contains(self.hours, hour) {
+        if contains(u64::from(self.hours), hour) {
             if contains(self.minutes, minute)
                 && let Some(micros) = self.seconds.first_at(micros_of_minute(from))
             {
@@ -194,7 +200,7 @@ impl Calendar {
                 return clock_time(hour, minute, self.seconds.first_at(0)?);
             }
         }
-        let hour = first_at(self.hours, hour + 1)?;
+        let hour = first_at(u64::from(self.hours), hour + 1)?;
         clock_time(hour, first_at(self.minutes, 0)?, self.seconds.first_at(0)?)
     }
 }

@@ -4,7 +4,7 @@
 //! Where readers of cron disagree (`5/10`, ranges that go backwards, `?`, `L`, `W`, `#`, `~`), the line
 //! is refused with what to write instead: a guess would run a job at a time that nobody meant.
 
-use crate::calendar::{Calendar, DAYS, DayRule, Days, HOURS, MONTHS, SIXTY, Seconds, WEEKDAYS};
+use crate::calendar::{Calendar, DAYS, DayRule, Days, HOURS, MONTHS, SIXTY, Seconds, WEEKDAYS, narrow};
 use crate::error::{Part, WhenError};
 
 const MONTH_NAMES: [&str; 12] =
@@ -99,11 +99,11 @@ pub(crate) fn parse_line(text: Part<'_>) -> Result<Calendar, WhenError> {
     let weekday = WEEKDAY.parse(fields[4]).map_err(|error| explain_command(error, &words))?;
     let follows_clock = minute.star || hour.star || second.as_ref().is_some_and(|second| second.star);
     let calendar = Calendar {
-        months: month.set & MONTHS,
-        days: Days::OfMonth(day.set & DAYS),
-        weekdays: (weekday.set | weekday.set >> 7) & WEEKDAYS,
+        months: narrow(month.set & u64::from(MONTHS)),
+        days: Days::OfMonth(narrow(day.set & u64::from(DAYS))),
+        weekdays: narrow((weekday.set | weekday.set >> 7) & u64::from(WEEKDAYS)),
         day_rule: if day.star || weekday.star { DayRule::Both } else { DayRule::Either },
-        hours: hour.set & HOURS,
+        hours: narrow(hour.set & u64::from(HOURS)),
         minutes: minute.set & SIXTY,
         seconds: Seconds::Whole(second.map_or(1, |second| second.set & SIXTY)),
         follows_clock,

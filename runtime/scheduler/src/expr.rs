@@ -1,6 +1,7 @@
 //! "When": the one parser from text to times.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use hob_model::Value;
@@ -32,7 +33,7 @@ pub const EVERY_MILLIS_MIN: u64 = 100;
 /// | `every("5m")`, `every("1h", "10m")` | the multiples of an interval since the epoch, moved by a phase |
 /// | `at("2027-01-01T00:00:00")` | once; with an offset, whatever the zone |
 /// | `["@daily", every("5m")]` | any of these |
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum When {
     /// A crontab line or an `OnCalendar` expression.
     Calendar(Line),
@@ -50,6 +51,13 @@ pub struct Line {
     text: Box<str>,
     calendar: Calendar,
     zone: Option<TimeZone>,
+}
+
+/// What it says follows from its text.
+impl Hash for Line {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
 }
 
 /// An interval, in whole microseconds.

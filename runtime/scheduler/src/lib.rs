@@ -43,5 +43,5 @@ pub use error::WhenError;
 pub use expr::{Every, Line, Moment, When};
 pub use local_time::{Gap, LocalTime, OverlapHour};
 pub use overlap::{Decision, LiveRun, LiveState};
-pub use schedule::{CatchUp, Deadline, Overlap, Schedule};
+pub use schedule::{CatchUp, Common, Deadline, Overlap, Schedule};
 pub use slots::{Due, Progress, Slot};

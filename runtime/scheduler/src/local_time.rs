@@ -44,6 +44,23 @@ impl LocalTime {
     pub fn of(zone: TimeZone) -> Self {
         Self { zone, gap: None, overlap_hour: None }
     }
+
+    /// It as a text that stays the same from one version to the next, for comparing what was recorded.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let zone = self.zone.iana_name().map_or_else(|| format!("{:?}", self.zone), str::to_owned);
+        let gap = match self.gap {
+            None => "-",
+            Some(Gap::RunAfter) => "run_after",
+            Some(Gap::Skip) => "skip",
+        };
+        let overlap = match self.overlap_hour {
+            None => "-",
+            Some(OverlapHour::First) => "first",
+            Some(OverlapHour::Both) => "both",
+        };
+        format!("{zone} {gap} {overlap}")
+    }
 }
 
 /// The shortest step of time that an expression can name.

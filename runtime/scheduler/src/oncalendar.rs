@@ -12,7 +12,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use self::field::{
     DAY, DAY_FROM_END, HOUR, MINUTE, MONTH, SECOND, Values, YEAR, days_from_end, seconds_of, set_of,
 };
-use crate::calendar::{Calendar, Days, HOURS, SIXTY, Seconds, WEEKDAYS, Years};
+use crate::calendar::{Calendar, Days, HOURS, SIXTY, Seconds, WEEKDAYS, Years, narrow};
 use crate::error::{Part, WhenError};
 
 const WEEKDAY_NAMES: [&str; 7] =
@@ -116,7 +116,7 @@ fn weekday(name: &str) -> Option<usize> {
     WEEKDAY_NAMES.iter().position(|day| *day == name || day[..3] == name)
 }
 
-fn parse_weekdays(text: Part<'_>, spec: Part<'_>) -> Result<u64, WhenError> {
+fn parse_weekdays(text: Part<'_>, spec: Part<'_>) -> Result<u8, WhenError> {
     let day = |part: Part<'_>| {
         weekday(part.text).ok_or_else(|| {
             let names = WEEKDAY_NAMES.into_iter().chain(SHORTHANDS.map(|(name, _)| name));
@@ -172,14 +172,14 @@ fn parse_date(text: Part<'_>, calendar: &mut Calendar) -> Result<(), WhenError> 
         calendar.years = Years::of(elements.iter().flat_map(|element| element.values(YEAR.last)));
     }
     if let Values::Of(elements) = MONTH.parse(month)? {
-        calendar.months = set_of(&elements, MONTH.last);
+        calendar.months = narrow(set_of(&elements, MONTH.last));
     }
     if from_end {
         if let Values::Of(elements) = DAY_FROM_END.parse(day)? {
-            calendar.days = Days::FromEnd(days_from_end(&elements));
+            calendar.days = Days::FromEnd(narrow(days_from_end(&elements)));
         }
     } else if let Values::Of(elements) = DAY.parse(day)? {
-        calendar.days = Days::OfMonth(set_of(&elements, DAY.last));
+        calendar.days = Days::OfMonth(narrow(set_of(&elements, DAY.last)));
     }
     Ok(())
 }
@@ -200,7 +200,7 @@ fn parse_time(text: Part<'_>, calendar: &mut Calendar) -> Result<(), WhenError> 
         || seconds.as_ref().is_some_and(|seconds| seconds.follows_clock(SECOND.first));
     calendar.hours = match &hours {
         Values::Any => HOURS,
-        Values::Of(elements) => set_of(elements, HOUR.last),
+        Values::Of(elements) => narrow(set_of(elements, HOUR.last)),
     };
     calendar.minutes = match &minutes {
         Values::Any => SIXTY,

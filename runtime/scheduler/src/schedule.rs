@@ -1,5 +1,6 @@
 //! A schedule: when, and what holds for its slots.
 
+use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,10 +70,13 @@ pub enum Deadline {
 
 /// When something runs, and what holds for its slots. The defaults suit a homelab: a daily job is neither
 /// lost to a clock change nor doubled by one, catches up once after downtime, and never overlaps itself.
+///
+/// There may be 100,000 of them. Each is 32 bytes; its name is that of its declaration, and what it has in common with others
+/// is kept once for all of them, see [`Common`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// Its name, unique in its homelab; the jitter follows from it.
-    pub name: String,
+    pub name: Arc<str>,
     /// When its slots are.
     pub when: Arc<When>,
     /// See [`Rules`], whose fields are read and set as if they were its own.
@@ -102,10 +106,34 @@ pub struct Rules {
     pub paused: bool,
 }
 
+const _: () = assert!(size_of::<Schedule>() == 32);
+
+/// What schedules that are read one after the other have in common.
+#[derive(Debug, Default)]
+pub struct Common {
+    whens: HashSet<Arc<When>>,
+    /// Those of the schedule before.
+    rules: Option<Arc<Rules>>,
+}
+
+impl Common {
+    /// Has the schedule keep what an earlier one keeps already.
+    pub fn share(&mut self, schedule: &mut Schedule) {
+        match self.whens.get(&schedule.when) {
+            Some(known) => schedule.when = Arc::clone(known),
+            None => drop(self.whens.insert(Arc::clone(&schedule.when))),
+        }
+        match &self.rules {
+            Some(known) if *known == schedule.rules => schedule.rules = Arc::clone(known),
+            _ => self.rules = Some(Arc::clone(&schedule.rules)),
+        }
+    }
+}
+
 impl Schedule {
     /// A schedule with all options as they are by default.
     #[must_use]
-    pub fn new(name: impl Into<String>, when: When, zone: TimeZone) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, when: When, zone: TimeZone) -> Self {
         Self {
             name: name.into(),
             when: Arc::new(when),
@@ -123,30 +151,21 @@ impl Schedule {
         }
     }
 
-    /// Keeps what it has in common with `other` once for both.
-    pub fn share(&mut self, other: &Self) {
-        if self.rules == other.rules {
-            self.rules = Arc::clone(&other.rules);
-        }
-        if self.when == other.when {
-            self.when = Arc::clone(&other.when);
-        }
-    }
-
     /// Reads what a script declared: `when` as [`When::from_value`] takes it, and an option map or `()`.
     ///
     /// `zone` is the zone of the homelab; further zones are looked up in `zones`. Keys of `other_options` are
     /// the caller's and passed over. All mistakes are reported at once; none of the diagnostics has a place.
     #[must_use]
     pub fn declare(
-        name: &str,
+        name: impl Into<Arc<str>>,
         when: &Value,
         options: &Value,
         other_options: &[&str],
         zone: &TimeZone,
         zones: &TimeZoneDatabase,
     ) -> (Option<Self>, Vec<Diagnostic>) {
-        let mut reader = OptionReader { schedule: name, diagnostics: Vec::new() };
+        let name = name.into();
+        let mut reader = OptionReader { schedule: &name, diagnostics: Vec::new() };
         let when = match When::from_value(when, zones) {
             Ok(when) => Some(when),
             Err(error) => {
@@ -157,7 +176,7 @@ impl Schedule {
         // Options are read even where `when` is wrong: all mistakes are reported at once.
         let placeholder = When::AnyOf(Vec::new());
         let readable = when.is_some();
-        let mut schedule = Self::new(name, when.unwrap_or(placeholder), zone.clone());
+        let mut schedule = Self::new(Arc::clone(&name), when.unwrap_or(placeholder), zone.clone());
         match options {
             Value::Unit => {}
             Value::Map(map) => {

@@ -1,16 +1,17 @@
 //! Processes that exist only in memory: tests say when they end, get ready and write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hob_model::{OpError, Timestamp};
+use hob_model::{OpError, Timestamp, Value};
 use hob_planner::Exit;
 use hob_planner::declaration::{Gate, ReloadSignal};
+use hob_planner::plan::FieldChange;
 
 use crate::port::{
-    Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec, Started, Stopped, Supervisor,
-    conflict, not_running,
+    Declared, Instance, LogChunk, LogFrom, LogPosition, Look, OnChange, OnExit, Running, Spec, Standing,
+    Started, Stopped, Supervisor, conflict, not_running,
 };
 
 /// The signals that [`Fake::stop`] reports.
@@ -34,6 +35,10 @@ struct World {
     stubborn: BTreeSet<String>,
     refused: BTreeMap<String, OpError>,
     logs: BTreeMap<String, Vec<String>>,
+    changed: BTreeMap<String, bool>,
+    starts: Vec<String>,
+    surveys: u32,
+    on_change: Option<Arc<OnChange>>,
 }
 
 impl Fake {
@@ -75,6 +80,39 @@ impl Fake {
         };
     }
 
+    /// Somebody changes what runs of a service, past hob, and tells of it. A new start undoes that, unless it is to be done
+    /// `always`: each life is changed.
+    pub fn change(&self, name: &str, always: bool) {
+        let told = {
+            let mut world = self.world();
+            world.changed.insert(name.to_owned(), always);
+            world.on_change.clone()
+        };
+        told.into_iter().for_each(|told| told());
+    }
+
+    /// Somebody puts back what was changed of a service.
+    pub fn restore(&self, name: &str) {
+        self.world().changed.remove(name);
+    }
+
+    /// The names of all that was started, in order.
+    #[must_use]
+    pub fn starts(&self) -> Vec<String> {
+        self.world().starts.clone()
+    }
+
+    /// How often what runs was compared with what is declared.
+    #[must_use]
+    pub fn surveys(&self) -> u32 {
+        self.world().surveys
+    }
+
+    /// Moves the clock on.
+    pub fn pass(&self, time: Duration) {
+        self.world().now += time;
+    }
+
     /// Makes a service write a line.
     pub fn write_line(&self, name: &str, line: &str) {
         self.world().logs.entry(name.to_owned()).or_default().push(line.to_owned());
@@ -103,6 +141,8 @@ impl Supervisor for Fake {
         let (name, digest, pid) = (spec.name.clone(), Some(spec.body.digest()), Some(world.pids));
         let running = Running { name: name.clone(), instance, pid, key: key.to_owned(), digest, started };
         world.logs.insert(name.clone(), Vec::new());
+        world.starts.push(name.clone());
+        world.changed.retain(|changed, always| *changed != name || *always);
         world.running.insert(name, running.clone());
         Ok(Started { running, adopted: false })
     }
@@ -134,6 +174,22 @@ impl Supervisor for Fake {
 
     fn observe(&self) -> Result<Vec<Running>, OpError> {
         Ok(self.world().running.values().cloned().collect())
+    }
+
+    fn survey(&self, _: &[Declared]) -> Result<Vec<Standing>, OpError> {
+        let mut world = self.world();
+        world.surveys += 1;
+        let field =
+            || FieldChange { field: "color".to_owned(), from: Value::from("red"), to: Value::from("blue") };
+        let standing = world.running.values().cloned().map(|running| {
+            let drift = world.changed.contains_key(&running.name).then(field).into_iter().collect();
+            Standing { drift: Ok(drift), ..Standing::from(running) }
+        });
+        Ok(standing.collect())
+    }
+
+    fn on_change(&self, then: OnChange) {
+        self.world().on_change = Some(Arc::new(then));
     }
 
     fn wait_exit(&self, instance: &Instance, timeout: Duration) -> Option<Exit> {

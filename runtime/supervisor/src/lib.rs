@@ -28,8 +28,8 @@ pub mod storage;
 pub use kinds::{ServiceKind, Supervisors};
 pub use life::{Life, Lives};
 pub use port::{
-    Declared, Images, Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec, Standing,
-    Started, Stopped, Supervisor,
+    Declared, Images, Instance, LogChunk, LogFrom, LogPosition, Look, OnChange, OnExit, Running, Spec,
+    Standing, Started, Stopped, Supervisor,
 };
 pub use probe::{LOCALHOST, probe};
 pub use ready::{NotReady, await_ready};

@@ -200,6 +200,9 @@ pub enum Look {
 /// What is called when a life of a service has ended.
 pub type OnExit = Box<dyn FnOnce(Exit) + Send>;
 
+/// What is called when somebody may have changed something that runs.
+pub type OnChange = Box<dyn Fn() + Send + Sync>;
+
 /// Those who run services of one kind. All methods may block; none takes longer than the time it is given and what the
 /// other side needs.
 pub trait Supervisor: Send + Sync {
@@ -312,6 +315,12 @@ pub trait Supervisor: Send + Sync {
     /// Calls `then` when a life of a service has ended; at once where it has. It is called on a thread that must not be held
     /// up.
     fn on_exit(&self, instance: &Instance, then: OnExit);
+
+    /// Has `then` called whenever somebody may have changed a service that runs, as far as anybody tells of that: a
+    /// [`Supervisor::survey`] says what. It is called on a thread that must not be held up. The last one given counts.
+    fn on_change(&self, then: OnChange) {
+        drop(then);
+    }
 
     /// Reads the output of a service. What was never started has written nothing.
     ///

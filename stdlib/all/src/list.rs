@@ -4,6 +4,7 @@ use hob_primitive::{Ports, Primitive};
 
 pub(crate) fn primitives() -> Vec<Primitive> {
     let mut all = Vec::new();
+    all.extend([hob_std_backup::primitive()]);
     all.extend([hob_std_base64::primitive()]);
     all.extend(hob_std_containers::primitives());
     all.extend([hob_std_csv::primitive()]);
@@ -30,6 +31,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
 }
 
 pub(crate) fn install(ports: &mut Ports) {
+    hob_std_backup::install(ports);
     hob_std_base64::install(ports);
     hob_std_containers::install(ports);
     hob_std_csv::install(ports);

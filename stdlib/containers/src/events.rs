@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bollard::models::EventMessage;
+use bollard::models::{EventMessage, EventMessageTypeEnum};
 use futures_util::StreamExt;
 use hob_model::{OpError, Value};
 use hob_primitive::{BoxFuture, EventSink, EventSource};
@@ -39,6 +39,9 @@ impl EventSource for ContainerEvents {
             let mut events = engine.events();
             while let Some(event) = events.next().await {
                 let event = event.map_err(|cause| error(&engine.address(), Subject::Engine, &cause))?;
+                if event.typ.is_some_and(|of| of != EventMessageTypeEnum::CONTAINER) {
+                    continue;
+                }
                 let (name, payload) = read(event);
                 if !sink.emit(&name, payload) {
                     return Ok(());

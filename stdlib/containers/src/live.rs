@@ -487,7 +487,8 @@ impl Engine for LiveEngine {
     }
 
     fn events(&self) -> PortStream<models::EventMessage> {
-        let filters = HashMap::from([("type".to_owned(), vec!["container".to_owned()])]);
+        let filters =
+            HashMap::from([("type".to_owned(), vec!["container".to_owned(), "network".to_owned()])]);
         let options = query::EventsOptions { filters: Some(filters), ..Default::default() };
         let docker = self.docker.clone();
         Box::pin(async_stream(move || docker.events(Some(options)).map_err(problem).boxed()))

@@ -100,7 +100,7 @@ pub trait Engine: Send + Sync {
     /// Removes a volume.
     fn volume_remove(&self, name: &str) -> PortFuture<()>;
 
-    /// What happens to containers from now on, until the connection is lost.
+    /// What happens to containers, and to networks, from now on, until the connection is lost.
     fn events(&self) -> PortStream<models::EventMessage>;
 }
 

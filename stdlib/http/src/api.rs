@@ -19,6 +19,7 @@ mod operations {
     use http::Method;
 
     use crate::answer::{Reading, answer, modelled};
+    use crate::certificate::CertificateOptions;
     use crate::download;
     use crate::exchange::exchange;
     use crate::options::{self, DownloadOptions, RequestOptions};
@@ -108,6 +109,24 @@ mod operations {
     #[operation(observe, permission = "http:{url.host}", timeout = "30s", returns = "map")]
     async fn head(cx: Ctx, url: String, options: RequestOptions) -> Result<Value, OpError> {
         perform(cx, Method::HEAD, url, options).await
+    }
+
+    /// Shows the certificate of a server: `#{ subject, issuer, names, not_before, not_after, days_left, problem }`.
+    ///
+    /// `days_left` is negative for one that has expired. One that is not trusted is shown, too: `problem` says why, and is
+    /// `()` otherwise.
+    ///
+    /// Class `observe`: it sends a HEAD request, which is safe (RFC 9110, section 9.2.1).
+    ///
+    /// Fails as `http::get`, and with `invalid` for an address that is no `https:`.
+    ///
+    /// ```rhai,no_run
+    /// let shown = http::certificate("https://git.example.net");
+    /// shown.days_left > 14 && shown.problem == ()
+    /// ```
+    #[operation(observe, permission = "http:{url.host}", timeout = "30s", returns = "map")]
+    async fn certificate(cx: Ctx, url: String, options: CertificateOptions) -> Result<Value, OpError> {
+        crate::certificate::certificate(&cx, &url, &options).await
     }
 
     /// Sends something that the server is to process.

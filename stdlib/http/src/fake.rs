@@ -107,6 +107,7 @@ impl HttpPort for FakeHttp {
             Ok(Reply {
                 status: scripted.status,
                 headers,
+                certificate: None,
                 body: if scripted.hangs { Box::pin(body.chain(stream::pending())) } else { Box::pin(body) },
             })
         })

@@ -13,6 +13,7 @@
 
 mod answer;
 mod api;
+mod certificate;
 mod download;
 mod exchange;
 mod fake;

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use reqwest::tls::TlsInfo;
 use reqwest::{Certificate, Client, Identity, Proxy};
 use sha2::{Digest as _, Sha256};
 
@@ -59,9 +60,12 @@ impl HttpPort for LiveHttp {
                 builder = builder.body(request.body);
             }
             let response = builder.send().await.map_err(|error| failed(error, Stage::Sent))?;
+            let tls_info = response.extensions().get::<TlsInfo>();
+            let certificate = tls_info.and_then(TlsInfo::peer_certificate);
             Ok(Reply {
                 status: response.status().as_u16(),
                 headers: response.headers().clone(),
+                certificate: certificate.map(<[u8]>::to_vec),
                 body: Box::pin(
                     response.bytes_stream().map(|chunk| chunk.map_err(|error| failed(error, Stage::Body))),
                 ),
@@ -102,6 +106,7 @@ impl Files {
             .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy()
+            .tls_info(tls)
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX));
         if !tls {
             // Plain connections must work on systems without certificates, and need not wait for their loading.

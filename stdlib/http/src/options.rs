@@ -231,7 +231,7 @@ pub(crate) fn method(name: &str) -> Result<Method, OpError> {
         .ok_or_else(|| OpError::invalid(format!("`{}` is no method", name.escape_debug())))
 }
 
-fn address(text: &str, query: Option<&BTreeMap<String, Value>>) -> Result<Url, OpError> {
+pub(crate) fn address(text: &str, query: Option<&BTreeMap<String, Value>>) -> Result<Url, OpError> {
     if text.len() > URL_BYTES_MAX {
         return Err(OpError::invalid(format!(
             "the address has {} bytes, more than {URL_BYTES_MAX}",
@@ -370,7 +370,7 @@ fn authorize(
     }
 }
 
-fn route(
+pub(crate) fn route(
     cx: &Ctx,
     tls: Option<&Nested<Tls>>,
     proxy: Option<&str>,

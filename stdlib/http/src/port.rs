@@ -57,6 +57,8 @@ pub struct Reply {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
+    /// The certificate that the server showed, in DER, where the connection is secured.
+    pub certificate: Option<Vec<u8>>,
     /// The body, decompressed.
     pub body: BodyStream,
 }

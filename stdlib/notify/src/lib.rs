@@ -12,9 +12,11 @@
 //! | `delivery` | trying a channel and those it falls back to, and what a failure means |
 //! | [`port`] | the trait to the world beside that of `http` |
 //! | `live` | the adapter that speaks SMTP |
+//! | `alertmanager` | alerts for an Alertmanager |
 //! | `fake` | an adapter that records, for tests |
 
 mod address;
+mod alertmanager;
 mod api;
 mod channel;
 mod delivery;
@@ -70,5 +72,6 @@ pub const AGAIN_SECONDS_MAX: u64 = 300;
 pub fn install(ports: &mut hob_primitive::Ports) {
     ports.insert::<dyn NotifyPort>(Arc::new(LiveNotify));
     ports.insert::<Paces>(Arc::default());
+    ports.insert::<dyn hob_primitive::AlertReceiver>(Arc::new(alertmanager::Alertmanager::new()));
     ports.insert::<dyn hob_primitive::ChannelForm>(Arc::new(channel::Form));
 }

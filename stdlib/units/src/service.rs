@@ -4,25 +4,27 @@
 //! starts by itself at boot, or again after a failure, is taken over.
 #![allow(clippy::disallowed_methods)] // It takes a real clock.
 
+mod lives;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use hob_model::{OpError, Timestamp, Value};
 use hob_planner::Exit;
 use hob_planner::declaration::{Asked, Body, Gate, Kind};
+use hob_planner::plan::FieldChange;
 use hob_primitive::{Ctx, Ports};
 use hob_supervisor::live::run_check;
 use hob_supervisor::secrets::Delivered;
 use hob_supervisor::{
-    Instance, LOCALHOST, Life, Lives, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, ServiceKind,
-    Spec, Started, Stopped, Supervisor, probe,
+    Declared, Instance, LOCALHOST, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, ServiceKind, Spec,
+    Standing, Started, Stopped, Supervisor, probe,
 };
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 
+use self::lives::Watched;
 use crate::job::Target;
 use crate::journal::{ENTRIES_MAX, JournalQuery};
 use crate::name::UnitName;
@@ -34,11 +36,8 @@ const KIND: &str = "unit";
 /// The drop-in that names the credentials of a unit.
 const CREDENTIALS_DROP_IN: &str = "50-hob-credentials";
 
-/// The pause before systemd is asked for its changes again.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// How often all units are looked at although no change was told.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How a line begins that names a secret.
+const LOAD_CREDENTIAL: &str = "LoadCredential=";
 
 /// How long a unit may be writing before it counts as up.
 const BEFORE_UP: Duration = Duration::from_secs(60);
@@ -172,15 +171,8 @@ struct UnitSupervisor {
 
 impl UnitSupervisor {
     fn new(port: Arc<dyn UnitsPort>) -> Self {
-        let watched =
-            Watched { port: Arc::clone(&port), lives: Lives::default(), listening: AtomicBool::new(false) };
-        Self {
-            port,
-            runtime: OnceLock::new(),
-            known: Mutex::default(),
-            watched: Arc::new(watched),
-            origin: Instant::now(),
-        }
+        let watched = Arc::new(Watched::new(Arc::clone(&port)));
+        Self { port, runtime: OnceLock::new(), known: Mutex::default(), watched, origin: Instant::now() }
     }
 
     /// A thread that talks to systemd; there is none before somebody asks.
@@ -236,17 +228,13 @@ impl UnitSupervisor {
     /// Has the unit load its secrets as credentials (systemd.exec(5)): a file of hob's own beside its file, until the
     /// machine is started anew, names those of them.
     async fn hand_over(&self, target: &Target, unit: &Unit, delivered: &Delivered) -> Result<(), OpError> {
-        let file = UnitFile {
-            unit: unit.name.to_string(),
-            drop_in: Some(CREDENTIALS_DROP_IN.to_owned()),
-            runtime: true,
-        };
+        let file = drop_in(unit);
         let failed = |fault| target.plain(fault);
         let there = self.port.unit_file(unit.scope, &file).await.map_err(failed)?;
         let mut text = "[Service]\n".to_owned();
         for variable in &delivered.env {
             let path = String::from_utf8_lossy(&variable.value);
-            text.push_str(&format!("LoadCredential={}:{path}\n", variable.name));
+            text.push_str(&format!("{LOAD_CREDENTIAL}{}:{path}\n", variable.name));
         }
         match (delivered.env.is_empty(), there) {
             (true, None) => return Ok(()),
@@ -255,6 +243,24 @@ impl UnitSupervisor {
             (false, _) => drop(self.port.write(unit.scope, &file, &text).await.map_err(failed)?),
         }
         self.port.daemon_reload(unit.scope).await.map_err(failed)
+    }
+
+    /// The difference where hob's file beside that of a unit, which names its secrets, is gone or names others.
+    async fn drift_of(&self, spec: &Spec) -> Result<Vec<FieldChange>, OpError> {
+        let wanted: BTreeSet<&str> = spec.body.secrets().iter().map(|it| it.variable.as_str()).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let unit = Unit::of(&spec.body)?;
+        let there = self.port.unit_file(unit.scope, &drop_in(&unit)).await;
+        let there = there.map_err(|fault| self.target(&unit).plain(fault))?;
+        let text = there.map(|there| there.text).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.strip_prefix(LOAD_CREDENTIAL)?.split_once(':'));
+        let now: BTreeSet<&str> = lines.map(|(name, _)| name).collect();
+        let names =
+            |names: &BTreeSet<&str>| Value::Array(names.iter().map(|name| Value::from(*name)).collect());
+        let change = FieldChange { field: "credentials".to_owned(), from: names(&now), to: names(&wanted) };
+        Ok((now != wanted).then_some(change).into_iter().collect())
     }
 
     async fn stop_now(&self, name: &str) -> Result<Stopped, OpError> {
@@ -330,6 +336,12 @@ impl UnitSupervisor {
     }
 }
 
+/// The file beside that of a unit in which hob names its secrets, until the machine is started anew.
+fn drop_in(unit: &Unit) -> UnitFile {
+    let drop_in = Some(CREDENTIALS_DROP_IN.to_owned());
+    UnitFile { unit: unit.name.to_string(), drop_in, runtime: true }
+}
+
 fn running(spec: &Spec, unit: &Unit, life: UnitLife, key: &str) -> Running {
     Running {
         name: spec.name.clone(),
@@ -384,6 +396,18 @@ impl Supervisor for UnitSupervisor {
         })
     }
 
+    fn survey(&self, declared: &[Declared]) -> Result<Vec<Standing>, OpError> {
+        let running = self.observe()?;
+        let specs: BTreeMap<&str, &Spec> =
+            declared.iter().map(|it| (it.spec.name.as_str(), &it.spec)).collect();
+        let standing = running.into_iter().map(|running| {
+            let spec = specs.get(running.name.as_str());
+            let drift = spec.map_or(Ok(Vec::new()), |spec| self.runtime().block_on(self.drift_of(spec)));
+            Standing { drift, ..Standing::from(running) }
+        });
+        Ok(standing.collect())
+    }
+
     fn wait_exit(&self, instance: &Instance, timeout: Duration) -> Option<Exit> {
         self.watched.of(self.runtime().handle(), instance).wait(timeout)
     }
@@ -406,85 +430,5 @@ impl Supervisor for UnitSupervisor {
 
     fn now(&self) -> Duration {
         self.origin.elapsed()
-    }
-}
-
-/// The lives of units that somebody waits for.
-struct Watched {
-    port: Arc<dyn UnitsPort>,
-    lives: Lives,
-    listening: AtomicBool,
-}
-
-impl Watched {
-    /// The life that is meant. The first call has systemd's changes listened to.
-    fn of(self: &Arc<Self>, runtime: &Handle, instance: &Instance) -> Arc<Life> {
-        if !self.listening.swap(true, Ordering::SeqCst) {
-            for scope in [Scope::System, Scope::User] {
-                runtime.spawn(listen(Arc::downgrade(self), scope));
-            }
-        }
-        let (life, is_new) = self.lives.of(instance);
-        if is_new {
-            // It may have ended before anybody listened.
-            let (watched, instance) = (Arc::downgrade(self), instance.clone());
-            runtime.spawn(async move {
-                if let Some(watched) = watched.upgrade() {
-                    watched.look_at(&instance).await;
-                }
-            });
-        }
-        life
-    }
-
-    /// Looks whether a unit still lives the life that is meant.
-    async fn look_at(&self, instance: &Instance) {
-        let Some(unit) = Unit::lived(instance) else { return self.lives.end(instance, Exit::Unknown) };
-        let Ok(facts) = self.port.facts(unit.scope, unit.name.as_str()).await else { return };
-        let is_same = unit.instance(facts.invocation.as_deref()) == *instance;
-        // One that is being stopped has not ended yet.
-        let goes_on = is_up(&facts.active) || facts.active == "deactivating";
-        match (is_same, goes_on) {
-            (true, true) => {}
-            (true, false) => self.lives.end(instance, exit_of(&facts)),
-            (false, _) => self.lives.end(instance, Exit::Unknown),
-        }
-    }
-
-    async fn look_at_all(&self, which: impl Fn(&Unit) -> bool) {
-        for instance in self.lives.open() {
-            if Unit::lived(&instance).is_none_or(|unit| which(&unit)) {
-                self.look_at(&instance).await;
-            }
-        }
-    }
-}
-
-/// Listens to a manager as long as there is somebody to tell.
-async fn listen(watched: Weak<Watched>, scope: Scope) {
-    loop {
-        let Some(port) = watched.upgrade().map(|watched| Arc::clone(&watched.port)) else { return };
-        let has_lives = |watched: &Arc<Watched>| {
-            watched.lives.open().iter().filter_map(Unit::lived).any(|unit| unit.scope == scope)
-        };
-        // A manager that no service names may not even be there.
-        if watched.upgrade().is_some_and(|watched| has_lives(&watched))
-            && let Ok(mut changes) = port.changes(scope).await
-        {
-            let mut look = tokio::time::interval(LOOK_EVERY);
-            loop {
-                tokio::select! {
-                    change = changes.next() => {
-                        let (Some(Ok(change)), Some(watched)) = (change, watched.upgrade()) else { break };
-                        watched.look_at_all(|unit| unit.scope == scope && unit.name.as_str() == change.unit).await;
-                    }
-                    _ = look.tick() => {
-                        let Some(watched) = watched.upgrade() else { return };
-                        watched.look_at_all(|unit| unit.scope == scope).await;
-                    }
-                }
-            }
-        }
-        tokio::time::sleep(AGAIN).await;
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // programs that measure
 
+mod alerts;
 mod boot;
 mod check;
 mod durable;
@@ -58,6 +59,8 @@ enum Program {
     Process(process::Options),
     /// `hob repl` to its first prompt.
     Prompt(prompt::Options),
+    /// 1,000 rules of alerts that are asked each second: processor time
+    Alerts(alerts::Options),
     /// Scrapes of `/metrics` of a `hob up` with 200 services.
     Scrape(scrape::Options),
     /// What `sleepers` measures in a fresh process.
@@ -83,6 +86,7 @@ fn main() {
         Program::Check(options) => check::measure(options),
         Program::Process(options) => process::measure(root.path(), options),
         Program::Prompt(options) => prompt::measure(root.path(), options),
+        Program::Alerts(options) => alerts::measure(root.path(), options),
         Program::Scrape(options) => scrape::measure(root.path(), options),
         Program::SleepersChild(_) => unreachable!("it was taken above"),
     }

@@ -1,5 +1,5 @@
-//! A plan of many services with nothing to do: of containers beside the engine's own time, of units beside Ansible and
-//! pyinfra, which check the same units of the same systemd.
+//! A plan of many services with nothing to do: of containers and units together, of containers beside the engine's own time,
+//! of units beside Ansible and pyinfra, which check the same units of the same systemd.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     /// The binary.
     #[arg(long, default_value = "target/release/hob")]
     hob: PathBuf,
-    /// How many services.
+    /// How many services; of the mixed plan, one half are containers and one half units.
     #[arg(long, default_value_t = 200)]
     count: usize,
     /// How often each is planned.
@@ -45,8 +45,60 @@ const UNIT: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 /// Plans with hob, and the same with others.
 pub(crate) fn measure(root: &Path, options: &Options) {
     let hob = options.hob.canonicalize().expect("build it first: cargo build --release -p hob");
-    containers(root, options, &hob);
-    units(root, options, &hob);
+    let podman =
+        hob_lab::started("podman", Kind::Podman.missing(), || Engine::start(Kind::Podman)).expect("podman");
+    let systemd = hob_lab::started("systemd", Systemd::missing(), Systemd::start).expect("systemd");
+    systemd.write_unit("held@.service", UNIT).unwrap();
+    let machine = Machine { podman, systemd, hob };
+    let half = options.count / 2;
+    machine.planned(root, "mixed", (half, options.count - half), options.rounds);
+    machine.containers(root, options);
+    machine.units(root, options);
+}
+
+/// What is planned for: an engine and a manager of their own.
+struct Machine {
+    podman: Engine,
+    systemd: Systemd,
+    hob: PathBuf,
+}
+
+impl Machine {
+    /// hob beside both, with a state directory of its own. It runs outside of them: inside of the one, the other's bus is out
+    /// of reach.
+    fn hob(&self, state: &Path) -> Command {
+        let mut command = Command::new(&self.hob);
+        command.env("CONTAINER_HOST", format!("unix://{}", self.podman.socket().display()));
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", self.systemd.bus_address());
+        command.env("HOB_SYSTEMD_ROOT", self.systemd.root());
+        command.arg("--state").arg(state);
+        command
+    }
+
+    /// Plans of so many containers and units that run as declared; they go on.
+    fn planned(&self, root: &Path, name: &str, of: (usize, usize), rounds: usize) -> Sample {
+        let lab = write_homelab(root, name, &homelab(name, of));
+        let state = root.join(format!("state-{name}"));
+        bring_up(self.hob(&state), &lab);
+        println!(
+            "workload  {} containers of Podman and {} units of systemd that run as declared",
+            of.0, of.1
+        );
+        let planned = plans(|| self.hob(&state), &lab, rounds);
+        println!("hob plan, as a whole process       {}", planned.text());
+        planned
+    }
+}
+
+/// Services of both kinds, of names that begin with `prefix`.
+fn homelab(prefix: &str, (containers, units): (usize, usize)) -> String {
+    let limits = "ulimits: #{ nofile: #{ soft: 1024, hard: 4096 }, nproc: #{ soft: 4096, hard: 4096 } }";
+    format!(
+        "homelab(#{{ name: \"{prefix}\" }});\n\
+         for i in 0..{containers} {{ service(`{prefix}-c${{i}}`, #{{ image: \"{IMAGE}\", command: [\"sleep\", \"100000\"], \
+         env: #{{ NUMBER: `${{i}}` }}, volumes: [\"/tmp:/x\"], stop_signal: \"SIGKILL\", {limits} }}); }}\n\
+         for i in 0..{units} {{ service(`{prefix}-u${{i}}`, #{{ unit: `held@{prefix}${{i}}.service` }}); }}\n"
+    )
 }
 
 /// A directory with a homelab that only its owner may write: another one is not trusted.
@@ -80,33 +132,6 @@ fn plans(command: impl Fn() -> Command, lab: &Path, rounds: usize) -> Sample {
     Sample::of((0..=rounds).map(plan).skip(1).collect())
 }
 
-fn containers(root: &Path, options: &Options, hob: &Path) {
-    let podman =
-        hob_lab::started("podman", Kind::Podman.missing(), || Engine::start(Kind::Podman)).expect("podman");
-    let limits = "ulimits: #{ nofile: #{ soft: 1024, hard: 4096 }, nproc: #{ soft: 4096, hard: 4096 } }";
-    let declared = format!(
-        "for i in 0..{} {{ service(`c${{i}}`, #{{ image: \"{IMAGE}\", command: [\"sleep\", \"100000\"], env: #{{ NUMBER: `${{i}}` }}, \
-         volumes: [\"/tmp:/x\"], stop_signal: \"SIGKILL\", {limits} }}); }}\n",
-        options.count
-    );
-    let lab = write_homelab(root, "containers", &declared);
-    let command = || {
-        let mut command = podman.inside("env").unwrap();
-        command.arg(format!("CONTAINER_HOST=unix://{}", podman.socket().display()));
-        command.arg(hob).arg("--state").arg(root.join("state-containers"));
-        command
-    };
-    bring_up(command(), &lab);
-    println!("workload  {} containers of Podman that run as declared", options.count);
-    let planned = plans(command, &lab, options.rounds);
-    let names: Vec<String> = (0..options.count).map(|i| format!("c{i}")).collect();
-    let alone = |_| engine_alone(&podman, &names);
-    let alone = Sample::of((0..=options.rounds).map(alone).skip(1).collect());
-    println!("hob plan, as a whole process       {}", planned.text());
-    println!("the engine alone: a list, and each {}", alone.text());
-    println!("hob over the engine, medians       {}", text(planned.p50().saturating_sub(alone.p50())));
-}
-
 /// The least that the engine must be asked to compare field by field: a list, and each container,
 /// [`CALLS_AT_ONCE`] at one time.
 fn engine_alone(podman: &Engine, names: &[String]) -> Duration {
@@ -134,32 +159,31 @@ fn get(podman: &Engine, path: &str) {
     assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
 }
 
-fn units(root: &Path, options: &Options, hob: &Path) {
-    let systemd = hob_lab::started("systemd", Systemd::missing(), Systemd::start).expect("systemd");
-    systemd.write_unit("held@.service", UNIT).unwrap();
-    let declared = format!(
-        "for i in 0..{} {{ service(`u${{i}}`, #{{ unit: `held@${{i}}.service` }}); }}\n",
-        options.count
-    );
-    let lab = write_homelab(root, "units", &declared);
-    let command = || {
-        let mut command = Command::new(hob);
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", systemd.bus_address());
-        command.env("HOB_SYSTEMD_ROOT", systemd.root());
-        command.arg("--state").arg(root.join("state-units"));
-        command
-    };
-    bring_up(command(), &lab);
-    println!("workload  {} units of systemd that run as declared", options.count);
-    let planned = plans(command, &lab, options.rounds);
-    println!("hob plan, as a whole process       {}", planned.text());
-    if options.others == 0 {
-        return;
+impl Machine {
+    fn containers(&self, root: &Path, options: &Options) {
+        let planned = self.planned(root, "containers", (options.count, 0), options.rounds);
+        let names: Vec<String> = (0..options.count).map(|i| format!("containers-c{i}")).collect();
+        let alone = |_| engine_alone(&self.podman, &names);
+        let alone = Sample::of((0..=options.rounds).map(alone).skip(1).collect());
+        println!("the engine alone: a list, and each {}", alone.text());
+        println!("hob over the engine, medians       {}", text(planned.p50().saturating_sub(alone.p50())));
     }
+
+    fn units(&self, root: &Path, options: &Options) {
+        let planned = self.planned(root, "units", (0, options.count), options.rounds);
+        if options.others == 0 {
+            return;
+        }
+        let names: Vec<String> = (0..options.count).map(|i| format!("held@units{i}.service")).collect();
+        beside(&self.systemd, &names, &planned, options.others);
+    }
+}
+
+/// Checks of the same units by others, so many times.
+fn beside(systemd: &Systemd, names: &[String], planned: &Sample, rounds: usize) {
     // Inside, /tmp is another directory.
     let place = tempfile::Builder::new().prefix("hob-bench-").tempdir_in("/var/tmp").unwrap();
     let bin = install(place.path(), &PACKAGES);
-    let names: Vec<String> = (0..options.count).map(|i| format!("held@{i}.service")).collect();
     let playbook = format!(
         "- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.systemd_service: {{ name: '{{{{ item }}}}', state: started }}\n      loop: {names:?}\n"
     );
@@ -171,8 +195,8 @@ fn units(root: &Path, options: &Options, hob: &Path) {
     let ansible = ["ansible-playbook", "-i", "localhost,", "-c", "local", "--check", "play.yml"];
     let pyinfra = ["pyinfra", "--dry", "-y", "@local", "deploy.py"];
     for (name, words) in [("ansible-playbook --check", &ansible[..]), ("pyinfra --dry", &pyinfra[..])] {
-        let rounds = (0..options.others).map(|_| checked(&systemd, place.path(), &bin, words)).collect();
-        let sample = Sample::of(rounds);
+        let took = (0..rounds).map(|_| checked(systemd, place.path(), &bin, words)).collect();
+        let sample = Sample::of(took);
         let ratio = sample.p50().as_secs_f64() / planned.p50().as_secs_f64();
         println!("{name:<34} {}   {ratio:.0} times hob plan", sample.text());
     }

@@ -1,6 +1,6 @@
 //! Arguments of commands about what people are told.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 /// `hob notify …`
 #[derive(Debug, Subcommand)]
@@ -14,4 +14,42 @@ pub(crate) enum NotifyCommand {
     List,
     /// Forget what is shown at login
     Clear,
+}
+
+/// `hob alerts …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertsCommand {
+    /// List the alerts with what they found, and the silences
+    List,
+    /// Do not tell of an alert for a while
+    Silence(SilenceArgs),
+    /// End a silence
+    Unsilence {
+        /// Its id, which `hob alerts list` shows
+        silence: String,
+    },
+    /// Ask an alert now, without anything coming of it
+    Test {
+        /// Its name
+        alert: String,
+        /// Send a message to its channels that says it is a test
+        #[arg(long)]
+        send: bool,
+    },
+}
+
+/// `hob alerts silence`
+#[derive(Debug, Args)]
+pub(crate) struct SilenceArgs {
+    /// Its name; `*` stands for any characters: 'disk-*'
+    pub alert: String,
+    /// For how long: 30m, 2h, 7d
+    #[arg(long = "for", value_name = "DURATION")]
+    pub duration: String,
+    /// Only what has this label; `*` stands for any characters: path=/mnt/*
+    #[arg(long = "label", value_name = "LABEL=VALUE")]
+    pub labels: Vec<String>,
+    /// Why, for people
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reason: String,
 }

@@ -60,7 +60,7 @@ impl Report {
                 let next = it.schedule.next(now);
                 let next =
                     next.map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
-                (it.schedule.name.clone(), next)
+                (it.schedule.name.to_string(), next)
             })
             .collect()
     }

@@ -23,9 +23,11 @@ use hob_planner::{Goal, Homelab, Plan};
 use hob_runs::Listener;
 use hob_terminal::Role;
 use sd_notify::NotifyState;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::remote::client;
 use super::serve::Served;
 use crate::args::{ApplyArgs, GraphFormat, OnExit, PlanArgs, UpArgs};
 use crate::assemble;
@@ -101,7 +103,7 @@ fn why(context: &Context, homelab: &Homelab, key: &str) -> Outcome {
     let host = service.set_by.iter().find(|(key, _)| field == *key || field.starts_with(&format!("{key}.")));
     let source = host.map_or(&service.source, |(_, source)| source);
     if context.global.json {
-        context.print_json(&serde_json::json!({
+        context.print_json(&json!({
             "key": key, "value": json, "source": source.to_string(), "default": is_default,
         }));
         return Ok(Exit::Done);
@@ -149,28 +151,45 @@ pub(crate) fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
     if !args.yes && !confirmed(context)? {
         return Ok(Exit::Usage);
     }
-    carry_out(context, homelab, |keeper| keeper.apply(Goal::Up))
+    carry_out(context, homelab, |keeper| keeper.apply(Goal::Up), || apply_there(context, &plan))
+}
+
+/// Has the hob that serves carry out a plan, if it would do the same.
+fn apply_there(context: &Context, plan: &Plan) -> Outcome {
+    let client = client(context).without_limit();
+    let theirs = client.get("/api/v1/plan")?;
+    if theirs["changes"] != plan.to_json()["changes"] {
+        let message = "the hob that serves this state directory was started with other declarations";
+        let error = Diagnostic::error(Code::StateLocked, message);
+        return Err(error.hint("restart it, which brings up what is declared now").into());
+    }
+    client.post("/api/v1/apply", &json!({ "basis": theirs["basis"] }))?;
+    context.say("done");
+    Ok(Exit::Done)
 }
 
 /// `hob down`
 pub(crate) fn down(context: &Context, path: &Path) -> Outcome {
     let loaded = loader::load_homelab(path)?;
     let homelab = declared(context, &loaded)?;
-    carry_out(context, homelab, |keeper| keeper.apply(Goal::Down))
+    let there = || {
+        client(context).without_limit().post("/api/v1/down", &json!({}))?;
+        context.say("done; the hob that serves goes on without services");
+        Ok(Exit::Done)
+    };
+    carry_out(context, homelab, |keeper| keeper.apply(Goal::Down), there)
 }
 
-/// Brings services to a state in this process; they go on when it ends.
+/// Brings services to a state in this process, and they go on when it ends; or has the hob do so that serves.
 fn carry_out(
     context: &Context,
     homelab: Homelab,
     work: impl FnOnce(&Keeper) -> Result<(), Diagnostic>,
+    there: impl FnOnce() -> Outcome,
 ) -> Outcome {
     let journal = match context.open() {
         Ok(journal) => journal,
-        Err(error @ JournalError::Locked { .. }) => {
-            let failure = Failure::from(error);
-            return Err(failure);
-        }
+        Err(JournalError::Locked { .. }) => return there(),
         Err(error) => return Err(error.into()),
     };
     let node = super::run::node(journal, vec![], Purpose::Act)?;

@@ -1,5 +1,6 @@
 //! One module per group of commands.
 
+pub(crate) mod alerts;
 pub(crate) mod boot;
 pub(crate) mod check;
 pub(crate) mod doc;

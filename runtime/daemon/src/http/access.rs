@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `/healthz`, `/hooks/…` | the owner and root | anybody |
 //! | `/links/…` | the owner and root | anybody; the link itself is signed |
-//! | `/metrics` | the owner and root | a loopback peer that names a loopback host, or the token |
+//! | `/metrics`, `/healthz/…` | the owner and root | a loopback peer that names a loopback host, or the token |
 //! | everything else | the owner and root | the token |
 //!
 //! Over TCP, whatever the path, `Host` must be loopback, the address that is listened on, or configured: a name that
@@ -69,7 +69,8 @@ impl Access {
         check_origin(&head.headers, &host)?;
         let open = path == "/healthz"
             || path.starts_with("/hooks/")
-            || path == "/metrics" && from_here(address, &host, &head.headers);
+            || (path == "/metrics" || path.starts_with("/healthz/"))
+                && from_here(address, &host, &head.headers);
         if open { Ok(()) } else { self.check_token(&head.headers) }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, on};
 use hob_model::{Code, Diagnostic};
@@ -41,7 +41,7 @@ pub(crate) struct App {
     pub(crate) tasks: TaskTracker,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) deliveries: Arc<Deliveries>,
-    pub(crate) numbers: Numbers,
+    pub(crate) numbers: Arc<Numbers>,
     blocking: Semaphore,
     commands: Semaphore,
 }
@@ -55,7 +55,7 @@ impl App {
         tasks: TaskTracker,
     ) -> Self {
         Self {
-            numbers: Numbers::new(Arc::clone(&hub)),
+            numbers: hub.numbers().unwrap_or_else(|| Arc::new(Numbers::new(&hub))),
             hub,
             waiters,
             limits,
@@ -125,6 +125,7 @@ pub(crate) fn stopping() -> Refusal {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(health))
+        .route("/healthz/{service}", get(health_of))
         .route("/metrics", get(numbers))
         .route("/hooks/{*path}", any(webhook::deliver))
         .route("/links/{link}", any(links::answer))
@@ -157,6 +158,15 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         (StatusCode::OK, "ok\n").into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    }
+}
+
+/// Whether a service is ready, for load balancers and for those who watch from outside.
+async fn health_of(State(app): State<Arc<App>>, Path(service): Path<String>) -> Response {
+    match app.hub.health(&service) {
+        Some((state, true)) => (StatusCode::OK, format!("{state}\n")).into_response(),
+        Some((state, false)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{state}\n")).into_response(),
+        None => (StatusCode::NOT_FOUND, "there is no such service\n").into_response(),
     }
 }
 

@@ -167,6 +167,17 @@ fn schemas() -> Json {
         })),
         "Emitted": object(json!({ "name": text() })),
         "Service": object(json!({ "name": text() })),
+        "Alerts": object(json!({
+            "alerts": list(object(json!({
+                "name": text(), "severity": text(), "group": text(), "state": text(), "every": maybe(),
+                "note": maybe(), "instances": list(json!({ "type": "object" })),
+            }))),
+            "silences": list(reference("Silence")),
+        })),
+        "Silence": object(json!({
+            "id": text(), "alert": text(), "labels": { "type": "object" }, "until": time(), "reason": text(),
+        })),
+        "AlertTest": { "type": "object" },
         "Setup": object(json!({ "name": text(), "state": text(), "at": maybe(), "run": maybe(), "note": text() })),
         "Notices": object(json!({ "file": maybe(), "lines": list(text()) })),
         "Cleared": object(json!({ "cleared": number() })),
@@ -179,6 +190,7 @@ fn schemas() -> Json {
             "samples": list(object(json!({ "labels": { "type": "object" }, "value": { "type": "number" } }))),
         })),
         "Plan": { "type": "object" },
+        "Stopped": object(json!({ "stopped": list(text()) })),
         "Boot": object(json!({
             "began": time(), "took_ms": number(), "services": list(json!({ "type": "object" })), "blocked": any(),
             "critical_path": list(any()), "failures": list(any()),

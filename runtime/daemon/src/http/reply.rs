@@ -56,9 +56,12 @@ impl Refusal {
 fn status_of(code: Code) -> StatusCode {
     match code {
         Code::NoSuchRun | Code::NoSuchPosition | Code::UnknownName => StatusCode::NOT_FOUND,
-        Code::WrongRunState | Code::InDoubt | Code::ReplayDiffers | Code::StateLocked | Code::ServiceHeld => {
-            StatusCode::CONFLICT
-        }
+        Code::WrongRunState
+        | Code::InDoubt
+        | Code::ReplayDiffers
+        | Code::StateLocked
+        | Code::ServiceHeld
+        | Code::PlanStale => StatusCode::CONFLICT,
         Code::Denied => StatusCode::FORBIDDEN,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,

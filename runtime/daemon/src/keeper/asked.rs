@@ -151,7 +151,7 @@ fn note_stopped(inner: &Inner, by: Holder, name: &str, stopped: &[String]) {
 }
 
 /// Why one of these could not be stopped.
-fn still_there(inner: &Inner, names: &[String]) -> Option<OpError> {
+pub(super) fn still_there(inner: &Inner, names: &[String]) -> Option<OpError> {
     let table = inner.table();
     names.iter().find_map(|name| {
         let entry = table.services.get(name)?;

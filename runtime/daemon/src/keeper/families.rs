@@ -6,6 +6,13 @@ use super::Keeper;
 use super::table::Entry;
 
 impl Keeper {
+    /// The state of a service, and whether it is ready; `None` where there is none of this name.
+    #[must_use]
+    pub fn health(&self, service: &str) -> Option<(&'static str, bool)> {
+        let state = self.inner.homelab.service(service).map(|it| self.inner.table().state(&it.name))?;
+        Some((state.as_str(), state.is_ready()))
+    }
+
     /// What there is to tell of each service.
     #[must_use]
     pub fn families(&self) -> Vec<Family> {

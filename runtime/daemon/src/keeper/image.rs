@@ -113,6 +113,17 @@ impl State {
         self.trial.is_some()
     }
 
+    /// Whether somebody updates it, or a new image has still to prove itself.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.busy || self.beside || self.trial.is_some()
+    }
+
+    /// Whether it is to be made from one image, whatever its name stands for, and is made from another one.
+    pub(super) fn is_other(&self, images: &Images) -> bool {
+        let pin = self.pin.as_ref().filter(|_| !self.is_under_way());
+        pin.zip(images.used.as_ref()).is_some_and(|(pin, used)| pin != used)
+    }
+
     /// Whether a new one gets ready beside it.
     pub(super) fn is_beside(&self) -> bool {
         self.beside

@@ -4,9 +4,11 @@
 //! One thread decides, from the states of all services ([`hob_planner::progress()`]), what may start now; each start and
 //! stop has a thread of its own. Whatever changes a state wakes the deciding thread.
 
+mod apply;
 mod asked;
 mod boot;
 mod borrow;
+mod drift;
 mod families;
 mod health;
 mod hold;
@@ -34,7 +36,7 @@ use std::time::Duration;
 
 use hob_model::{Code, Diagnostic, RunEnd, RunId, Value};
 use hob_planner::progress::tier_state;
-use hob_planner::{Goal, Homelab, Node, Plan, ServiceState, progress};
+use hob_planner::{Goal, Homelab, Node, Plan, progress};
 use hob_primitive::{Cancel, Patience, ServiceRequest};
 use hob_runs::Runs;
 use hob_supervisor::{FileSystems, Supervisors};
@@ -62,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) supervisors: Supervisors,
     file_systems: FileSystems,
     table: Mutex<Table>,
+    /// Held by who brings all services up or down.
+    applying: Mutex<()>,
     pub(crate) changed: Condvar,
     /// How often the deciding thread looked around.
     beats: AtomicU64,
@@ -120,6 +124,7 @@ impl Keeper {
             supervisors,
             file_systems: FileSystems::default(),
             table: Mutex::new(table),
+            applying: Mutex::default(),
             changed: Condvar::new(),
             beats: AtomicU64::new(0),
             steps: setup::Steps::default(),
@@ -154,6 +159,10 @@ impl Keeper {
     pub fn begin(&self) -> Result<(), Diagnostic> {
         let (began, origin) = (self.inner.runs.now(), self.inner.supervisors.now());
         let plan = self.prepare()?;
+        for supervisor in self.inner.supervisors.all() {
+            let weak = Arc::downgrade(&self.inner);
+            supervisor.on_change(Box::new(move || weak.upgrade().iter().for_each(|inner| look::soon(inner))));
+        }
         mounts::watch(&self.inner).map_err(|error| asked::problem(&error))?;
         let keeper = self.clone();
         let thread =
@@ -181,40 +190,10 @@ impl Keeper {
             tracing::warn!(%error, "what runs cannot be seen");
         }
         let plan = Plan::new(&inner.homelab, &observed, Goal::Up);
-        stop::obsolete(inner, &plan)?;
+        stop::obsolete(inner, &plan, |_| true)?;
         image::give_up_unbegun(inner);
         start::adopt(inner);
         Ok(plan)
-    }
-
-    /// Brings services to a goal once, without keeping them so.
-    ///
-    /// # Errors
-    /// When a service did not come to the state it should.
-    pub fn apply(&self, goal: Goal) -> Result<(), Diagnostic> {
-        match goal {
-            Goal::Up => self.begin()?,
-            Goal::Down => {
-                native::settle_previous(&self.inner.runs).map_err(|error| error.diagnostic())?;
-                start::adopt(&self.inner);
-                stop::all(&self.inner, "down", |_| true);
-            }
-        }
-        let table = self.inner.table();
-        let failed: Vec<String> = table
-            .services
-            .iter()
-            .filter(|(_, entry)| matches!(entry.state, ServiceState::Failed | ServiceState::Blocked))
-            .map(|(name, entry)| format!("`{name}` {}: {}", entry.state, entry.note))
-            .collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let error = Diagnostic::error(
-            Code::ServiceFailed,
-            format!("{} of {} services did not get ready", failed.len(), table.services.len()),
-        );
-        Err(failed.into_iter().fold(error, Diagnostic::note).hint("`hob logs SERVICE` shows what it wrote"))
     }
 
     /// Blocks until nothing starts or waits any more.
@@ -255,7 +234,7 @@ impl Keeper {
     /// What `hob status --json` prints of tiers and services.
     #[must_use]
     pub fn status(&self) -> Json {
-        look::asked(&self.inner);
+        look::soon(&self.inner);
         let table = self.inner.table();
         let homelab = &self.inner.homelab;
         let state = |name: &str| table.state(name);
@@ -270,14 +249,17 @@ impl Keeper {
         json!({ "tiers": tiers, "services": services, "mounts": mounts::view(&self.inner) })
     }
 
-    /// What is not as declared, as `hob plan --json` prints it.
+    /// What is not as declared, as `hob plan --json` prints it, with the `basis` by which [`Keeper::bring_up`] knows it.
     ///
     /// # Errors
     /// When the journal cannot be read, or what runs cannot be seen.
     pub fn plan(&self) -> Result<Json, Diagnostic> {
         let inner = &self.inner;
         let observed = observe::seen(&**inner.runs.journal(), &inner.supervisors, &inner.homelab)?;
-        Ok(Plan::new(&inner.homelab, &observed, Goal::Up).to_json())
+        let plan = Plan::new(&inner.homelab, &observed, Goal::Up);
+        let mut told = plan.to_json();
+        told["basis"] = plan.basis.to_string().into();
+        Ok(told)
     }
 
     /// Carries out what a person asks of a service; blocks until it has come to rest.
@@ -332,13 +314,23 @@ fn keep(keeper: &Keeper) {
         for name in health::due(inner, &mut table, now) {
             health::in_background(inner, &name);
         }
+        for name in drift::due(inner, &mut table, now) {
+            drift::in_background(inner, &name);
+        }
         for name in update::due(inner, &mut table, inner.runs.now()) {
             keeper.update_in_background(&name);
         }
         setup::begin_due(inner, &table);
         look::when_due(inner, &mut table, now);
         let settled = image::settle(inner, &mut table, now);
-        let next = [table.next_retry(now), health::next(&table, now), mounts::next(&table, now), settled];
+        let next = [
+            table.next_retry(now),
+            health::next(&table, now),
+            mounts::next(&table, now),
+            drift::next(&table, now),
+            look::next(&table, now),
+            settled,
+        ];
         let next = next.into_iter().flatten().min();
         let pause = next.map_or(LOOK_AGAIN, |at| at.saturating_sub(now)).min(LOOK_AGAIN);
         inner.changed.notify_all();

@@ -12,7 +12,7 @@ use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
-use super::{Inner, borrow, event, image, mounts, secrets};
+use super::{Inner, borrow, event, image, look, mounts, secrets};
 
 /// How long to wait for an answer of a port that nobody should serve.
 const PORT_LOOK: Duration = Duration::from_millis(200);
@@ -326,6 +326,8 @@ pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &st
             && (entry.retry_at.is_none() || entry.failures == DOWN_FAILURES);
     });
     let what = if known == Some(ServiceState::Completed) { "completed" } else { "failed" };
+    // Whoever ended it may have put something else in its place.
+    look::soon(inner);
     let mut writes = vec![event(inner, &service.name, what, note)];
     if is_down {
         writes.push(event(inner, &service.name, "down", note));

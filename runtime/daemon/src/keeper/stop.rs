@@ -5,22 +5,33 @@ use std::sync::Arc;
 use hob_journal::{Commit, Write};
 use hob_model::{Diagnostic, OpError, Position, RunEnd, Value};
 use hob_planner::declaration::{PROCESS, STOP_TIMEOUT};
-use hob_planner::{Action, Node, Plan, ServiceState};
+use hob_planner::{Action, Change, Node, Plan, ServiceState};
 use hob_supervisor::Supervisor;
 
 use super::native::{NativeRun, service_fact};
 use super::observe::kind_of;
-use super::{Inner, event};
+use super::table::Prepared;
+use super::{Inner, borrow, event};
 
-/// Stops what the plan says must not run as it does: what is changed, what is not declared any more.
-pub(super) fn obsolete(inner: &Arc<Inner>, plan: &Plan) -> Result<(), Diagnostic> {
+/// Stops what the plan says must not run as it does: what is changed, what is not declared any more. Leaves out what cannot
+/// be claimed; what is, is marked as busy.
+pub(super) fn obsolete(
+    inner: &Arc<Inner>,
+    plan: &Plan,
+    claim: impl Fn(&Change) -> bool,
+) -> Result<(), Diagnostic> {
     let stops =
         |action: Action| matches!(action, Action::Recreate | Action::Restart | Action::Stop | Action::Remove);
-    let changes: Vec<_> = plan.changes.iter().filter(|change| stops(change.action)).collect();
+    let changes: Vec<_> = plan.changes.iter().filter(|it| stops(it.action) && claim(it)).collect();
     if changes.is_empty() {
         return Ok(());
     }
-    let run = NativeRun::begin(&inner.runs, "apply", "person").map_err(|error| error.diagnostic())?;
+    let run = NativeRun::begin(&inner.runs, "apply", "person").map_err(|error| {
+        for change in &changes {
+            inner.update(&change.resource.name, |entry| entry.busy = false);
+        }
+        error.diagnostic()
+    })?;
     for change in changes.iter().rev() {
         tracing::info!(
             service = change.resource.name,
@@ -28,20 +39,32 @@ pub(super) fn obsolete(inner: &Arc<Inner>, plan: &Plan) -> Result<(), Diagnostic
             cause = change.cause,
             "stopping"
         );
-        let after = if change.action == Action::Remove { After::Forget } else { After::Keep };
+        let after = match change.action {
+            Action::Remove => After::Forget,
+            Action::Recreate => After::Remake,
+            _ => After::Keep,
+        };
         if let Err(error) = one(inner, &run, &change.resource.name, after) {
             tracing::error!(service = change.resource.name, %error, "it cannot be stopped");
         }
+        borrow::note_borrowers(inner, &change.resource.name);
+        inner.update(&change.resource.name, |entry| {
+            entry.busy = false;
+            // Whoever changed it may have removed its image, too.
+            if entry.kind != PROCESS {
+                entry.prepared = Prepared::Unknown;
+            }
+        });
     }
     run.end(RunEnd::Succeeded(Value::Unit));
     Ok(())
 }
 
-/// Stops the services that `which` names, dependents first.
-pub(super) fn all(inner: &Arc<Inner>, cause: &str, which: impl Fn(&str) -> bool) {
+/// Stops the services that `which` names, dependents first; gives the names of those that ran.
+pub(super) fn all(inner: &Arc<Inner>, cause: &str, which: impl Fn(&str) -> bool) -> Vec<String> {
     let order = inner.homelab.services_in_order().rev().filter(|it| which(&it.name));
     let order: Vec<String> = order.map(|it| it.name.clone()).collect();
-    in_order(inner, &order, cause);
+    in_order(inner, &order, cause)
 }
 
 /// A service after what needs it: the order in which they stop.
@@ -133,6 +156,8 @@ pub(super) enum After {
     Keep,
     /// As [`After::Keep`], and it stays busy: whoever stopped it says what becomes of it.
     StayBusy,
+    /// As [`After::StayBusy`], and what is left of it is removed: nobody is to take that for what is declared.
+    Remake,
     /// It is removed and forgotten; its data stay.
     Forget,
 }
@@ -158,14 +183,16 @@ pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> R
         let stopped = supervisor.stop(name, timeout)?;
         super::secrets::removed(&inner.supervisors, name);
         let mut writes = vec![event(inner, name, "stopped", "")];
-        if after == After::Forget {
+        if matches!(after, After::Remake | After::Forget) {
             supervisor.remove(name)?;
+        }
+        if after == After::Forget {
             writes.push(Write::Fact { key: service_fact(name), value: None });
         }
         Ok(((), Value::from(format!("{stopped:?}")), writes))
     });
     inner.update(name, |entry| {
-        entry.busy = result.is_ok() && after == After::StayBusy;
+        entry.busy = result.is_ok() && matches!(after, After::StayBusy | After::Remake);
         entry.running = None;
         entry.astray = false;
         entry.ready_since = None;

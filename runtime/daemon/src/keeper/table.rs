@@ -51,8 +51,8 @@ pub(crate) struct Entry {
     pub(crate) unmounted_until: Option<Duration>,
     /// Whether it shares a network that is gone.
     pub(crate) astray: bool,
-    /// The fields that somebody has changed of what runs, as the last look found them.
-    pub(crate) changed: Vec<String>,
+    /// What somebody has changed of what runs.
+    pub(crate) drift: super::drift::Drift,
 }
 
 /// How far a service is with what it needs to start: its image.
@@ -135,8 +135,7 @@ pub(crate) struct Table {
     pub(crate) stale: bool,
     /// When output was last rotated, on the supervisor's clock.
     pub(crate) rotated: Duration,
-    /// When to look at all that runs next, on the supervisor's clock; `None` while somebody does.
-    pub(crate) look_at: Option<Duration>,
+    pub(crate) looks: super::look::Looks,
 }
 
 impl Table {
@@ -150,7 +149,13 @@ impl Table {
         };
         let services =
             homelab.services.iter().map(|service| (service.name.clone(), entry(service))).collect();
-        Self { services, closing: false, stale: true, rotated: Duration::ZERO, look_at: Some(Duration::ZERO) }
+        Self {
+            services,
+            closing: false,
+            stale: true,
+            rotated: Duration::ZERO,
+            looks: super::look::Looks::new(),
+        }
     }
 
     pub(crate) fn state(&self, name: &str) -> ServiceState {
@@ -174,7 +179,7 @@ impl Table {
             entry.astray = false;
             entry.asked = false;
             entry.note.clear();
-            entry.changed.clear();
+            entry.drift.started();
         }
     }
 
@@ -261,17 +266,17 @@ impl Table {
         let (name, tier) = (service.name.as_str(), service.tier.as_deref());
         let entry = self.services.get(name).cloned().unwrap_or_default();
         let held: Vec<String> = entry.holds.iter().map(Hold::told).collect();
-        let note = match (held.is_empty(), entry.note.is_empty() && !entry.changed.is_empty()) {
+        let note = match (held.is_empty(), entry.drift.told().filter(|_| entry.note.is_empty())) {
             (false, _) => held.join("; "),
-            (true, true) => format!("changed by hand: {}", entry.changed.join(", ")),
-            (true, false) => entry.note.clone(),
+            (true, Some(changed)) => changed,
+            (true, None) => entry.note.clone(),
         };
         json!({
             "name": name, "tier": tier, "kind": entry.kind, "state": entry.state.as_str(),
             "ready": entry.state.is_ready(), "held": entry.is_held(), "note": note,
             "pid": entry.running.as_ref().and_then(|running| running.pid),
             "instance": entry.running.as_ref().map(|running| running.instance.to_string()),
-            "changed": entry.changed, "failures": entry.failures, "image": service.body.image(), "update": entry.image.told(),
+            "changed": entry.drift.fields(), "failures": entry.failures, "image": service.body.image(), "update": entry.image.told(),
         })
     }
 }

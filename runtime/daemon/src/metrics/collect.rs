@@ -15,6 +15,9 @@ const MEASURE_AGAIN: Duration = Duration::from_secs(5);
 /// A source that takes longer is told as down; its measurement goes on, and no second one begins beside it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Which sources told something.
+pub(super) const SOURCE_UP: &str = "hob_source_up";
+
 type Measuring = JoinHandle<Result<Vec<Family>, OpError>>;
 
 /// The sources of a process and what they last told.
@@ -54,7 +57,7 @@ impl Collector {
         let up = self.sources.iter().zip(&told).map(|(source, told)| {
             ([("source", source.measured.name().to_owned())], f64::from(told.is_some()))
         });
-        let up = Family::gauge("hob_source_up", "Whether a source of numbers could be measured").with(up);
+        let up = Family::gauge(SOURCE_UP, "Whether a source of numbers could be measured").with(up);
         (told.into_iter().flatten().collect(), up)
     }
 }

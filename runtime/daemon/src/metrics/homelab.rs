@@ -1,6 +1,6 @@
 //! What the adopted homelab is like: its services, its schedules, and the runs that need a person.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use hob_journal::RunFilter;
 use hob_model::{OpError, RunStatus};
@@ -15,7 +15,7 @@ const RUNS_COUNTED_MAX: usize = 10_000;
 const STUCK: [RunStatus; 3] = [RunStatus::InDoubt, RunStatus::Paused, RunStatus::Interrupted];
 
 /// Measures the homelab that a process serves.
-pub(crate) struct HomelabMeasures(pub(crate) Arc<dyn Hub>);
+pub(crate) struct HomelabMeasures(pub(crate) Weak<dyn Hub>);
 
 impl Measured for HomelabMeasures {
     fn name(&self) -> &'static str {
@@ -25,8 +25,9 @@ impl Measured for HomelabMeasures {
     fn measure(self: Arc<Self>) -> BoxFuture<Vec<Family>> {
         Box::pin(async move {
             let measured = tokio::task::spawn_blocking(move || {
-                let mut all = self.0.measured();
-                all.push(stuck(self.0.runs())?);
+                let hub = self.0.upgrade().ok_or_else(|| OpError::unavailable("hob is stopping"))?;
+                let mut all = hub.measured();
+                all.push(stuck(hub.runs())?);
                 Ok(all)
             });
             measured.await.map_err(|error| OpError::failed(error.to_string()))?

@@ -72,6 +72,7 @@ fn kernel() -> procfs::ProcResult<Vec<Family>> {
     Ok(vec![
         Family::gauge("hob_host_load", "Processes that run or wait to, on average over a window of time")
             .with(windows.map(|(window, load)| ([("window", window.to_owned())], f64::from(load)))),
+        Family::gauge("hob_host_processors", "Processors of the machine").one(stat.cpu_time.len() as f64),
         Family::counter("hob_host_cpu_seconds_total", "Time that all processors spent, by what they did")
             .with(modes.map(|(mode, spent)| ([("mode", mode.to_owned())], spent))),
         Family::gauge("hob_host_boot_time_seconds", "When the machine started, in Unix time")

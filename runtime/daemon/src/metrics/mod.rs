@@ -16,14 +16,14 @@ mod exposition;
 mod homelab;
 pub mod host;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
-use hob_model::{RunEnd, RunId, RunStatus};
+use hob_model::{RunEnd, RunId, RunStatus, Timestamp};
 use hob_primitive::{Family, Measured};
 use hob_runs::Listener;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use self::collect::Collector;
+use self::collect::{Collector, SOURCE_UP};
 use crate::hub::Hub;
 
 /// Runs that came to a state, by `status`.
@@ -64,19 +64,19 @@ pub(crate) fn answered(status: http::StatusCode) {
     metrics::counter!(HTTP_REQUESTS_TOTAL, "status" => status.as_u16().to_string()).increment(1);
 }
 
-/// All that a process tells.
-pub(crate) struct Numbers {
-    hub: Arc<dyn Hub>,
+/// All that a process tells. It belongs to its hub, and is gone with it.
+pub struct Numbers {
+    hub: Weak<dyn Hub>,
     collector: Collector,
 }
 
 impl Numbers {
     /// The numbers of the process behind `hub`.
-    pub(crate) fn new(hub: Arc<dyn Hub>) -> Self {
-        let homelab = Arc::new(homelab::HomelabMeasures(Arc::clone(&hub)));
+    pub(crate) fn new(hub: &Arc<dyn Hub>) -> Self {
+        let homelab = Arc::new(homelab::HomelabMeasures(Arc::downgrade(hub)));
         let mut sources = vec![homelab as Arc<dyn Measured>];
         sources.extend(hub.runs().host().ports.all::<dyn Measured>());
-        Self { hub, collector: Collector::new(sources) }
+        Self { hub: Arc::downgrade(hub), collector: Collector::new(sources) }
     }
 
     /// What is measured now; not what was counted.
@@ -84,6 +84,15 @@ impl Numbers {
         let (families, up) = self.collector.collect().await;
         let measured = families.iter().flat_map(|families| families.iter().cloned());
         self.now().into_iter().chain(measured).chain([up]).collect()
+    }
+
+    /// The same, as the functions of alerts see it.
+    pub(crate) async fn at(&self, now: Timestamp) -> hob_engine::Numbers {
+        let families = self.measured().await;
+        let up = families.iter().find(|family| family.name == SOURCE_UP).into_iter();
+        let down = up.flat_map(|family| &family.samples).filter(|source| source.value == 0.0);
+        let down = down.flat_map(|source| source.labels.iter().map(|(_, name)| name.clone())).collect();
+        hob_engine::Numbers::new(now, families, down)
     }
 
     /// The text of `/metrics`.
@@ -96,14 +105,16 @@ impl Numbers {
     }
 
     /// What is known at once.
-    fn now(&self) -> [Family; 3] {
-        #[allow(clippy::cast_precision_loss)] // far below 2^53 runs are evaluated at one time
-        let active = self.hub.runs().active() as f64;
+    fn now(&self) -> Vec<Family> {
         let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
-        [
-            Family::gauge("hob_build_info", "Which hob this is").with([(version, 1.0)]),
+        let build = Family::gauge("hob_build_info", "Which hob this is").with([(version, 1.0)]);
+        let Some(hub) = self.hub.upgrade() else { return vec![build] };
+        #[allow(clippy::cast_precision_loss)] // far below 2^53 runs are evaluated at one time
+        let active = hub.runs().active() as f64;
+        vec![
+            build,
             Family::gauge("hob_ready", "Whether the homelab was applied and triggers are served")
-                .one(f64::from(self.hub.ready())),
+                .one(f64::from(hub.ready())),
             Family::gauge("hob_runs_active", "Runs that are evaluated now").one(active),
         ]
     }

@@ -17,11 +17,11 @@ mod login;
 mod text;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hob_engine::Bundle;
-use hob_journal::{Commit, EventRow, Write};
+use hob_journal::{Commit, EventRow};
 use hob_model::event::{APPROVAL_ASKED, MESSAGE_HELD};
 use hob_model::{Digest, OnDoubt, RunEntry, RunOwner, RunStarted, RunStatus, Timestamp, Value};
 use hob_runs::{Begin, Firing, NewRun, RunError, Runs};
@@ -31,8 +31,12 @@ use channels::KeptChannels;
 use login::Login;
 use text::Notice;
 
+use crate::alerts::{ALERT_BROKEN, ALERT_FIRING};
+use crate::bell::Bell;
+use crate::cursor::Cursor;
+
 /// Events that are looked at.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 9] = [
     MESSAGE_HELD,
     APPROVAL_ASKED,
     "run.failed",
@@ -40,6 +44,8 @@ const NAMES: [&str; 7] = [
     "run.paused",
     "schedule.missed",
     "service.down",
+    ALERT_FIRING,
+    ALERT_BROKEN,
 ];
 /// Events that are read at one time.
 const EVENTS_AT_ONCE: usize = 100;
@@ -49,8 +55,6 @@ const REST: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Of one kind of notice about one thing, one is told in this time; all of them are events.
 const SAME_SECONDS: i64 = 60;
-/// Events that pass without a notice until it is recorded that they were looked at.
-const UNRECORDED_EVENTS_MAX: u64 = 10_000;
 
 /// The fact that says up to which event notices were looked for.
 const CURSOR: &str = "notices/cursor";
@@ -68,20 +72,7 @@ pub(crate) struct Notices {
     directory: String,
     login: Login,
     cursor: Mutex<Cursor>,
-    bell: Mutex<Bell>,
-    rung: Condvar,
-}
-
-#[derive(Default)]
-struct Cursor {
-    seen: u64,
-    recorded: u64,
-}
-
-#[derive(Default)]
-struct Bell {
-    rung: bool,
-    stopping: bool,
+    bell: Bell,
 }
 
 impl Notices {
@@ -95,38 +86,21 @@ impl Notices {
             channels,
             bundle: Arc::new(bundle),
             directory,
-            cursor: Mutex::default(),
-            bell: Mutex::default(),
-            rung: Condvar::new(),
+            cursor: Mutex::new(Cursor::new(CURSOR)),
+            bell: Bell::default(),
         }
     }
 
     /// Remembers how far events were looked at; the first time, what happened before is nobody's concern.
     pub(crate) fn begin(&self) -> Result<(), RunError> {
-        let journal = self.runs.journal();
-        let known =
-            journal.fact(CURSOR)?.and_then(|fact| fact.as_int()).and_then(|at| u64::try_from(at).ok());
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let at = journal.last_event()?;
-                let ticket = journal.submit(Commit::one(cursor_fact(at)));
-                journal.wait(ticket)?;
-                at
-            }
-        };
-        *lock(&self.cursor) = Cursor { seen: at, recorded: at };
+        lock(&self.cursor).begin(&**self.runs.journal())?;
         self.login.write(&self.lines());
         Ok(())
     }
 
     /// Something may have happened.
     pub(crate) fn ring(&self) {
-        let mut bell = lock(&self.bell);
-        if !bell.rung {
-            bell.rung = true;
-            self.rung.notify_all();
-        }
+        self.bell.ring();
     }
 
     /// As [`Notices::ring`], if a run in this state may be what is told of.
@@ -138,29 +112,20 @@ impl Notices {
 
     /// The thread ends.
     pub(crate) fn stop(&self) {
-        lock(&self.bell).stopping = true;
-        self.rung.notify_all();
+        self.bell.stop();
     }
 
     /// Looks at events until it is stopped.
     pub(crate) fn serve(&self) {
         loop {
-            lock(&self.bell).rung = false;
+            self.bell.mute();
             if let Err(error) = self.round() {
                 tracing::error!(%error, "notices cannot be given now");
             }
-            if self.wait(REST, |bell| bell.stopping)
-                || self.wait(LOOK_AGAIN, |bell| bell.rung || bell.stopping)
-            {
+            if self.bell.wait(REST, LOOK_AGAIN) {
                 return;
             }
         }
-    }
-
-    /// Waits so long, or until `enough`; whether the thread is to end.
-    fn wait(&self, longest: Duration, enough: impl Fn(&Bell) -> bool) -> bool {
-        let waited = self.rung.wait_timeout_while(lock(&self.bell), longest, |bell| !enough(bell));
-        waited.unwrap_or_else(PoisonError::into_inner).0.stopping
     }
 
     /// Looks at the events that came since the last look.
@@ -172,9 +137,8 @@ impl Notices {
                 self.serve_one(event)?;
             }
             cursor.seen = seen;
-            if !events.is_empty() || seen - cursor.recorded >= UNRECORDED_EVENTS_MAX {
-                self.runs.journal().submit(Commit::one(cursor_fact(seen)));
-                cursor.recorded = seen;
+            if let Some(record) = cursor.due(!events.is_empty()) {
+                self.runs.journal().submit(Commit::one(record));
             }
             if events.len() < EVENTS_AT_ONCE {
                 return Ok(());
@@ -202,6 +166,8 @@ impl Notices {
         // That a message cannot be delivered is not told by a message.
         let own = event.payload.get("name").and_then(Value::as_str) == Some(RUN_NAME);
         match self.channels.default_name().filter(|_| !own) {
+            // Alerts tell their channels themselves, grouped and again.
+            Some(_) if event.name == ALERT_FIRING => Ok(()),
             Some(channel) => {
                 let about = (!notice.about.is_empty()).then(|| notice.about.clone());
                 self.deliver(event, self.order(event, channel.into(), notice.message()), about)
@@ -220,18 +186,9 @@ impl Notices {
         Ok(event.name == "run.failed" && row.is_some_and(|row| row.owner == RunOwner::Foreground))
     }
 
-    /// What a run that delivers a message is given.
+    /// What a run that delivers a message about the event is given.
     fn order(&self, event: &EventRow, channel: Value, message: Value) -> Value {
-        let whence = format!("{}/{}/{}", self.bundle.record.host, event.id, event.at);
-        let key = Digest::of(whence.as_bytes()).to_string();
-        let key: String = key.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
-        Value::map([
-            ("channel", channel),
-            ("message", message),
-            ("key", key.into()),
-            ("not_before", Value::Unit),
-            ("on_doubt", OnDoubt::Retry.as_str().into()),
-        ])
+        order(channel, message, &format!("{}/{}/{}", self.bundle.record.host, event.id, event.at))
     }
 
     /// Starts a run that delivers a message, once for the event. Of several events of one name about one thing, the first in
@@ -279,10 +236,20 @@ impl Notices {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a run that delivers a message is given. The message has one key, which is made of `whence`, however often it is
+/// tried.
+pub(crate) fn order(channel: Value, message: Value, whence: &str) -> Value {
+    let key = Digest::of(whence.as_bytes()).to_string();
+    let key: String = key.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+    Value::map([
+        ("channel", channel),
+        ("message", message),
+        ("key", key.into()),
+        ("not_before", Value::Unit),
+        ("on_doubt", OnDoubt::Retry.as_str().into()),
+    ])
 }
 
-fn cursor_fact(at: u64) -> Write {
-    Write::Fact { key: CURSOR.to_owned(), value: Some(Value::from(at)) }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

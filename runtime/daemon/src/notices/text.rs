@@ -3,6 +3,8 @@
 use hob_journal::EventRow;
 use hob_model::Value;
 
+use crate::alerts::{ALERT_BROKEN, ALERT_FIRING};
+
 /// The longest line at login, in characters.
 const LINE_CHARS_MAX: usize = 200;
 
@@ -93,6 +95,18 @@ pub(super) fn notice(event: &EventRow) -> Option<Notice> {
             let body = format!("{}\nhob logs {name}", text("note")).trim_start().to_owned();
             let title = format!("service {name} cannot be kept");
             Notice { about: name, title, body, priority: "urgent", tag: "rotating_light" }
+        }
+        ALERT_FIRING if event.payload.get("muted") == Some(&Value::Bool(false)) => {
+            let (alert, severity) = (text("alert"), text("severity"));
+            let body = format!("{}\nhob alerts list", text("summary")).trim_start().to_owned();
+            let title = format!("{severity}: alert {alert}");
+            Notice { about: alert, title, body, priority: "high", tag: "warning" }
+        }
+        ALERT_BROKEN => {
+            let alert = text("alert");
+            let body = format!("{}\nhob alerts list", text("error"));
+            let title = format!("alert {alert} cannot be judged");
+            Notice { about: alert, title, body, priority: "high", tag: "warning" }
         }
         _ => return None,
     })

@@ -44,7 +44,7 @@ impl Scheduling {
         now: Timestamp,
         firings: &mut Firings,
     ) -> bool {
-        let Some(ahead) = look.ahead.take().filter(|ahead| ahead.is_due(now)) else { return false };
+        let Some(ahead) = look.take_ahead().filter(|ahead| ahead.is_due(now)) else { return false };
         if Self::is_paused(timed, look) || look.has_queued() || !firings.knows_idle(timed) {
             return false;
         }
@@ -66,17 +66,19 @@ impl Scheduling {
             return begin;
         }
         // In the order in which the runs begin: those that go on together then write to the same pages.
-        let unready = looks.iter().filter(is_due).filter(|look| look.ahead.is_none()).take(CLAIMED_MAX);
+        let unready = looks.iter().filter(is_due).filter(|look| !look.is_ahead()).take(CLAIMED_MAX);
         let mut ids: Vec<RunId> = unready.map(|_| self.launch.runs.new_id_at(wake)).collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
         let mut slots = Vec::new();
         for (timed, look) in self.timed.iter().zip(looks.iter_mut()) {
-            if look.wake != Some(wake) || look.ahead.is_some() {
+            if look.wake != Some(wake) || look.is_ahead() {
                 continue;
             }
             let Some(id) = ids.pop() else { break };
-            look.ahead = self.ahead_of(timed, look, wake, id).map(Box::new);
-            slots.extend(look.ahead.as_ref().map(|ahead| ahead.ready.slot().clone()));
+            if let Some(ahead) = self.ahead_of(timed, look, wake, id) {
+                slots.push(ahead.ready.slot().clone());
+                look.active().ahead = Some(Box::new(ahead));
+            }
         }
         if !slots.is_empty()
             && let Err(error) = self.launch.runs.journal().expect_claims(&slots)
@@ -90,7 +92,9 @@ impl Scheduling {
     /// The slot that is due at `due`, ready for a run with this id; none where more bears on it than its expression.
     fn ahead_of(&self, timed: &Timed, look: &mut Look, due: Timestamp, id: RunId) -> Option<Ahead> {
         let schedule = &timed.schedule;
-        let is_plain = timed.has_own_target()
+        let is_limited = |workflow: &str| self.launch.admission.is_limited(workflow);
+        let is_plain = !timed.target.shared
+            && !timed.target.workflow.as_deref().is_some_and(is_limited)
             && schedule.conflicts.is_empty()
             && schedule.timeout.is_none()
             && schedule.deadline.is_none()

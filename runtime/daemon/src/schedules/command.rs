@@ -76,7 +76,7 @@ impl Scheduling {
 
     fn unknown(&self, name: &str) -> Diagnostic {
         let problem = refused(Code::UnknownName, format!("there is no schedule `{name}`"));
-        let names = self.timed.iter().map(|timed| timed.schedule.name.as_str());
+        let names = self.timed.iter().map(|timed| &*timed.schedule.name);
         match hob_model::names::nearest(name, names) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
             None => problem.hint("`hob schedule list` names them"),
@@ -117,7 +117,7 @@ impl Scheduling {
             }
         };
         if queued {
-            look.queues().slots.push_back(run);
+            look.active().queues.slots.push_back(run);
             look.awaits_ends = true;
         }
         Ok(json!({ "run": run.to_string(), "status": if queued { "queued" } else { "running" } }))
@@ -135,8 +135,8 @@ impl Scheduling {
             return Err(refused(Code::Usage, text));
         }
         if look.memory.pause.is_none() {
-            look.ahead = None;
-            look.memory.pause = Some(Box::new(Pause { at: now, reason: reason.to_owned() }));
+            look.give_up_ahead();
+            look.memory().pause = Some(Pause { at: now, reason: reason.to_owned() });
             self.keep(timed, look);
         }
         Ok(self.view(timed, look, now))
@@ -148,8 +148,8 @@ impl Scheduling {
             return Err(refused(Code::WrongRunState, text).hint("remove that from its declaration"));
         }
         if look.memory.pause.is_some() {
-            look.memory.resume(now);
-            look.ahead = None;
+            look.memory().resume(now);
+            look.give_up_ahead();
             self.keep(timed, look);
             look.wake = Some(now);
         }
@@ -173,7 +173,7 @@ impl Scheduling {
             let text = format!("the range from {} to {to} is empty or ends in the future", range.from);
             return Err(refused(Code::Usage, text).hint("a backfill runs slots that have come"));
         }
-        let room = QUEUED_SLOTS_MAX.saturating_sub(look.queues().backfill.len());
+        let room = QUEUED_SLOTS_MAX.saturating_sub(look.queued(|queues| queues.backfill.len()));
         let slots = schedule.slots(range.from, to, room + 1);
         if slots.len() > room {
             let text = format!("the range has more than {room} slots, which is all that can wait now");
@@ -183,8 +183,8 @@ impl Scheduling {
             // What is due by itself is decided first: a claim settles all older slots.
             let mut firings = Firings::default();
             self.look_at(timed, look, now, &mut firings).map_err(|error| from_journal(&error))?;
-            let claimed = self.launch.runs.claim_slots(firings.all).map_err(|error| from_journal(&error))?;
-            claimed.into_iter().flatten().for_each(|claimed| self.launch.runs.begin_claimed(claimed));
+            let claimed = self.claim(firings.all).map_err(|error| from_journal(&error))?;
+            claimed.into_iter().for_each(|claimed| self.launch.runs.begin_claimed(claimed));
         }
         look.forget();
         let (mut runs, mut known) = (Vec::new(), 0_usize);
@@ -197,17 +197,17 @@ impl Scheduling {
             let new = self.run_of(timed, nominal, format!("{BACKFILL}{nominal}"));
             let run = new.id;
             let begin = Begin { queue: Some(backfill_queue_of(&schedule.name)), beside: vec![] };
-            let firing = Firing { schedule: schedule.name.clone(), nominal, new, begin };
+            let firing = Firing { schedule: schedule.name.to_string(), nominal, new, begin };
             let claimed = self.launch.runs.start_slot(firing);
             if claimed.map_err(|error| from_journal(&error))? {
-                look.queues().backfill.push_back(run);
+                look.active().queues.backfill.push_back(run);
                 runs.push(json!({ "nominal": nominal.to_string(), "run": run.to_string() }));
             } else {
                 known += 1;
             }
         }
         look.wake = Some(now);
-        Ok(json!({ "schedule": schedule.name, "slots": runs, "claimed_before": known, "dry": range.dry }))
+        Ok(json!({ "schedule": &*schedule.name, "slots": runs, "claimed_before": known, "dry": range.dry }))
     }
 
     /// All schedules, as `hob schedule list --json` prints them.
@@ -227,9 +227,9 @@ impl Scheduling {
         let running = self.live_rows(timed).unwrap_or_default();
         let running: Vec<RunId> =
             running.iter().filter(|row| self.state_of(row) != LiveState::Queued).map(|row| row.run).collect();
-        let pause = look.memory.pause.as_deref();
+        let pause = look.memory.pause.as_ref();
         json!({
-            "name": schedule.name,
+            "name": &*schedule.name,
             "when": schedule.when.to_string(),
             "timezone": zone.iana_name(),
             "next": next,
@@ -238,7 +238,7 @@ impl Scheduling {
             "paused_at": pause.map(|pause| pause.at.to_string()),
             "pause_reason": pause.map(|pause| pause.reason.as_str()).filter(|reason| !reason.is_empty()),
             "running": running.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "queued": look.queues.as_ref().map_or(0, |queues| queues.slots.len() + queues.backfill.len()),
+            "queued": look.queued(|queues| queues.slots.len() + queues.backfill.len()),
             "skipped_in_row": look.memory.skipped,
             "jitter": Some(schedule.jitter_offset()).filter(|by| !by.is_zero()).map(duration::format),
         })

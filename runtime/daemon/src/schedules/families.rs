@@ -3,7 +3,7 @@
 use hob_model::Timestamp;
 use hob_primitive::Family;
 
-use super::Scheduling;
+use super::{Scheduling, Timed};
 
 /// Schedules that are told one by one.
 const SCHEDULES_TOLD_MAX: usize = 1_000;
@@ -20,16 +20,16 @@ impl Scheduling {
             .map(|(timed, look)| Self::is_paused(timed, look))
             .collect();
         let told = || self.timed.iter().zip(&paused).take(SCHEDULES_TOLD_MAX);
-        let label = |name: &str| [("schedule", name.to_owned())];
+        let label = |timed: &Timed| [("schedule", timed.schedule.name.to_string())];
         let seconds = |at: Timestamp| at.as_duration().as_secs_f64();
         let next = told()
             .filter(|(_, paused)| !**paused)
-            .filter_map(|(timed, _)| Some((label(&timed.schedule.name), seconds(timed.schedule.next(now)?))));
+            .filter_map(|(timed, _)| Some((label(timed), seconds(timed.schedule.next(now)?))));
         let last = told().filter_map(|(timed, _)| {
             let slots = self.launch.runs.journal().slots(&timed.schedule.name, 1).ok()?;
-            Some((label(&timed.schedule.name), seconds(slots.first()?.nominal)))
+            Some((label(timed), seconds(slots.first()?.nominal)))
         });
-        let paused = told().map(|(timed, paused)| (label(&timed.schedule.name), f64::from(*paused)));
+        let paused = told().map(|(timed, paused)| (label(timed), f64::from(*paused)));
         #[allow(clippy::cast_precision_loss)] // far below 2^53
         let all = self.timed.len() as f64;
         vec![

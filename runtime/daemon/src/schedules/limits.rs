@@ -24,7 +24,7 @@ impl Scheduling {
         let Some(timeout) = timed.schedule.timeout else { return Ok(None) };
         let rows = self.live_rows(timed)?;
         let running = rows.iter().filter(|row| self.state_of(row) == LiveState::Running);
-        look.overdue.get_or_insert_default().end(&self.launch.runs, running, timeout, now, |run| {
+        look.active().overdue.end(&self.launch.runs, running, timeout, now, |run| {
             let fields =
                 [("run", Value::from(run.to_string())), ("timeout", Value::from(duration::format(timeout)))];
             let event = self.event(timed, "schedule.timeout", fields);
@@ -62,7 +62,7 @@ impl Scheduling {
             ];
             self.event(timed, "schedule.missed", fields)
         };
-        look.memory.deadlines = found.looked;
+        look.memory().deadlines = found.looked;
         let missed = found.missed.iter().map(|missed| event(missed.nominal, missed.deadline));
         self.launch.runs.journal().submit(missed.chain([look.memory.write(timed)]).collect());
         Ok(if found.looked < now { Some(now) } else { schedule.next_deadline(now) })

@@ -1,6 +1,7 @@
 //! One look at one schedule.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hob_journal::{Commit, RunFilter, RunRow, Slot, Write};
@@ -8,6 +9,7 @@ use hob_model::{RunId, RunStatus, Timestamp, Value};
 use hob_runs::{Begin, Firing, NewRun, RunError};
 use hob_scheduler::slots::ON_TIME_SECONDS_MAX;
 use hob_scheduler::{CatchUp, Decision, Due, LiveRun, LiveState, Progress};
+use jiff::SignedDuration;
 
 use super::ahead::Ahead;
 use super::memory::{Memory, queue_of};
@@ -16,6 +18,9 @@ use crate::overdue::Overdue;
 
 /// Claimed slots that one look reads of each schedule.
 pub(super) const SLOTS_READ: usize = 64;
+
+/// How far the next look at a schedule must be that rests until then.
+const REST_MIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// Live runs of schedules that one look at all of them reads.
 const BUSY_MAX: usize = 10_000;
@@ -29,73 +34,125 @@ pub(super) struct Queues {
     pub(super) backfill: VecDeque<RunId>,
 }
 
-/// Where a schedule stands. There may be 100,000 of them: what few have is behind a pointer.
+/// Where a schedule stands. There may be 100,000 of them, and nearly all wait for a time that is far: each of those costs
+/// these 48 bytes, beside the 32 of its [`hob_scheduler::Schedule`] and the 8 of what it runs.
 pub(super) struct Look {
-    pub(super) memory: Memory,
-    /// When this process looked at its slots last.
-    looked: Option<Timestamp>,
-    /// The latest claimed slots, ascending; this process alone claims any. None when they are to be read again.
-    claimed: Option<Vec<Timestamp>>,
+    /// One for all that began together.
+    pub(super) memory: Arc<Memory>,
     /// When it is to be looked at next; `None` where no further slot comes and nothing is to be watched.
     pub(super) wake: Option<Timestamp>,
     /// Something of it waits for the end of a run.
     pub(super) awaits_ends: bool,
-    /// The next slot, made ready before its time; none where few are due at that time.
-    pub(super) ahead: Option<Box<Ahead>>,
-    /// Its runs that wait their turn; none where none ever did.
-    pub(super) queues: Option<Box<Queues>>,
-    /// Runs whose timeout has passed; none where there is no timeout.
-    pub(super) overdue: Option<Box<Overdue>>,
     /// The audit found that it does not fire, and said so.
     pub(super) stuck: bool,
+    /// None while it rests.
+    active: Option<Box<Active>>,
+}
+
+const _: () = assert!(size_of::<Look>() == 48);
+
+/// What is known of a schedule that fires or will soon.
+#[derive(Default)]
+pub(super) struct Active {
+    /// When this process looked at its slots last, where the clock was then before the schedule's begin: it was put back.
+    looked: Option<Timestamp>,
+    /// The latest claimed slots, ascending; this process alone claims any. None when they are to be read again.
+    claimed: Option<Vec<Timestamp>>,
+    /// The next slot, made ready before its time; none where few are due at that time.
+    pub(super) ahead: Option<Box<Ahead>>,
+    /// Its runs that wait their turn.
+    pub(super) queues: Queues,
+    /// Its runs whose timeout has passed.
+    pub(super) overdue: Overdue,
+}
+
+impl Queues {
+    fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.backfill.is_empty()
+    }
 }
 
 impl Look {
     /// It is looked at in the next round.
-    pub(super) fn new(memory: Memory, now: Timestamp) -> Self {
-        Self {
-            memory,
-            looked: None,
-            claimed: None,
-            wake: Some(now),
-            awaits_ends: false,
-            ahead: None,
-            queues: None,
-            overdue: None,
-            stuck: false,
+    pub(super) fn new(memory: Arc<Memory>, now: Timestamp) -> Self {
+        Self { memory, wake: Some(now), awaits_ends: false, stuck: false, active: None }
+    }
+
+    /// What is remembered of it, to be changed.
+    pub(super) fn memory(&mut self) -> &mut Memory {
+        Arc::make_mut(&mut self.memory)
+    }
+
+    /// What is known of it, to be changed.
+    pub(super) fn active(&mut self) -> &mut Active {
+        self.active.get_or_insert_default()
+    }
+
+    /// Gives up what can be read again, where it is not needed soon.
+    pub(super) fn rest(&mut self, now: Timestamp) {
+        let is_far = self.wake.is_none_or(|wake| wake.duration_since(now) > REST_MIN);
+        let is_needed = |active: &Active| {
+            active.looked.is_some() || !active.queues.is_empty() || !active.overdue.is_empty()
+        };
+        if is_far && !self.active.as_deref().is_some_and(is_needed) {
+            self.active = None;
         }
     }
 
-    /// Its runs that wait their turn, to be changed.
-    pub(super) fn queues(&mut self) -> &mut Queues {
-        self.queues.get_or_insert_default()
+    /// Something about its runs that wait their turn.
+    pub(super) fn queued<T: Default>(&self, tell: impl FnOnce(&Queues) -> T) -> T {
+        self.active.as_ref().map(|active| tell(&active.queues)).unwrap_or_default()
     }
 
     /// Whether a run of a backfill waits.
     fn is_backfilled(&self) -> bool {
-        self.queues.as_ref().is_some_and(|queues| !queues.backfill.is_empty())
-    }
-
-    /// Reads again what is claimed.
-    pub(super) fn forget(&mut self) {
-        self.claimed = None;
-        self.ahead = None;
+        self.queued(|queues| !queues.backfill.is_empty())
     }
 
     /// Whether a run of it waits its turn.
     pub(super) fn has_queued(&self) -> bool {
-        self.queues.as_ref().is_some_and(|queues| !queues.slots.is_empty() || !queues.backfill.is_empty())
+        self.queued(|queues| !queues.is_empty())
+    }
+
+    /// Reads again what is claimed.
+    pub(super) fn forget(&mut self) {
+        if let Some(active) = &mut self.active {
+            (active.claimed, active.ahead) = (None, None);
+        }
+    }
+
+    /// Whether its next slot is ready.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.ahead.is_some())
+    }
+
+    /// Its next slot, where that is ready.
+    pub(super) fn take_ahead(&mut self) -> Option<Box<Ahead>> {
+        self.active.as_mut()?.ahead.take()
+    }
+
+    /// Its next slot is made ready anew.
+    pub(super) fn give_up_ahead(&mut self) {
+        drop(self.take_ahead());
     }
 
     /// A slot is decided at `now`, and nothing else of it is to be decided then.
     pub(super) fn fired(&mut self, nominal: Timestamp, now: Timestamp) {
         self.claim(nominal);
-        self.looked = Some(now);
+        self.looked(now);
+    }
+
+    /// All that was due at `now` is decided.
+    fn looked(&mut self, now: Timestamp) {
+        let is_put_back = self.memory.since > now;
+        if let Some(active) = &mut self.active {
+            active.looked = Some(now).filter(|_| is_put_back);
+        }
     }
 
     /// A slot is decided.
     fn claim(&mut self, nominal: Timestamp) {
-        let Some(claimed) = &mut self.claimed else { return };
+        let Some(claimed) = self.active.as_mut().and_then(|active| active.claimed.as_mut()) else { return };
         if let Err(at) = claimed.binary_search(&nominal) {
             claimed.insert(at, nominal);
         }
@@ -146,7 +203,7 @@ impl Scheduling {
         self.read_claimed(timed, look)?;
         let due = self.due(timed, look, now)?;
         // What bears on others that are due now, or on the next slot, is claimed before those are decided.
-        let alone = due.fire.len() == 1 && timed.schedule.conflicts.is_empty() && timed.has_own_target();
+        let alone = due.fire.len() == 1 && timed.schedule.conflicts.is_empty() && !timed.target.shared;
         for slot in due.fire {
             let lateness = now.duration_since(slot.due);
             let late = lateness.unsigned_abs() > Duration::from_secs(ON_TIME_SECONDS_MAX);
@@ -161,14 +218,14 @@ impl Scheduling {
                 }
             }
         }
-        look.looked = Some(now);
+        look.looked(now);
         Ok(due.wake)
     }
 
     /// Reads which of its slots are claimed, where that is not known.
     pub(super) fn read_claimed(&self, timed: &Timed, look: &mut Look) -> Result<(), RunError> {
-        if look.claimed.is_none() {
-            look.claimed = Some(self.claimed(timed)?);
+        if look.active().claimed.is_none() {
+            look.active().claimed = Some(self.claimed(timed)?);
         }
         Ok(())
     }
@@ -176,14 +233,16 @@ impl Scheduling {
     /// Which slots are due, by what is claimed.
     pub(super) fn due(&self, timed: &Timed, look: &Look, now: Timestamp) -> Result<Due, RunError> {
         let read;
-        let claimed = match &look.claimed {
+        let active = look.active.as_deref();
+        let claimed = match active.and_then(|active| active.claimed.as_ref()) {
             Some(claimed) => claimed,
             None => {
                 read = self.claimed(timed)?;
                 &read
             }
         };
-        let progress = Progress { since: look.memory.since, claimed, looked: look.looked };
+        let looked = active.and_then(|active| active.looked);
+        let progress = Progress { since: look.memory.since, claimed, looked };
         Ok(timed.schedule.due(progress, now))
     }
 
@@ -236,11 +295,12 @@ impl Scheduling {
         nominal: Timestamp,
         queue: Option<String>,
     ) -> Firing {
-        let schedule = timed.schedule.name.clone();
-        let beside = match std::mem::take(&mut look.memory.skipped) {
-            0 => vec![],
-            _ => vec![look.memory.write(timed)],
-        };
+        let schedule = timed.schedule.name.to_string();
+        let mut beside = vec![];
+        if look.memory.skipped > 0 {
+            look.memory().skipped = 0;
+            beside.push(look.memory.write(timed));
+        }
         let new = self.run_of(timed, nominal, format!("schedule:{nominal}"));
         let queue = queue.or_else(|| self.ask(timed, new.id));
         Firing { schedule, nominal, new, begin: Begin { queue, beside } }
@@ -248,23 +308,19 @@ impl Scheduling {
 
     /// The queue in which a run waits that may begin by the schedule, for room among the runs of its workflow.
     pub(super) fn ask(&self, timed: &Timed, run: RunId) -> Option<String> {
-        timed.workflow.as_ref().and_then(|workflow| self.launch.admission.ask(workflow, run))
+        timed.target.workflow.as_ref().and_then(|workflow| self.launch.admission.ask(workflow, run))
     }
 
     fn start_slot(&self, firing: Firing) -> Result<bool, RunError> {
-        let run = firing.new.id;
-        let started = self.launch.runs.start_slot(firing);
-        if !matches!(started, Ok(true)) {
-            self.launch.admission.withdraw(run);
-        }
-        started
+        let claimed = self.claim(vec![self.launch.runs.ready(firing)])?.pop();
+        Ok(claimed.map(|claimed| self.launch.runs.begin_claimed(claimed)).is_some())
     }
 
     /// Claims a slot whose run waits its turn.
     fn enqueue(&self, firing: Firing, look: &mut Look) -> Result<(), RunError> {
         let run = firing.new.id;
         if self.start_slot(firing)? {
-            look.queues().slots.push_back(run);
+            look.active().queues.slots.push_back(run);
             look.awaits_ends = true;
         }
         Ok(())
@@ -302,9 +358,9 @@ impl Scheduling {
             let reason = ("reason", Value::from(format!("{skipped} slots in a row were skipped")));
             writes.push(self.event(timed, "schedule.missed", fields.into_iter().chain([reason])));
         }
-        look.memory.skipped = skipped;
+        look.memory().skipped = skipped;
         writes.push(look.memory.write(timed));
-        let slot = Slot { schedule: timed.schedule.name.clone(), nominal, run };
+        let slot = Slot { schedule: timed.schedule.name.to_string(), nominal, run };
         runs.journal().claim(slot, Commit { writes })?;
         Ok(())
     }
@@ -312,7 +368,8 @@ impl Scheduling {
     /// Lets runs begin whose turn it is.
     fn begin_queued(&self, timed: &Timed, look: &mut Look) -> Result<(), RunError> {
         let runs = &self.launch.runs;
-        let Some(queues) = &mut look.queues else { return Ok(()) };
+        let Some(active) = &mut look.active else { return Ok(()) };
+        let queues = &mut active.queues;
         loop {
             let queue = if queues.slots.is_empty() { &mut queues.backfill } else { &mut queues.slots };
             let Some(run) = queue.front().copied() else { return Ok(()) };
@@ -333,10 +390,10 @@ impl Scheduling {
     pub(super) fn run_of(&self, timed: &Timed, nominal: Timestamp, trigger: String) -> NewRun {
         let (kind, name) = timed.target();
         let input = Value::map([
-            ("schedule", Value::from(timed.schedule.name.as_str())),
+            ("schedule", Value::from(&*timed.schedule.name)),
             ("nominal", Value::from(nominal.to_string())),
         ]);
-        self.launch.new_run(kind, name, &timed.policy, input, trigger)
+        self.launch.new_run(kind, name, &timed.target.policy, input, trigger)
     }
 
     /// The runs of a target that have not ended.
@@ -351,11 +408,11 @@ impl Scheduling {
         Ok(self.launch.runs.journal().runs(&filter)?)
     }
 
-    /// The schedules with runs that have not ended; none when they are too many to be read at once.
-    pub(super) fn busy(&self) -> Result<Option<HashSet<String>>, RunError> {
+    /// What of a kind has runs that have not ended; none when they are too many to be read at once.
+    pub(super) fn busy(&self, kind: &str) -> Result<Option<HashSet<String>>, RunError> {
         let filter = RunFilter {
             status: RunStatus::live(),
-            kind: Some("schedule".to_owned()),
+            kind: Some(kind.to_owned()),
             limit: Some(BUSY_MAX),
             ..RunFilter::default()
         };
@@ -403,7 +460,7 @@ impl Scheduling {
         name: &str,
         fields: impl IntoIterator<Item = (&'static str, Value)>,
     ) -> Write {
-        let schedule = timed.schedule.name.as_str();
+        let schedule = &*timed.schedule.name;
         Write::Event {
             name: name.to_owned(),
             payload: Value::map([("schedule", Value::from(schedule))].into_iter().chain(fields)),

@@ -1,6 +1,7 @@
 //! What is remembered of a schedule over restarts: one fact for each, beside its claimed slots.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use hob_journal::{Commit, Write};
 use hob_model::{Digest, RunId, Timestamp, Value};
@@ -46,7 +47,7 @@ pub(super) struct Memory {
     pub(super) deadlines: Timestamp,
     /// Slots that were skipped since one last ran.
     pub(super) skipped: u32,
-    pub(super) pause: Option<Box<Pause>>,
+    pub(super) pause: Option<Pause>,
 }
 
 impl Memory {
@@ -60,7 +61,7 @@ impl Memory {
         let since = time(fact, "since")?;
         let pause = fact.get("paused").and_then(|pause| {
             let reason = pause.get("reason").and_then(Value::as_str).unwrap_or_default();
-            Some(Box::new(Pause { at: time(pause, "at")?, reason: reason.to_owned() }))
+            Some(Pause { at: time(pause, "at")?, reason: reason.to_owned() })
         });
         let memory = Self {
             since,
@@ -106,15 +107,14 @@ impl Memory {
 /// its pause left out is not caught up.
 fn expression_of(timed: &Timed) -> String {
     let schedule = &timed.schedule;
-    let text = format!("{:?}/{:?}", schedule.when, schedule.local_time);
-    let digest = Digest::of(text.as_bytes());
+    let digest = Digest::of(format!("{}/{}", schedule.when, schedule.local_time.identity()).as_bytes());
     if schedule.paused { format!("paused:{digest}") } else { digest.to_string() }
 }
 
 /// Where each of `timed` stands. What is seen for the first time, or with another expression, begins now.
 pub(super) fn recall(launch: &Launch, timed: &[Timed]) -> Result<Vec<Look>, RunError> {
     let (journal, now) = (launch.runs.journal(), launch.runs.now());
-    let mut looks = Vec::with_capacity(timed.len());
+    let mut looks: Vec<Look> = Vec::with_capacity(timed.len());
     let (mut writes, mut last) = (Vec::new(), None);
     for timed in timed {
         // One at a time: of many, what is remembered together takes more memory than all else.
@@ -128,9 +128,12 @@ pub(super) fn recall(launch: &Launch, timed: &[Timed]) -> Result<Vec<Look>, RunE
                 memory
             }
         };
-        looks.push(Look::new(memory, now));
+        // Those that were declared together began together.
+        let shared = looks.last().map(|last| &last.memory).filter(|last| ***last == memory).cloned();
+        looks.push(Look::new(shared.unwrap_or_else(|| Arc::new(memory)), now));
         if writes.len() >= WRITES_AT_ONCE {
             last = Some(journal.submit(Commit { writes: std::mem::take(&mut writes) }));
+            journal.rest();
         }
     }
     if !writes.is_empty() {
@@ -140,6 +143,7 @@ pub(super) fn recall(launch: &Launch, timed: &[Timed]) -> Result<Vec<Look>, RunE
         // Durable before anything fires: whoever forgets since when begins anew, and catches nothing up.
         journal.wait(last)?;
     }
+    journal.rest();
     let mut queues: HashMap<String, Vec<RunId>> = HashMap::new();
     for (run, queue) in launch.runs.queues()? {
         queues.entry(queue).or_default().push(run);
@@ -148,10 +152,13 @@ pub(super) fn recall(launch: &Launch, timed: &[Timed]) -> Result<Vec<Look>, RunE
         return Ok(looks);
     }
     for (timed, look) in timed.iter().zip(&mut looks) {
-        let mut take = |queue: String| queues.remove(&queue).unwrap_or_default().into();
+        let mut take = |queue: String| queues.remove(&queue).map(VecDeque::from);
         let slots = take(queue_of(&timed.schedule.name));
         let backfill = take(backfill_queue_of(&timed.schedule.name));
-        look.queues = Some(Box::new(Queues { slots, backfill }));
+        if slots.is_some() || backfill.is_some() {
+            let (slots, backfill) = (slots.unwrap_or_default(), backfill.unwrap_or_default());
+            look.active().queues = Queues { slots, backfill };
+        }
     }
     Ok(looks)
 }

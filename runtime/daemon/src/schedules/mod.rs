@@ -13,7 +13,7 @@
 //! | `command` | what people do: list, run, pause, resume, backfill |
 //! | `watch` | steps of the clock, suspension of the machine, and the audit |
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use hob_engine::Bundle;
 use hob_journal::{Ticket, Write};
 use hob_model::{OnDoubt, RunEntry, RunId, RunStarted, RunStatus, Timestamp, Value};
 use hob_planner::declaration::RunPolicy;
-use hob_runs::{Begin, Firing, Listener, NewRun, Ready, RunError, Runs};
+use hob_runs::{Begin, Claimed, Firing, Listener, NewRun, Ready, RunError, Runs};
 use hob_scheduler::Schedule;
 
 use crate::admission::Admission;
@@ -56,21 +56,24 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 pub struct Timed {
     /// When, and what holds for its slots; its name names its slots.
     pub schedule: Schedule,
+    /// What it runs.
+    pub target: Arc<Target>,
+}
+
+/// What fires, for all that have it in common.
+pub struct Target {
     /// The workflow to run; without one, the function of the schedule.
     pub workflow: Option<Box<str>>,
+    /// Whether several schedules start runs of the workflow: what one of them begins bears on the others.
+    pub shared: bool,
     /// What its runs may do.
     pub policy: Arc<RunPolicy>,
 }
 
 impl Timed {
-    /// Whether no other schedule starts runs of its target.
-    fn has_own_target(&self) -> bool {
-        self.workflow.is_none()
-    }
-
     /// The declaration to run: kind and name.
     fn target(&self) -> (&'static str, &str) {
-        match &self.workflow {
+        match &self.target.workflow {
             Some(workflow) => ("workflow", workflow),
             None => ("schedule", &self.schedule.name),
         }
@@ -223,14 +226,15 @@ struct Firings {
     all: Vec<Ready>,
     /// For each of `all`, at the same place, the number of its schedule.
     of: Vec<usize>,
-    /// The schedules that had live runs when the round began, where all were read at once.
-    busy: Option<HashSet<String>>,
+    /// By the kind of what schedules run, which of that had live runs when the round began, where all were read at once.
+    busy: HashMap<&'static str, HashSet<String>>,
 }
 
 impl Firings {
     /// Whether it is known, without a further look, that the schedule has no live run.
     fn knows_idle(&self, timed: &Timed) -> bool {
-        self.busy.as_ref().is_some_and(|busy| !busy.contains(timed.target().1))
+        let (kind, name) = timed.target();
+        self.busy.get(kind).is_some_and(|busy| !busy.contains(name))
     }
 }
 
@@ -268,7 +272,7 @@ impl Scheduling {
 
     /// The place of the schedule of this name.
     fn place_of(&self, name: &str) -> Option<usize> {
-        let of = |at: &u32| self.timed[*at as usize].schedule.name.as_str();
+        let of = |at: &u32| &*self.timed[*at as usize].schedule.name;
         let found = self.by_name.binary_search_by(|at| of(at).cmp(name)).ok()?;
         Some(self.by_name[found] as usize)
     }
@@ -289,7 +293,9 @@ impl Scheduling {
         let mut maintained: Option<Timestamp> = None;
         while !self.bell.stopping.load(Ordering::SeqCst) {
             let now = self.launch.runs.now();
-            if maintained.is_none_or(|last| now.duration_since(last).unsigned_abs() >= MAINTAIN_EVERY) {
+            let maintains =
+                maintained.is_none_or(|last| now.duration_since(last).unsigned_abs() >= MAINTAIN_EVERY);
+            if maintains {
                 maintained = Some(now);
                 maintain();
             }
@@ -303,6 +309,10 @@ impl Scheduling {
                 });
                 AFTER_PANIC
             });
+            if maintains {
+                // The first round, too, reads what all have claimed.
+                self.launch.runs.journal().rest();
+            }
             let again = beside().map_or(pause, |at| self.until(at));
             self.bell.sleep(pause.min(again));
         }
@@ -324,14 +334,16 @@ impl Scheduling {
         let mut firings = Firings::default();
         if looks.iter().filter(|look| moved || look.is_due(now, ended)).count() >= MANY_DUE {
             // Where that fails, each is looked up by itself, and says so.
-            firings.busy = self.busy().ok().flatten();
+            let busy = |kind| Some((kind, self.busy(kind).ok()??));
+            firings.busy = ["schedule", "workflow"].into_iter().filter_map(busy).collect();
         }
         for at in 0..looks.len() {
             if moved {
-                looks[at].ahead = None;
+                looks[at].give_up_ahead();
             }
             if moved || looks[at].is_due(now, ended) {
                 self.look_or_later(at, &mut looks[at], now, &mut firings);
+                looks[at].rest(now);
             }
             if firings.all.len() >= CLAIMED_MAX {
                 self.fire(&mut firings, &mut looks, now);
@@ -357,7 +369,7 @@ impl Scheduling {
     fn look_or_later(&self, at: usize, look: &mut Look, now: Timestamp, firings: &mut Firings) {
         let timed = &self.timed[at];
         if let Err(error) = self.look_at(timed, look, now, firings) {
-            tracing::error!(schedule = timed.schedule.name, %error, "the schedule cannot be served now");
+            tracing::error!(schedule = %timed.schedule.name, %error, "the schedule cannot be served now");
             look.forget();
             look.wake = now.checked_add(LOOK_AGAIN).ok();
         }
@@ -371,10 +383,8 @@ impl Scheduling {
         if all.is_empty() {
             return;
         }
-        match self.launch.runs.claim_slots(all) {
-            Ok(claimed) => {
-                claimed.into_iter().flatten().for_each(|claimed| self.launch.runs.begin_claimed(claimed))
-            }
+        match self.claim(all) {
+            Ok(claimed) => claimed.into_iter().for_each(|claimed| self.launch.runs.begin_claimed(claimed)),
             Err(error) => {
                 tracing::error!(slots = of.len(), %error, "slots that are due cannot be claimed now");
                 for at in of {
@@ -383,5 +393,18 @@ impl Scheduling {
                 }
             }
         }
+    }
+
+    /// Claims slots. A run whose slot was claimed before gives up its room among those of its workflow.
+    fn claim(&self, slots: Vec<Ready>) -> Result<Vec<Claimed>, RunError> {
+        let ids: Vec<RunId> = slots.iter().map(|ready| ready.slot().run).collect();
+        let claimed = self.launch.runs.claim_slots(slots);
+        let is_claimed = |at: usize| claimed.as_ref().is_ok_and(|claimed| claimed[at].is_some());
+        for (at, id) in ids.into_iter().enumerate() {
+            if !is_claimed(at) {
+                self.launch.admission.withdraw(id);
+            }
+        }
+        Ok(claimed?.into_iter().flatten().collect())
     }
 }

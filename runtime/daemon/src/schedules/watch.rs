@@ -155,8 +155,8 @@ impl Scheduling {
                 look.wake = Some(now);
             }
             if let Some(why) = why.filter(|_| !look.stuck) {
-                tracing::error!(schedule = schedule.name, why, "a schedule was stuck");
-                stuck.push((schedule.name.clone(), why));
+                tracing::error!(schedule = %schedule.name, why, "a schedule was stuck");
+                stuck.push((schedule.name.to_string(), why));
             }
             look.stuck = why.is_some();
         }

@@ -222,11 +222,11 @@ fn target_of(test: &Test, subject: &Subject<'_>) -> Result<(&'static str, RunPol
     if let Some(found) = homelab.workflows.iter().find(|it| it.name == test.run) {
         return Ok(("workflow", found.policy.clone()));
     }
-    if let Some(found) = homelab.schedules.iter().find(|it| it.schedule.name == test.run) {
-        return Ok(("schedule", found.policy.clone()));
+    if let Some(found) = homelab.schedules.iter().find(|it| *it.schedule.name == *test.run) {
+        return Ok(("schedule", RunPolicy::clone(&found.policy)));
     }
     let workflows = homelab.workflows.iter().map(|it| it.name.as_str());
-    let names = workflows.chain(homelab.schedules.iter().map(|it| it.schedule.name.as_str()));
+    let names = workflows.chain(homelab.schedules.iter().map(|it| &*it.schedule.name));
     let near = hob_model::names::nearest(&test.run, names);
     let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     Err(format!("the homelab has no workflow or schedule `{}`{near}", test.run))

@@ -25,6 +25,7 @@ fn over_tcp_the_api_needs_the_token() {
     for (ask, status) in [
         (get("/healthz"), 200),
         (get("/metrics"), 200),
+        (get("/healthz/none"), 404),
         (post("/hooks/open", ""), 202),
         (get("/hooks/none"), 404),
         (get("/api/v1/runs"), 401),

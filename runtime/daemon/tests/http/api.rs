@@ -324,6 +324,17 @@ fn events_are_put_on_the_bus_and_listed() {
 }
 
 #[test]
+fn all_services_are_brought_up_and_down() {
+    let world = World::default();
+    let api = world.api();
+    assert_eq!(api.post("/api/v1/up", &json!({})).unwrap()["basis"], Json::Null);
+    assert_eq!(api.post("/api/v1/apply", &json!({ "basis": "new" })).unwrap()["basis"], "new");
+    assert_eq!(refused(api.post("/api/v1/apply", &json!({ "basis": "old" }))).0, StatusCode::CONFLICT);
+    assert_eq!(refused(api.post("/api/v1/apply", &json!({}))).0, StatusCode::BAD_REQUEST);
+    assert_eq!(api.post("/api/v1/down", &json!({})).unwrap(), json!({ "stopped": ["gitea"] }));
+}
+
+#[test]
 fn services_are_shown_and_told_what_to_do() {
     let world = World::default();
     let api = world.api();

@@ -134,6 +134,17 @@ impl Hub for FakeHub {
         json!({ "tiers": [], "services": [{ "name": "gitea", "state": "ready" }] })
     }
 
+    fn bring_up(&self, basis: Option<&str>) -> Result<Json, Diagnostic> {
+        match basis {
+            Some("old") => Err(Diagnostic::error(Code::PlanStale, "told to be")),
+            basis => Ok(json!({ "changes": [], "basis": basis })),
+        }
+    }
+
+    fn bring_down(&self) -> Result<Json, Diagnostic> {
+        Ok(json!({ "stopped": ["gitea"] }))
+    }
+
     fn schedules(&self) -> Json {
         json!([{ "name": "backup" }])
     }

@@ -54,12 +54,17 @@ fn each_event_starts_a_workflow_once_over_crashes() {
     let mut world = World::new(text);
     for n in 0..40 {
         world.runs.emit("n", Value::Int(n), "test").unwrap();
-        match n % 4 {
+        match n % 5 {
             // Before anybody looked, after some looked, after the runs have begun.
             0 => {}
             1 => world.triggers.serve(&world.launch),
             2 => world.go_on(),
-            _ => world = world.crash(usize::try_from(n).unwrap() % 3, "1s", text),
+            3 => world = world.crash(usize::try_from(n).unwrap() % 3, "1s", text),
+            // The runs are there, and how far events were served is lost.
+            _ => {
+                world.triggers.serve(&world.launch);
+                world = world.crash(0, "1s", text);
+            }
         }
     }
     world.go_on();

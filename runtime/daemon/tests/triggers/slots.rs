@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use hob_daemon::schedules::{Backfill, ScheduleCommand};
 use hob_model::RunStatus;
 
+use crate::events::outputs;
 use crate::world::World;
 
 const HOURLY: &str = r#"schedule("job", "0 * * * *", #{ OPTIONS }, |slot| slot.nominal);"#;
@@ -200,10 +201,12 @@ fn no_slot_fires_twice_whatever_happens() {
 /// How many schedules there are in a crowd: enough for their slots to be made ready before their instant.
 const CROWD: usize = 40;
 
-/// Schedules that are all alike, and what happens to them.
+/// Schedules that are all alike, or workflows with a time among their triggers, and what happens to them.
 struct Crowd {
     world: World,
     text: String,
+    /// What stands before and after the name of one to have that of its schedule.
+    around: (&'static str, &'static str),
     /// Whether runs of one schedule may go on beside each other.
     overlaps: bool,
     chance: fastrand::Rng,
@@ -219,18 +222,21 @@ impl Crowd {
         let mut chance = fastrand::Rng::with_seed(seed);
         let catch_up = ["none", "last", "all"][chance.usize(..3)];
         let overlap = ["skip", "queue", "queue_one", "cancel_other", "allow"][chance.usize(..5)];
-        let text = format!(
-            r#"for i in 0..{CROWD} {{
-                schedule(`s${{i}}`, "* * * * *", #{{ catch_up: "{catch_up}", overlap: "{overlap}" }}, |slot| {{
-                    sleep("{}s");
-                }});
-            }}"#,
-            chance.u32(..80)
-        );
+        let are_workflows = seed % 4 == 3;
+        let declaration = if are_workflows {
+            let limit = ["", ", concurrency: 1"][chance.usize(..2)];
+            format!(r#"workflow(`s${{i}}`, #{{ on: cron("* * * * *"){limit} }}"#)
+        } else {
+            let options = format!(r#"#{{ catch_up: "{catch_up}", overlap: "{overlap}" }}"#);
+            format!(r#"schedule(`s${{i}}`, "* * * * *", {options}"#)
+        };
+        let seconds = chance.u32(..80);
+        let text = format!(r#"for i in 0..{CROWD} {{ {declaration}, |slot| {{ sleep("{seconds}s"); }}); }}"#);
         let world = World::new(&text);
         let latest = world.runs.now();
-        let overlaps = matches!(overlap, "allow" | "cancel_other");
-        Self { world, text, overlaps, chance, latest, paused: None, touched: BTreeSet::new() }
+        let overlaps = !are_workflows && matches!(overlap, "allow" | "cancel_other");
+        let around = if are_workflows { ("workflow/", "/1") } else { ("", "") };
+        Self { world, text, around, overlaps, chance, latest, paused: None, touched: BTreeSet::new() }
     }
 
     /// The same after something happened, by chance.
@@ -238,6 +244,7 @@ impl Crowd {
         let chance = &mut self.chance;
         self.latest = self.latest.max(self.world.runs.now());
         let one = format!("s{}", chance.usize(..CROWD));
+        let schedule = format!("{}{one}{}", self.around.0, self.around.1);
         match chance.u32(..12) {
             // To the last second before an instant: all is ready then.
             0..=5 => {
@@ -245,18 +252,18 @@ impl Crowd {
                 self.world.pass_by(&format!("{}s", 59 + 60 * i64::from(chance.u32(..2)) - second), "1s");
             }
             6 if self.paused.is_none() => {
-                self.world.command(&one, ScheduleCommand::Pause { reason: String::new() });
+                self.world.command(&schedule, ScheduleCommand::Pause { reason: String::new() });
                 self.paused = Some(one);
             }
             7 => {
                 // It runs already, perhaps.
-                let _ = self.world.scheduling.command(&one, ScheduleCommand::Run);
+                let _ = self.world.scheduling.command(&schedule, ScheduleCommand::Run);
                 self.touched.insert(one);
             }
             8 => {
                 let from = self.world.runs.now() - jiff::SignedDuration::from_mins(5);
                 let range = Backfill { from, to: None, dry: false };
-                let _ = self.world.scheduling.command(&one, ScheduleCommand::Backfill(range));
+                let _ = self.world.scheduling.command(&schedule, ScheduleCommand::Backfill(range));
                 self.touched.insert(one);
             }
             9 => self.world.hands.step(&format!("{}s", chance.u32(1..200))),
@@ -320,4 +327,40 @@ fn what_is_made_ready_binds_nobody() {
             assert_eq!(crowd.slots_of(&name), before, "seed {seed}: {name} is paused");
         }
     }
+}
+
+/// What two schedules start bears on both of them, also where many are due with them.
+#[test]
+fn a_workflow_with_two_times_at_one_instant_runs_once() {
+    let world = World::new(
+        r#"for i in 0..40 { schedule(`s${i}`, "* * * * *", |slot| { sleep("10s"); }); }
+           workflow("twice", #{ on: [cron("* * * * *"), cron("*/2 * * * *")] }, |slot| { sleep("10s"); });"#,
+    );
+    world.pass_by("150s", "1s");
+    assert_eq!(world.story("twice"), "02 12:01:00 succeeded, 02 12:02:00 succeeded");
+    assert_eq!(world.story("s7"), world.story("twice"));
+    assert_eq!(world.fields("schedule.skipped", "schedule"), ["workflow/twice/2"]);
+}
+
+/// A loop declares at one place, and what is the same there is kept once: never what one of them captured, or another
+/// function.
+#[test]
+fn each_of_one_place_runs_its_own_function() {
+    let world = World::new(
+        r#"let listed = [|slot| "a", |slot| "b", |slot| "b"];
+           for i in 0..3 { schedule(`listed${i}`, "1 12 * * *", listed[i]); }
+           for i in 0..3 { schedule(`captured${i}`, "1 12 * * *", |slot| i); }
+           for i in 0..3 { schedule(`bare${i}`, "1 12 * * *", |slot| slot.schedule); }
+           for i in 0..3 { schedule(`tagged${i}`, "1 12 * * *", #{ tags: [`t${i / 2}`] }, |slot| ()); }"#,
+    );
+    world.pass("61s");
+    let all = |name: &str| (0..3).flat_map(|i| outputs(&world, &format!("{name}{i}"))).collect::<Vec<_>>();
+    assert_eq!(all("listed"), ["a", "b", "b"]);
+    assert_eq!(all("captured"), [0, 1, 2]);
+    assert_eq!(all("bare"), ["bare0", "bare1", "bare2"]);
+    let tags = |i: usize| {
+        let run = world.run_id(&format!("tagged{i}"), RunStatus::Succeeded);
+        world.runs.records(run).unwrap().started.unwrap().tags.concat()
+    };
+    assert_eq!([tags(0), tags(1), tags(2)], ["t0", "t0", "t1"]);
 }

@@ -210,6 +210,10 @@ impl Journal for SqliteJournal {
         self.shared.wait(ticket)
     }
 
+    fn rest(&self) {
+        self.shared.rest();
+    }
+
     fn claim_all(&self, claims: Vec<(Slot, Commit)>) -> Result<Vec<bool>, JournalError> {
         self.shared.claim_all(claims)
     }

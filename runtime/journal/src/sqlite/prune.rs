@@ -70,7 +70,10 @@ impl SqliteJournal {
                 break;
             }
         }
-        pruned.bundles = self.shared.exclusively(|it| it.change(remove_bundles))?;
+        // Looked for beside the writer: mostly there is none, and all facts are read for it.
+        if !self.shared.read(unused_bundles)?.is_empty() {
+            pruned.bundles = self.shared.exclusively(|it| it.change(remove_bundles))?;
+        }
         let unused = self.shared.read(unused_blobs)?;
         for blobs in unused.chunks(BATCH) {
             pruned.blobs += self.shared.exclusively(|it| it.change(|conn| remove_blobs(conn, blobs)))?;
@@ -184,29 +187,41 @@ fn remove_events(conn: &Connection, policy: &PrunePolicy) -> Outcome<u64> {
     Ok(removed as u64)
 }
 
-/// The digests that facts name, as text or as bytes: what they address stays.
-fn named_by_facts(conn: &Connection) -> Outcome<BTreeSet<Digest>> {
-    fn visit(value: &Value, named: &mut BTreeSet<Digest>) {
+/// Those of `digests` that no fact names, as text or as bytes: what facts address stays.
+fn named_by_no_fact(conn: &Connection, digests: &[Digest]) -> Outcome<BTreeSet<Digest>> {
+    fn visit(value: &Value, unnamed: &mut BTreeSet<Digest>) {
+        let named = match value {
+            Value::String(text) => Digest::parse(text),
+            Value::Blob(bytes) => <[u8; 32]>::try_from(&bytes[..]).ok().map(Digest),
+            _ => None,
+        };
+        if let Some(named) = named {
+            unnamed.remove(&named);
+        }
         match value {
-            Value::String(text) => named.extend(Digest::parse(text)),
-            Value::Blob(bytes) => named.extend(<[u8; 32]>::try_from(&bytes[..]).map(Digest)),
-            Value::Array(items) => items.iter().for_each(|item| visit(item, named)),
-            Value::Map(items) => items.values().for_each(|item| visit(item, named)),
+            Value::Array(items) => items.iter().for_each(|item| visit(item, unnamed)),
+            Value::Map(items) => items.values().for_each(|item| visit(item, unnamed)),
             _ => {}
         }
     }
-    let mut named = BTreeSet::new();
-    reader::visit_facts(conn, "", |_, value| visit(&value, &mut named))?;
-    Ok(named)
+    let mut unnamed: BTreeSet<Digest> = digests.iter().copied().collect();
+    if !unnamed.is_empty() {
+        reader::visit_facts(conn, "", |_, value| visit(&value, &mut unnamed))?;
+    }
+    Ok(unnamed)
 }
 
-fn remove_bundles(conn: &Connection) -> Outcome<u64> {
-    let named = named_by_facts(conn)?;
+/// The bundles that nothing refers to.
+fn unused_bundles(conn: &Connection) -> Outcome<BTreeSet<Digest>> {
     let mut query =
         conn.prepare("SELECT digest FROM bundles WHERE digest NOT IN (SELECT digest FROM uses)")?;
     let unused = query.query_map([], |row| digest_of(row, 0))?.collect::<Result<Vec<_>, _>>()?;
+    named_by_no_fact(conn, &unused)
+}
+
+fn remove_bundles(conn: &Connection) -> Outcome<u64> {
     let mut removed = 0;
-    for digest in unused.into_iter().filter(|digest| !named.contains(digest)) {
+    for digest in unused_bundles(conn)? {
         conn.prepare_cached("DELETE FROM bundles WHERE digest = ?1")?.execute([digest.0])?;
         conn.prepare_cached("DELETE FROM bundle_files WHERE bundle = ?1")?.execute([digest.0])?;
         removed += 1;
@@ -224,10 +239,9 @@ fn unused_blobs(conn: &Connection) -> Outcome<Vec<Digest>> {
 
 /// Removes those of `blobs` that nothing uses now either.
 fn remove_blobs(conn: &Connection, blobs: &[Digest]) -> Outcome<u64> {
-    let named = named_by_facts(conn)?;
     let mut delete = conn.prepare_cached(&format!("DELETE FROM blobs WHERE digest = ?1 AND {UNUSED}"))?;
     let mut removed = 0;
-    for digest in blobs.iter().filter(|digest| !named.contains(digest)) {
+    for digest in named_by_no_fact(conn, blobs)? {
         removed += delete.execute([digest.0])? as u64;
     }
     Ok(removed)

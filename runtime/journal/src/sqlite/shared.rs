@@ -291,6 +291,16 @@ impl Shared {
         })
     }
 
+    /// Gives up the pages that connections keep: those of the one that writes, and of idle ones that read.
+    pub(super) fn rest(&self) {
+        // What is not given back is merely kept.
+        let shrink = |conn: &Connection| drop(conn.execute_batch("PRAGMA shrink_memory"));
+        if let Some(writer) = self.lock_writer() {
+            shrink(writer.connection());
+        }
+        lock(&self.readers).idle.iter().for_each(shrink);
+    }
+
     fn fail(&self, writer: &mut Writer, failure: Failure) {
         writer.stop();
         lock(&self.failure).get_or_insert(failure);

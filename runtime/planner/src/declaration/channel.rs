@@ -55,7 +55,7 @@ pub(super) fn read(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Chann
         }
     };
     let fallback = options.get("fallback").and_then(Value::as_str).map(str::to_owned);
-    let (name, source) = (name.clone(), raw.source.clone());
+    let (name, source) = (name.to_string(), raw.source.clone());
     default.map(|default| Channel { name, default, fallback, options, source })
 }
 

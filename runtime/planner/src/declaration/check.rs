@@ -63,10 +63,10 @@ pub(super) fn references<D: Declaration>(
             None => found.hint(format!("declare it: {kind}(\"{name}\", …)")),
         });
     };
-    let on_error = homelab.workflows.iter().map(|it| ("workflow", &it.name, &it.policy, &it.source));
+    let on_error = homelab.workflows.iter().map(|it| ("workflow", &*it.name, &it.policy, &it.source));
     let schedules = homelab.schedules.iter();
     let on_error =
-        on_error.chain(schedules.map(|it| ("schedule", &it.schedule.name, &it.policy, &it.source)));
+        on_error.chain(schedules.map(|it| ("schedule", &*it.schedule.name, &*it.policy, &it.source)));
     for (kind, name, policy, source) in on_error {
         if let Some(handler) = &policy.on_error {
             check(&workflows, "workflow", handler, format!("{kind} `{name}` hands errors to"), source);
@@ -206,7 +206,7 @@ pub(super) fn tiers(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
 /// A workflow that takes the errors of others hands its own to nobody: two of them could go on for ever.
 pub(super) fn error_workflows(homelab: &Homelab, diagnostics: &mut Vec<Diagnostic>) {
     let policies = homelab.workflows.iter().map(|it| &it.policy);
-    let policies = policies.chain(homelab.schedules.iter().map(|it| &it.policy));
+    let policies = policies.chain(homelab.schedules.iter().map(|it| &*it.policy));
     let handlers: BTreeSet<&str> = policies.filter_map(|policy| policy.on_error.as_deref()).collect();
     for workflow in &homelab.workflows {
         if let (true, Some(other)) = (handlers.contains(&*workflow.name), &workflow.policy.on_error) {

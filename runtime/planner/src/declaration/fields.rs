@@ -3,9 +3,10 @@
 use hob_model::{Digest, Value, duration};
 
 use super::{Body, Gate, Kept, PROCESS, ReloadSignal, SECRETS_FIELD, Service, Update};
+use crate::restart::OnDrift;
 
 /// The fields that every service has. A change of one of them is only noted; a change of any other takes a new instance.
-const COMMON: [&str; 21] = [
+const COMMON: [&str; 22] = [
     "kind",
     "tier",
     "host",
@@ -19,6 +20,7 @@ const COMMON: [&str; 21] = [
     "restart",
     "restart_backoff",
     "restart_max",
+    "drift",
     "stop_timeout",
     "reload",
     "stop_on_exit",
@@ -83,6 +85,8 @@ impl Service {
                 ("restart", Value::from(self.restart.policy.as_str())),
                 ("restart_backoff", Value::from(duration::format(self.restart.backoff))),
                 ("restart_max", Value::from(duration::format(self.restart.backoff_max))),
+                // What is usual is not recorded: earlier versions did not know of it.
+                ("drift", Value::from((self.drift == OnDrift::Report).then_some("report"))),
                 ("stop_timeout", Value::from(duration::format(self.stop_timeout))),
                 ("reload", Value::from(self.reload.map(ReloadSignal::as_str))),
                 ("stop_on_exit", Value::from(self.stop_on_exit)),

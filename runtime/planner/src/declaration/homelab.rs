@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, bad, channel, check,
-    host, ports, service, storage, update, work,
+    Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, alert, bad, channel,
+    check, host, ports, service, storage, update, work,
 };
 use crate::graph::Graph;
 
@@ -30,6 +30,8 @@ pub(super) fn read<D: Declaration>(
         mounts: Vec::new(),
         datasets: Vec::new(),
         channels: Vec::new(),
+        alerts: Vec::new(),
+        alertmanager: None,
         schedules: Vec::new(),
         workflows: Vec::new(),
         setups: Vec::new(),
@@ -40,12 +42,13 @@ pub(super) fn read<D: Declaration>(
     for raw in unique.iter().filter(|raw| raw.kind() == "homelab") {
         read_homelab(&raw.open(), &mut homelab, surroundings, &mut diagnostics);
     }
+    let mut common = work::Common::default();
     // What a host says of a service holds wherever either is declared.
     for raw in unique.iter().filter(|raw| raw.kind() == "host" && is_name(raw.name())) {
         homelab.hosts.push(host::read(&raw.open(), &mut diagnostics));
     }
     for raw in unique.iter().filter(|raw| raw.kind() != "homelab") {
-        read_one(&raw.open(), &mut homelab, surroundings, &mut diagnostics);
+        read_one(&raw.open(), &mut homelab, surroundings, &mut common, &mut diagnostics);
     }
     storage::assign(&mut homelab, surroundings.kinds, &mut diagnostics);
     storage::places(&homelab.mounts, &mut diagnostics);
@@ -53,6 +56,7 @@ pub(super) fn read<D: Declaration>(
     ports::clashes(&homelab, surroundings.kinds, &mut diagnostics);
     update::successors(&homelab, &mut diagnostics);
     channel::check(declared, &homelab.channels, &mut diagnostics);
+    alert::check(declared, &homelab, &mut diagnostics);
     check::error_workflows(&homelab, &mut diagnostics);
     check::webhooks(&homelab.workflows, &mut diagnostics);
     check::hosts(&homelab, &mut diagnostics);
@@ -73,11 +77,14 @@ fn read_homelab(
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let mut options = Options::open(raw, &["name", "domain", "timezone", "secrets"], diagnostics);
+    let mut options =
+        Options::open(raw, &["name", "domain", "timezone", "secrets", "alertmanager"], diagnostics);
     if let Some(name) = options.text("name").filter(|name| !name.is_empty()) {
         homelab.name = name;
     }
     homelab.domain = options.text("domain");
+    let url = |value: &Value| value.as_str().filter(|it| is_http(it)).map(str::to_owned);
+    homelab.alertmanager = options.read("alertmanager", "a URL such as \"http://localhost:9093\"", url);
     let sources = options.read("secrets", "a path or an array of paths", |value| match value {
         Value::String(one) => Some(vec![one.clone()]),
         several => super::options::texts(several),
@@ -90,6 +97,11 @@ fn read_homelab(
             Err(_) => unknown_zone(&name, &mut options, surroundings),
         }
     }
+}
+
+fn is_http(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control()))
 }
 
 fn unknown_zone(name: &str, options: &mut Options<'_>, surroundings: &Surroundings<'_>) {
@@ -105,6 +117,7 @@ fn read_one(
     raw: &Raw,
     homelab: &mut Homelab,
     surroundings: &Surroundings<'_>,
+    common: &mut work::Common,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     if !is_name(&raw.name) {
@@ -127,8 +140,9 @@ fn read_one(
         }
         "mount" => homelab.mounts.extend(storage::mount(raw, diagnostics)),
         "dataset" => homelab.datasets.extend(storage::dataset(raw, surroundings.directory, diagnostics)),
+        "alert" => homelab.alerts.extend(alert::read(raw, surroundings, diagnostics)),
         "channel" => homelab.channels.extend(channel::read(raw, diagnostics)),
-        "schedule" => homelab.schedules.extend(work::schedule(raw, &zone, surroundings, diagnostics)),
+        "schedule" => homelab.schedules.extend(work::schedule(raw, &zone, surroundings, common, diagnostics)),
         "workflow" => homelab.workflows.extend(work::workflow(raw, surroundings, diagnostics)),
         "setup" => homelab.setups.extend(work::setup(raw, diagnostics)),
         "test" => {
@@ -147,7 +161,7 @@ fn read_tier(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Tier {
     let choices = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue)];
     let count = |value: &Value| value.as_int().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     Tier {
-        name: raw.name.clone(),
+        name: raw.name.to_string(),
         after: options.texts("after").unwrap_or_default(),
         gate: options
             .read("gate", "\"all\", \"critical\" or a number of services", |value| match value.as_str() {

@@ -13,7 +13,7 @@ pub(super) fn read(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Host {
     let address = options.text("address");
     let services = options.read("services", "a map of services, each with a map of its options", overrides);
     Host {
-        name: raw.name.clone(),
+        name: raw.name.to_string(),
         address,
         services: services.unwrap_or_default(),
         source: raw.source.clone(),
@@ -39,7 +39,7 @@ pub(super) fn of<'h>(raw: &Raw, hosts: &'h [Host], here: Option<&str>) -> Option
 /// Gives which options that are, by their paths.
 pub(super) fn apply(raw: &mut Raw, host: &Host) -> BTreeMap<String, Source> {
     let mut set = BTreeMap::new();
-    let (Some(wanted), Value::Map(options)) = (host.services.get(&raw.name), &mut raw.options) else {
+    let (Some(wanted), Value::Map(options)) = (host.services.get(&*raw.name), &mut raw.options) else {
         return set;
     };
     merge("", options, wanted, &host.source, &mut set);

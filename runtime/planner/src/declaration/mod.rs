@@ -1,5 +1,6 @@
 //! What `homelab.rhai` declares: read from option maps, typed, and checked as a whole.
 
+mod alert;
 mod body;
 mod channel;
 mod check;
@@ -18,6 +19,7 @@ mod trigger;
 mod update;
 mod work;
 
+pub use alert::{Alert, Heard, Looks, WHEN as ALERT_WHEN, labels_by};
 pub use body::{Asked, Body, Kept, Kind, Listens, PROCESS, Process, Published};
 pub use channel::{Channel, DEFAULT_CHANNEL};
 pub(crate) use fields::is_common;
@@ -29,6 +31,7 @@ pub use work::Setup;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hob_model::{Code, Diagnostic, OnDoubt, Source, Value};
@@ -36,7 +39,7 @@ use hob_scheduler::{Schedule, When};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::graph::{Graph, Node};
-use crate::restart::Restart;
+use crate::restart::{OnDrift, Restart};
 
 /// How many characters a name may have: it becomes part of file names and of variables.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -89,6 +92,10 @@ pub struct Homelab {
     pub datasets: Vec<Dataset>,
     /// How people are told.
     pub channels: Vec<Channel>,
+    /// What is looked for, and whom it is told.
+    pub alerts: Vec<Alert>,
+    /// The Alertmanager that hears of alerts, too: its address.
+    pub alertmanager: Option<String>,
     /// What runs at times.
     pub schedules: Vec<ScheduleDeclaration>,
     /// What can be started.
@@ -285,6 +292,8 @@ pub struct Service {
     pub health: Option<Health>,
     /// When it is started again after it ended.
     pub restart: Restart,
+    /// What becomes of what somebody changes of it past hob.
+    pub drift: OnDrift,
     /// How long it may take to end after SIGTERM.
     pub stop_timeout: Duration,
     /// What has it read new values of its secrets; it is started anew for them when absent.
@@ -336,8 +345,8 @@ pub struct WorkLimits {
 pub struct ScheduleDeclaration {
     /// Its times and options.
     pub schedule: Schedule,
-    /// What its runs may do.
-    pub policy: RunPolicy,
+    /// What its runs may do; kept once for all that may the same.
+    pub policy: Arc<RunPolicy>,
     /// Where it was declared.
     pub source: Source,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hob_model::{Code, Diagnostic, Level, Source, Value};
@@ -20,7 +21,7 @@ const FOUND_CHARS_MAX: usize = 40;
 /// The options of one declaration.
 pub(super) struct Options<'d> {
     kind: String,
-    name: String,
+    name: Arc<str>,
     source: Source,
     map: BTreeMap<String, Value>,
     diagnostics: &'d mut Vec<Diagnostic>,
@@ -67,7 +68,7 @@ impl<'d> Options<'d> {
     }
 
     fn diagnostic(&self, code: Code, message: impl Display) -> Diagnostic {
-        let whose = match self.name.as_str() {
+        let whose = match &*self.name {
             "" => self.kind.clone(),
             name => format!("{} `{name}`", self.kind),
         };
@@ -76,7 +77,7 @@ impl<'d> Options<'d> {
 
     /// A declaration of the same name for the map under `key`.
     pub(super) fn as_raw(&self, key: &str) -> Raw {
-        let (name, source) = (format!("{}`, option `{key}", self.name), self.source.clone());
+        let (name, source) = (format!("{}`, option `{key}", self.name).into(), self.source.clone());
         Raw { kind: self.kind.clone(), name, source, ..Raw::default() }
     }
 

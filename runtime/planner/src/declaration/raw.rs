@@ -1,6 +1,7 @@
 //! Declarations as they come from the engine.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use hob_model::{Source, Value};
 
@@ -10,7 +11,7 @@ pub struct Raw {
     /// `homelab`, `host`, `tier`, `service`, `mount`, `dataset`, `channel`, `schedule`, `workflow` or `setup`.
     pub kind: String,
     /// Its name; that of the homelab for `homelab`.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its options as a map; handles are names, functions are `()`, a schedule's expression is `when`.
     pub options: Value,
     /// The paths of the options that held functions (`on.0.where`); `""` is the body of a schedule or workflow.

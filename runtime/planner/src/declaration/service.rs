@@ -12,10 +12,10 @@ use super::{
     Asked, Body, Exposure, Gate, Homelab, Kept, Kind, Process, READY_TIMEOUT, Raw, Readiness, STOP_TIMEOUT,
     SecretUse, Service, Surroundings, bad, host, update,
 };
-use crate::restart::{Policy, Restart};
+use crate::restart::{OnDrift, Policy, Restart};
 
 /// The options of every service.
-const COMMON: [&str; 18] = [
+const COMMON: [&str; 19] = [
     "tier",
     "host",
     "port",
@@ -25,6 +25,7 @@ const COMMON: [&str; 18] = [
     "ready_timeout",
     "health",
     "restart",
+    "drift",
     "stop_timeout",
     "reload",
     "stop_on_exit",
@@ -119,7 +120,7 @@ fn read_merged(
     let mut needs = sorted(options.texts("needs"));
     needs.extend(via.clone());
     let service = Service {
-        name: raw.name.clone(),
+        name: raw.name.to_string(),
         tier: options.text("tier"),
         host: options.text("host"),
         port,
@@ -131,6 +132,7 @@ fn read_merged(
             .filter(|health| has_gate(&mut options, "health", &health.gate, kind)),
         ready: Readiness { gate, timeout: options.duration("ready_timeout").unwrap_or(READY_TIMEOUT) },
         restart: read_restart(&mut options, restart_default),
+        drift: options.choice("drift", &OnDrift::ALL).unwrap_or_default(),
         stop_timeout,
         reload: super::secret::read_reload(&mut options, kind, body.as_ref()),
         stop_on_exit: options.bool("stop_on_exit"),

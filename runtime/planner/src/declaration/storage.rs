@@ -20,7 +20,7 @@ pub(super) fn mount(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Moun
     let expected = "an absolute path without `..`, and not `/`";
     let path = options.read("path", expected, |value| absolute(Path::new(&text(value)?)));
     let mount = Mount {
-        name: raw.name.clone(),
+        name: raw.name.to_string(),
         path: path.clone().unwrap_or_default(),
         device: options.text("source"),
         fs_type: options.text("type"),
@@ -40,7 +40,7 @@ pub(super) fn dataset(raw: &Raw, directory: &Path, diagnostics: &mut Vec<Diagnos
     if path.is_none() && !given(raw, "path") {
         options.report_with(Code::BadDeclaration, "it has no `path`", "say which directory holds it");
     }
-    path.map(|path| Dataset { name: raw.name.clone(), path, source: raw.source.clone() })
+    path.map(|path| Dataset { name: raw.name.to_string(), path, source: raw.source.clone() })
 }
 
 fn given(raw: &Raw, key: &str) -> bool {

@@ -19,9 +19,13 @@ const SETTLE: Duration = Duration::from_secs(10);
 const EXPECTED: &str =
     "a trigger such as webhook(\"POST /path\") or event(\"name\"), or an array of triggers";
 
-/// Reads the option `on`: a trigger or an array of triggers.
-pub(super) fn read_all(options: &mut Options<'_>, surroundings: &Surroundings<'_>) -> Vec<Trigger> {
-    match options.take("on") {
+/// Reads the option `key`, usually `on`: a trigger or an array of triggers.
+pub(super) fn read_all(
+    options: &mut Options<'_>,
+    key: &str,
+    surroundings: &Surroundings<'_>,
+) -> Vec<Trigger> {
+    match options.take(key) {
         None => Vec::new(),
         Some(Value::Array(items)) if items.len() <= ITEMS_MAX => {
             items.iter().filter_map(|item| read(options, item, surroundings)).collect()

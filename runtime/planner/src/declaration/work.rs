@@ -1,5 +1,7 @@
 //! Schedules and workflows.
 
+use std::sync::Arc;
+
 use hob_flow::Graph;
 use hob_flow::graph::Mistake;
 use hob_model::{Code, Diagnostic, OnDoubt, Source, Value};
@@ -46,24 +48,46 @@ pub struct Setup {
     pub source: Source,
 }
 
+/// What schedules that are read one after the other have in common, which is kept once.
+#[derive(Default)]
+pub(super) struct Common {
+    times: hob_scheduler::Common,
+    /// That of the schedule before.
+    policy: Option<Arc<RunPolicy>>,
+}
+
+impl Common {
+    fn share(&mut self, it: &mut ScheduleDeclaration) {
+        self.times.share(&mut it.schedule);
+        match &self.policy {
+            Some(known) if *known == it.policy => it.policy = Arc::clone(known),
+            _ => self.policy = Some(Arc::clone(&it.policy)),
+        }
+    }
+}
+
 /// Reads a schedule. Its times and calendar options are the scheduler's to read.
 pub(super) fn schedule(
     raw: &Raw,
     zone: &TimeZone,
     surroundings: &Surroundings<'_>,
+    common: &mut Common,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<ScheduleDeclaration> {
     let known = [&hob_scheduler::schedule::OPTIONS[..], &POLICY[..], &["when"]].concat();
     let mut options = Options::open(raw, &known, diagnostics);
     let when = options.take("when").unwrap_or_default();
-    let policy = policy(&mut options);
+    let policy = Arc::new(policy(&mut options));
     let has_body = has_body(raw, &mut options);
     let rest = options.rest();
     let text = trigger::when_text(&when);
-    let (schedule, found) = Schedule::declare(&raw.name, &text, &rest, &[], zone, surroundings.zones);
+    let (schedule, found) =
+        Schedule::declare(Arc::clone(&raw.name), &text, &rest, &[], zone, surroundings.zones);
     options.adopt(found);
     has_body.then_some(())?;
-    schedule.map(|schedule| ScheduleDeclaration { schedule, policy, source: raw.source.clone() })
+    let mut declared = ScheduleDeclaration { schedule: schedule?, policy, source: raw.source.clone() };
+    common.share(&mut declared);
+    Some(declared)
 }
 
 /// Reads a workflow.
@@ -80,8 +104,8 @@ pub(super) fn workflow(
     let mut options = Options::open(&rest, &known, diagnostics);
     let graph = options.take(GRAPH).map(|graph| read_graph(&mut options, &graph));
     let workflow = Workflow {
-        name: raw.name.clone(),
-        triggers: trigger::read_all(&mut options, surroundings),
+        name: raw.name.to_string(),
+        triggers: trigger::read_all(&mut options, "on", surroundings),
         policy: policy(&mut options),
         limits: limits(&mut options),
         graph: graph.clone().flatten(),
@@ -104,7 +128,7 @@ pub(super) fn setup(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Setu
         options.wrong(CHECK, "a function that gives true or false", &other);
     }
     let setup = Setup {
-        name: raw.name.clone(),
+        name: raw.name.to_string(),
         needs: options.texts("needs").unwrap_or_default(),
         check,
         policy: policy(&mut options),

@@ -101,13 +101,13 @@ fn all_mistakes_are_reported_at_once() {
     ]));
     expect![[r#"
         error[HOB-0105]: homelab: there is no option `nmae` (homelab.rhai:1:1)
-          note: allowed are domain, name, secrets, timezone
+          note: allowed are alertmanager, domain, name, secrets, timezone
           help: did you mean `name`?
         error[HOB-0501]: homelab: there is no time zone `Europe/Berlni` (homelab.rhai:1:1)
           help: did you mean `Europe/Berlin`?
         error[HOB-0105]: tier `core`: `on_failure`: expected one of "stop", "continue", found "explode" (homelab.rhai:2:1)
         error[HOB-0105]: service `a`: there is no option `prot` (homelab.rhai:3:1)
-          note: allowed are args, bypass_auth, command, critical, env, health, host, needs, network, port, public, ready, ready_timeout, reload, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
+          note: allowed are args, bypass_auth, command, critical, drift, env, health, host, needs, network, port, public, ready, ready_timeout, reload, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
           help: did you mean `port`?
         error[HOB-0105]: service `a`: `port`: expected a port from 1 to 65535, found 99999 (homelab.rhai:3:1)
         error[HOB-0501]: service `a` belongs to the tier `cor`, which is not declared (homelab.rhai:3:1)
@@ -125,7 +125,7 @@ fn all_mistakes_are_reported_at_once() {
         error[HOB-0501]: service `a` is declared twice (homelab.rhai:7:1)
           3: first declared here
         error[HOB-0105]: service `e`: there is no option `limits` (homelab.rhai:8:1)
-          note: allowed are args, bypass_auth, command, critical, env, health, host, needs, network, port, public, ready, ready_timeout, reload, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
+          note: allowed are args, bypass_auth, command, critical, drift, env, health, host, needs, network, port, public, ready, ready_timeout, reload, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
         error[HOB-0105]: service `e`: `stop_timeout`: `9` is no duration: a unit is missing; write for example "90s", "1h30m", "7d" or "250ms" (homelab.rhai:8:1)
         error[HOB-0501]: service `f`: `ready`: healthy() says nothing about a process (homelab.rhai:9:1)
         error[HOB-0501]: services `e` and `f` both have the port 80 (homelab.rhai:9:1)
@@ -150,7 +150,8 @@ fn all_mistakes_are_reported_at_once() {
         error[HOB-0105]: workflow `w`: `on: webhook`: expected a method and a path such as "POST /media/:kind", found "media" (homelab.rhai:15:1)
         error[HOB-0501]: workflow `x`: `on: watch`: `/tmp/{a` is no pattern of paths: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?) (homelab.rhai:16:1)
           help: write it as in watch("/mnt/hot/**/*.mkv")
-        error[HOB-0501]: `alert` is not supported by this version of hob (homelab.rhai:17:1)
+        error[HOB-0501]: alert `y`: it has no function `when`, and no `on` (homelab.rhai:17:1)
+          help: write #{ when: |now| now.value("hob_host_load", #{ window: "5m" }) > 8.0 }
     "#]]
     .assert_eq(&shown(&diagnostics));
 }

@@ -1,5 +1,6 @@
 //! The planner through its public surface.
 
+mod alerts;
 mod boot;
 mod declarations;
 mod hosts;
@@ -17,7 +18,7 @@ fn raw(line: u32, kind: &str, name: &str, options: serde_json::Value) -> Raw {
     let closures = if ["schedule", "workflow"].contains(&kind) { vec![String::new()] } else { Vec::new() };
     Raw {
         kind: kind.to_owned(),
-        name: name.to_owned(),
+        name: name.into(),
         options: Value::from_json(options).expect("options do not nest deeply"),
         closures,
         source: Source { file: "homelab.rhai".into(), line, column: 1 },

@@ -23,6 +23,23 @@ fn declare(when: &str, options: Value) -> (Option<Schedule>, Vec<String>) {
     (schedule, diagnostics.into_iter().map(shown).collect())
 }
 
+#[test]
+fn what_identifies_local_times_stays_as_it_is() {
+    let options = [
+        (Value::Unit, "Europe/Berlin - -"),
+        (Value::map([("gap", text("skip"))]), "Europe/Berlin skip -"),
+        (
+            Value::map([("gap", text("run_after")), ("overlap_hour", text("both"))]),
+            "Europe/Berlin run_after both",
+        ),
+        (Value::map([("timezone", text("UTC")), ("overlap_hour", text("first"))]), "UTC - first"),
+    ];
+    for (options, identity) in options {
+        let schedule = declare("0 10 * * *", options).0.unwrap();
+        assert_eq!(schedule.local_time.identity(), identity, "what was recorded is compared with it");
+    }
+}
+
 fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
@@ -306,4 +323,20 @@ fn steps_and_suspension() {
     assert_eq!(after(0, 28_800, 60), (-28_800_000, 28_740));
     // A day of slewing at the highest rate is no step.
     assert_eq!(after(86_443_000, 86_400, 86_400), (0, 0));
+}
+
+#[test]
+fn what_is_the_same_is_kept_once() {
+    let mut common = hob_scheduler::Common::default();
+    let mut read = |text: &str, zone_name: &str| {
+        let mut schedule = Schedule::new("test", when(text), zone(zone_name));
+        let before = schedule.clone();
+        common.share(&mut schedule);
+        assert_eq!(schedule, before);
+        schedule
+    };
+    let all = [("@daily", "UTC"), ("0 5 * * *", "UTC"), ("@daily", "Europe/Berlin"), ("0 5 * * *", "UTC")];
+    let all = all.map(|(text, zone)| read(text, zone));
+    let same = |a: usize, b: usize| std::sync::Arc::ptr_eq(&all[a].when, &all[b].when);
+    assert!(same(0, 2) && same(1, 3) && !same(0, 1));
 }

@@ -112,7 +112,7 @@ fn what_one_look_cannot_hold_follows_at_once() {
 fn jitter_is_stable_spread_and_keeps_the_nominal_time() {
     let named = |name: &str| {
         let mut schedule = schedule("@hourly", CatchUp::Last, None);
-        name.clone_into(&mut schedule.name);
+        schedule.name = name.into();
         schedule.jitter = Duration::from_secs(600);
         schedule
     };

@@ -104,7 +104,7 @@ fn alive(mark: &str) -> Vec<u32> {
 }
 
 /// Looks until it is so; the only way to await what a stranger does.
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "{what} did not come about");

@@ -171,7 +171,12 @@ fn a_crash_in_the_middle_of_a_start_doubles_nothing() {
         helper.wait().unwrap();
         let spec = marked("exec sleep 1000");
         let started = world.live.start(&spec, "key").unwrap();
-        let found: Vec<u32> = processes_of(world.dir.path());
+        // While the shell becomes its program, the kernel shows no environment.
+        let mut found: Vec<u32> = Vec::new();
+        eventually("it is seen", || {
+            found = processes_of(world.dir.path());
+            !found.is_empty()
+        });
         assert_eq!(found, [started.running.pid.unwrap()], "after {delay_micros} µs");
     }
 }

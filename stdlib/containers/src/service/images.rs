@@ -24,10 +24,13 @@ pub(super) fn pin(body: &mut ContainerCreateBody, spec: &Spec) {
     }
 }
 
-/// Whether a container was made from the image that is asked for by its id, if one is.
-pub(super) fn fits(found: &ContainerInspectResponse, spec: &Spec) -> bool {
+/// Whether a container was made from the image that is asked for by its id, if one is, else from the declared name.
+pub(super) fn fits(found: &ContainerInspectResponse, spec: &Spec, declared: &str) -> bool {
     let used = found.image.as_deref().map(bare);
-    spec.image.as_deref().is_none_or(|image| used == Some(bare(image)))
+    match spec.image.as_deref() {
+        Some(image) => used == Some(bare(image)),
+        None => drift(found, declared).is_none(),
+    }
 }
 
 /// What a container was made from, and what `name` stands for.

@@ -1,13 +1,13 @@
 //! Learning how containers end: from the engine's events, and by looking where events may have been missed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, EventMessage};
 use futures_util::StreamExt;
 use hob_planner::Exit;
-use hob_supervisor::{Instance, Life, Lives};
+use hob_supervisor::{Instance, Life, Lives, OnChange};
 use tokio::runtime::Handle;
 
 use crate::life::{id, is_running};
@@ -46,11 +46,15 @@ pub(super) struct Watched {
     port: Arc<dyn ContainersPort>,
     lives: Lives,
     listening: AtomicBool,
+    on_change: Mutex<Option<Arc<OnChange>>>,
 }
+
+/// What events are called that tell of a change of a container that goes on.
+const CHANGES: [&str; 4] = ["connect", "disconnect", "rename", "update"];
 
 impl Watched {
     pub(super) fn new(port: Arc<dyn ContainersPort>) -> Self {
-        Self { port, lives: Lives::default(), listening: AtomicBool::new(false) }
+        Self { port, lives: Lives::default(), listening: AtomicBool::new(false), on_change: Mutex::default() }
     }
 
     /// The life that is meant. The first call has the engine's events listened to.
@@ -69,6 +73,11 @@ impl Watched {
             });
         }
         life
+    }
+
+    /// Has `then` called when somebody may have changed one of them.
+    pub(super) fn on_change(&self, then: OnChange) {
+        *self.on_change.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(then));
     }
 
     /// Ends a life that is known to be over.
@@ -113,7 +122,19 @@ impl Watched {
         }
     }
 
+    /// Whether an event is about one of them. That of a network names the container where engines agree on nothing.
+    fn concerns(&self, event: &EventMessage) -> bool {
+        let Some(actor) = &event.actor else { return false };
+        let attributes = actor.attributes.iter().flatten().map(|(_, value)| value);
+        let named: Vec<&String> = actor.id.iter().chain(attributes).collect();
+        self.lives.open().iter().any(|instance| named.iter().any(|name| *name == id_of(instance)))
+    }
+
     async fn take(&self, event: &EventMessage) {
+        if event.action.as_deref().is_some_and(|action| CHANGES.contains(&action)) && self.concerns(event) {
+            let then = self.on_change.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return then.into_iter().for_each(|then| then());
+        }
         if !matches!(event.action.as_deref(), Some("die" | "died" | "remove" | "destroy")) {
             return;
         }

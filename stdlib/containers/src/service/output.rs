@@ -1,12 +1,15 @@
 //! What containers write.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfigLogConfig};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hob_model::OpError;
+use hob_supervisor::live::LOG_AGE_MAX;
 use hob_supervisor::{LogChunk, LogFrom, LogPosition};
 
 use crate::life::{id, told};
@@ -17,6 +20,9 @@ const LINES_MAX: usize = 100_000;
 
 /// Lines that are longer are cut.
 const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// The longest line of an engine's file: longer ones are read as several.
+const WRITTEN_LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// How much output of a container is kept, unless its service says so itself: the engine begins anew when it is more.
 const KEPT: &str = "10m";
@@ -47,6 +53,8 @@ pub(super) struct Written {
     /// See [`first_second`].
     pub(super) first_second: i64,
     file: Option<PathBuf>,
+    /// Whether its engine writes lines there, and nothing else.
+    is_lines: bool,
     /// Up to where it was read, and what its file was like before.
     read: Option<(LogPosition, Stamp)>,
 }
@@ -57,7 +65,15 @@ impl Written {
         let file = found.log_path.as_deref().map(PathBuf::from);
         // That of an engine on another machine has not this id in it, or is not here.
         let file = file.filter(|file| !id.is_empty() && file.to_string_lossy().contains(&id));
-        Self { id, first_second: first_second(found), file, read: None }
+        let log = found.host_config.as_ref().and_then(|host| host.log_config.as_ref());
+        let driver = log.and_then(|log| log.typ.as_deref()).unwrap_or_default();
+        let is_lines = ["json-file", "k8s-file"].contains(&driver);
+        Self { id, first_second: first_second(found), file, is_lines, read: None }
+    }
+
+    /// Its file, where that has lines, each with its time.
+    pub(super) fn lines(&self) -> Option<&Path> {
+        self.file.as_deref().filter(|_| self.is_lines)
     }
 
     /// What its file is like now; nothing where that cannot be told.
@@ -96,6 +112,76 @@ pub(super) fn first_second(found: &ContainerInspectResponse) -> i64 {
 /// Where the output of a life begins that starts at this second at the earliest.
 pub(super) fn position(second: i64) -> LogPosition {
     LogPosition { file: 0, offset: u64::try_from(second).unwrap_or_default() }
+}
+
+/// Has a container that does not run keep no output that is too old.
+pub(super) fn drop_old(found: &ContainerInspectResponse) {
+    let written = Written::of(found);
+    let Some((file, oldest)) = written.lines().zip(oldest()) else { return };
+    match drop_older(file, oldest) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(file = %file.display(), %error, "old output cannot be dropped");
+        }
+        _ => {}
+    }
+}
+
+/// Before when output of containers is dropped; that of processes is by the same age.
+#[allow(clippy::disallowed_methods)] // the adapter: engines write the time of day
+pub(super) fn oldest() -> Option<jiff::Timestamp> {
+    jiff::Timestamp::now().checked_sub(LOG_AGE_MAX).ok()
+}
+
+/// Drops what a container wrote before `oldest`. It must not run: engines know no age of output, and nobody may write
+/// meanwhile.
+#[allow(clippy::disallowed_methods)] // the adapter: it shortens a file of the engine
+fn drop_older(path: &Path, oldest: jiff::Timestamp) -> io::Result<()> {
+    let mut file = BufReader::new(fs::File::open(path)?);
+    let (mut line, mut begin, mut has_times) = (Vec::new(), 0, false);
+    loop {
+        line.clear();
+        let len = file.by_ref().take(WRITTEN_LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+        let at = written_at(&line);
+        has_times |= at.is_some();
+        // What has no time belongs to the line before it.
+        if len == 0 || at.is_some_and(|at| at >= oldest) {
+            break;
+        }
+        begin += u64::try_from(len).unwrap_or_default();
+    }
+    if begin == 0 || !has_times {
+        return Ok(());
+    }
+    let mut file = file.into_inner();
+    let before = file.metadata()?;
+    let mut rest = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+    file.seek(SeekFrom::Start(begin))?;
+    io::copy(&mut file, &mut rest)?;
+    rest.as_file().set_permissions(before.permissions())?;
+    fchown(rest.as_file(), Some(before.uid()), Some(before.gid()))?;
+    rest.as_file().sync_all()?;
+    rest.persist(path)?;
+    Ok(())
+}
+
+/// Empties the output of a container that has written nothing since `oldest`. It may run: engines append.
+#[allow(clippy::disallowed_methods)] // the adapter: it shortens a file of the engine
+pub(super) fn drop_idle(path: &Path, oldest: jiff::Timestamp) -> io::Result<()> {
+    let file = fs::metadata(path)?;
+    if file.len() > 0 && file.mtime() < oldest.as_second() {
+        fs::OpenOptions::new().write(true).open(path)?.set_len(0)?;
+    }
+    Ok(())
+}
+
+/// When a line was written, as engines note it in their files: Docker in an object, Podman in front.
+fn written_at(line: &[u8]) -> Option<jiff::Timestamp> {
+    if line.first() == Some(&b'{') {
+        let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+        return line.get("time")?.as_str()?.parse().ok();
+    }
+    let time = line.split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(time).ok()?.parse().ok()
 }
 
 /// Reads the output of a container.
@@ -207,6 +293,40 @@ mod tests {
         assert_eq!(written.nothing_since(&at, written.stamp()), None);
         let elsewhere = ContainerInspectResponse { id: Some("def".to_owned()), ..found };
         assert_eq!(Written::of(&elsewhere).stamp(), None);
+    }
+
+    #[test]
+    fn old_output_is_dropped_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ctr.log");
+        let oldest: jiff::Timestamp = "2026-10-01T00:00:00Z".parse().unwrap();
+        let podman = "2026-09-01T10:00:00.5+02:00 stdout P old\n2026-09-01T10:00:00.6+02:00 stdout F er\n\
+            2026-10-02T10:00:00Z stderr F new\n2026-09-03T10:00:00Z stdout F a clock went back\n";
+        let docker = |day: &str| {
+            format!("{{\"log\":\"a\\n\",\"stream\":\"stdout\",\"time\":\"{day}T10:00:00.5Z\"}}\n")
+        };
+        let both = docker("2026-09-30") + &docker("2026-10-01");
+        for (text, kept) in [
+            (podman, podman.split_once("er\n").unwrap().1),
+            (&both, &docker("2026-10-01")),
+            (&docker("2026-09-30"), ""),
+            (&docker("2026-10-01"), &docker("2026-10-01")),
+            ("no lines of an engine\n", "no lines of an engine\n"),
+            ("", ""),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            drop_older(&file, oldest).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), kept, "{text}");
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+        // One that has written nothing for so long has nothing that is younger.
+        std::fs::write(&file, podman).unwrap();
+        drop_idle(&file, oldest).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), podman);
+        let last = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(last).unwrap();
+        drop_idle(&file, oldest).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
     }
 
     #[test]

@@ -18,8 +18,8 @@ use hob_planner::declaration::{Body, Gate, ReloadSignal, successor};
 use hob_primitive::Ctx;
 use hob_supervisor::secrets::SECRETS_INSIDE;
 use hob_supervisor::{
-    Declared, Images, Instance, LogChunk, LogFrom, LogPosition, Look, OnExit, Running, Spec as ServiceSpec,
-    Standing, Started, Stopped, Supervisor,
+    Declared, Images, Instance, LogChunk, LogFrom, LogPosition, Look, OnChange, OnExit, Running,
+    Spec as ServiceSpec, Standing, Started, Stopped, Supervisor,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -168,9 +168,10 @@ impl ContainerSupervisor {
             let keeps = !spec.delivered.has_secret_variable();
             if is_same
                 && keeps
-                && images::fits(&found, spec)
+                && images::fits(&found, spec, &declared.image.0)
                 && compare::differences(&body, &found).is_empty()
             {
+                output::drop_old(&found);
                 self.mark_output(engine, name, &id(&found)).await?;
                 told(engine, name, engine.start(&id(&found)).await)?;
                 let found = life::existing(engine, name).await?;
@@ -218,10 +219,11 @@ impl ContainerSupervisor {
 
     pub(super) async fn stop_now(&self, name: &str, timeout: Duration) -> Result<Stopped, OpError> {
         let engine = &*self.engine().await?;
-        let Some(found) = self.ours(engine, name).await? else { return Ok(Stopped::NotRunning) };
-        if !is_running(&found) {
-            return Ok(Stopped::NotRunning);
-        }
+        let found = match self.ours(engine, name).await? {
+            None => self.named_back(engine, name).await?,
+            found => found,
+        };
+        let Some(found) = found.filter(is_running) else { return Ok(Stopped::NotRunning) };
         lock(&self.current).remove(name);
         let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
         let begun = Instant::now();
@@ -231,6 +233,21 @@ impl ContainerSupervisor {
         self.lives.end(&instance(&found), exit);
         let was_killed = exit == Exit::Signal(9) && begun.elapsed() >= timeout;
         Ok(if was_killed { Stopped::Killed(exit) } else { Stopped::Terminated(exit) })
+    }
+
+    /// A container of the service that runs under another name, which somebody gave it: it has that of the service again.
+    async fn named_back(
+        &self,
+        engine: &dyn Engine,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, OpError> {
+        for listed in self.listed(engine).await? {
+            let labelled = listed.labels.as_ref().and_then(|labels| labels.get(LABEL_SERVICE));
+            let Some(id) = listed.id.filter(|_| labelled.is_some_and(|it| it == name)) else { continue };
+            told(engine, name, engine.rename(&id, name).await)?;
+            return find(engine, &id).await;
+        }
+        Ok(None)
     }
 
     async fn observe_now(&self) -> Result<Vec<Running>, OpError> {
@@ -430,8 +447,27 @@ impl Supervisor for ContainerSupervisor {
         self.lives.of(self.runtime().handle(), instance).on_exit(then);
     }
 
+    fn on_change(&self, then: OnChange) {
+        self.lives.on_change(then);
+    }
+
     fn read_log(&self, name: &str, from: LogFrom) -> Result<LogChunk, OpError> {
         self.block(self.read_log_now(name, from))
+    }
+
+    fn rotate_logs(&self) -> Result<(), OpError> {
+        let files: Vec<PathBuf> =
+            lock(&self.current).values().filter_map(|it| it.lines().map(Path::to_owned)).collect();
+        for (file, oldest) in files.iter().filter_map(|file| Some((file, output::oldest()?))) {
+            match output::drop_idle(file, oldest) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let file = file.display();
+                    return Err(OpError::failed(format!("{file} cannot be shortened: {error}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn look(&self, spec: &ServiceSpec, gate: &Gate, timeout: Duration) -> Result<Look, OpError> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
 use futures_util::StreamExt;
-use hob_model::{Digest, OpError};
+use hob_model::{Digest, OpError, Value};
 use hob_planner::plan::FieldChange;
 use hob_supervisor::{Declared, Images, Standing};
 
@@ -81,7 +81,9 @@ impl ContainerSupervisor {
             Some(Standing { name: service.to_owned(), digest, drift, images })
         };
         let runs = listed.state == Some(ContainerSummaryStateEnum::RUNNING);
+        let misnamed = name(listed) != service;
         if runs
+            && !misnamed
             && let Some(it) = wanted
             && self.is_proven(survey, it, listed).await
         {
@@ -93,6 +95,12 @@ impl ContainerSupervisor {
             Some(it) => self.drift(survey, it, &found).await,
             None => Ok(Vec::new()),
         };
+        let renamed = misnamed.then(|| FieldChange {
+            field: "name".to_owned(),
+            from: Value::from(name(listed)),
+            to: Value::from(service),
+        });
+        let drift = drift.map(|drift| drift.into_iter().chain(renamed).collect());
         Ok(standing(drift, images::used(&found)).await)
     }
 

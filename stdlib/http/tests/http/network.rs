@@ -183,3 +183,28 @@ fn connections_are_kept_for_the_next_request() {
     // A request may come before the connection of the one before it is back, but not each time.
     assert!(server.connections() < REQUESTS, "{}", server.connections());
 }
+
+#[test]
+fn a_certificate_is_shown_trusted_or_not() {
+    let (harness, authority) = (harness(), Authority::new());
+    fs::write(harness.dir().join("ca.pem"), &authority.pem).unwrap();
+    let config = server_config(&authority, "localhost", false);
+    let server = Server::start(harness.runtime(), answering("secure"), Some(config));
+    let url = format!("https://localhost:{}/", server.port);
+    let show = |url: &str, options: serde_json::Value| {
+        harness.call(&hob_std_http::primitive(), "http::certificate", json!([url, options]))
+    };
+    let trusted = show(&url, json!({ "tls": { "ca": "ca.pem" } })).unwrap();
+    assert_eq!(get(&trusted, "problem"), &Value::Unit);
+    assert_eq!(get(&trusted, "names"), &Value::Array(vec![Value::from("localhost")]));
+    // The certificates of the library last until the year 4096.
+    assert_eq!(get(&trusted, "not_after"), &Value::from("4096-01-01T00:00:00Z"));
+    assert!(get(&trusted, "days_left").as_int().unwrap() > 700_000, "{trusted:?}");
+    let untrusted = show(&url, json!({})).unwrap();
+    assert!(get(&untrusted, "problem").as_str().unwrap().contains("UnknownIssuer"), "{untrusted:?}");
+    assert_eq!(get(&untrusted, "not_after"), get(&trusted, "not_after"));
+    let error = show(&url.replace("https", "http"), json!({})).unwrap_err();
+    assert!(error.kind == ErrorKind::Invalid && error.message.contains("shows no certificate"), "{error}");
+    let nobody = show("https://localhost:1/", json!({})).unwrap_err();
+    assert!(nobody.message.contains("no connection"), "{nobody}");
+}

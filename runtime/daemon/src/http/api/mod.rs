@@ -1,5 +1,6 @@
 //! The routes of `/api/v1`.
 
+mod alerts;
 mod commands;
 mod events;
 pub(super) mod runs;
@@ -45,8 +46,15 @@ pub(crate) static ROUTES: &[Route] = routes! {
         => Answer::Json("Status"), services::status;
     GET "/numbers" "listNumbers" "Lists what is measured now, as `/metrics` tells it: families of numbers with their labels"
         => Answer::List("Family"), services::numbers;
-    GET "/plan" "getPlan" "Tells what is not as declared, as `hob plan --json` does"
+    GET "/plan" "getPlan" "Tells what is not as declared, as `hob plan --json` does, with its basis"
         => Answer::Json("Plan"), services::plan;
+    POST "/apply" "apply" "Carries out one plan; refused when the world has changed since. Answers when all has come to rest"
+        => Answer::Json("Plan"), services::apply,
+        body: &[required("basis", Text, "the basis of the plan")];
+    POST "/up" "up" "Has all that is declared run as declared, but for what is held. Answers when all has come to rest"
+        => Answer::Json("Plan"), services::up;
+    POST "/down" "down" "Stops all services in reverse order, until they are started or brought up; hob goes on"
+        => Answer::Json("Stopped"), services::down;
     GET "/boot" "getBoot" "Tells what the last boot waited for, as `hob boot explain --json` does"
         => Answer::Json("Boot"), services::boot;
     GET "/schedules" "listSchedules" "Lists the schedules with their next fire times"
@@ -160,6 +168,22 @@ pub(crate) static ROUTES: &[Route] = routes! {
         => Answer::Json("Notices"), events::notices;
     POST "/notices/clear" "clearNotices" "Forgets what is shown at login"
         => Answer::Json("Cleared"), events::clear_notices;
+
+    GET "/alerts" "listAlerts" "Lists the alerts with what they found, and the silences"
+        => Answer::Json("Alerts"), alerts::list;
+    POST "/alerts/{alert}/test" "testAlert" "Asks an alert now, without anything coming of it"
+        => Answer::Json("AlertTest"), alerts::test,
+        body: &[optional("send", Flag, "send a message to its channels that says it is a test")];
+    POST "/alerts/{alert}/silence" "silenceAlert" "Does not tell of an alert for a while; `*` stands for any characters of its name"
+        => Answer::Json("Silence"), alerts::silence,
+        status: StatusCode::CREATED,
+        body: &[
+            required("for", Duration, "for how long"),
+            optional("labels", Map, "the labels that something must have, with `*` for any characters"),
+            optional("reason", Text, "why, for people"),
+        ];
+    POST "/silences/{silence}/end" "endSilence" "Ends a silence"
+        => Answer::Json("Silence"), alerts::unsilence;
 
     GET "/setup" "listSetups" "Lists the steps that are done once"
         => Answer::List("Setup"), services::setups;

@@ -25,6 +25,19 @@ pub(super) async fn plan(call: Call) -> Reply {
     Ok(ok(&call.app.blocking_long(|hub| Ok(hub.plan()?)).await?))
 }
 
+pub(super) async fn apply(call: Call) -> Reply {
+    let basis = call.args.text("basis").unwrap_or_default().to_owned();
+    Ok(ok(&call.app.blocking_long(move |hub| Ok(hub.bring_up(Some(&basis))?)).await?))
+}
+
+pub(super) async fn up(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking_long(|hub| Ok(hub.bring_up(None)?)).await?))
+}
+
+pub(super) async fn down(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking_long(|hub| Ok(hub.bring_down()?)).await?))
+}
+
 pub(super) async fn boot(call: Call) -> Reply {
     Ok(ok(&call.app.blocking(|hub| Ok(hub.boot()?)).await?))
 }

@@ -1,0 +1,11 @@
+//! Backups as scripts make them: in memory with faults, in directories, through rclone, and together with restic.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // tests look at real files, and start restic
+
+mod cases;
+mod faults;
+mod kill;
+mod restic;
+mod tree;
+mod weather;
+mod world;

@@ -1,0 +1,100 @@
+//! Bad weather: full disks, servers that are gone, and remotes of rclone.
+
+use std::fs;
+use std::process::Command;
+
+use hob_model::ErrorKind;
+use serde_json::json;
+
+use crate::tree;
+use crate::world::World;
+
+/// A small file system, unmounted when dropped.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn new(world: &World, name: &str) -> Option<Self> {
+        let path = world.path(name);
+        fs::create_dir(&path).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&path).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(path))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut content = vec![0; bytes];
+    fastrand::Rng::with_seed(seed).fill(&mut content);
+    content
+}
+
+#[test]
+fn a_full_destination_fails_clearly_and_does_well_once_there_is_room() {
+    let world = World::live();
+    let Some(small) = Small::new(&world, "small") else { return };
+    world.init("small/nas");
+    fs::create_dir(world.path("src")).unwrap();
+    fs::write(world.path("src/a"), noise(1, 1 << 20)).unwrap();
+    world.snapshot("small/nas");
+    fs::write(world.path("src/b"), noise(2, 20 << 20)).unwrap();
+    let error = world.call("snapshot", json!(["small/nas", ["src"], {}])).unwrap_err();
+    assert!(
+        error.kind == ErrorKind::Unavailable && error.hint.unwrap().contains("full"),
+        "{}",
+        error.message
+    );
+    fs::write(world.path("src/b"), noise(3, 1 << 20)).unwrap();
+    world.call("prune", json!(["small/nas", { "grace": "0s" }])).unwrap();
+    world.snapshot("small/nas");
+    world.call("check", json!(["small/nas", { "read": "all" }])).unwrap();
+    drop(small);
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_told_before_anything_is_restored() {
+    let world = World::live();
+    let Some(small) = Small::new(&world, "small") else { return };
+    world.init("nas");
+    fs::create_dir(world.path("src")).unwrap();
+    fs::write(world.path("src/a"), noise(1, 10 << 20)).unwrap();
+    world.snapshot("nas");
+    let error = world.call("restore", json!(["nas", "latest", "small", {}])).unwrap_err();
+    assert!(error.kind == ErrorKind::Unavailable && error.message.contains("bytes free"), "{error}");
+    assert_eq!(fs::read_dir(world.path("small")).unwrap().count(), 0);
+    drop(small);
+}
+
+#[test]
+fn a_server_that_is_gone_is_told_as_that() {
+    let world = World::live();
+    world.write("src/a", "1");
+    // Bound and closed again: nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error =
+        world.call("snapshot", json!([format!("rest:http://127.0.0.1:{port}/x"), ["src"], {}])).unwrap_err();
+    assert!(error.kind == ErrorKind::Unavailable && error.retryable, "{error}");
+    assert!(error.message.contains("cannot be reached"), "{error}");
+}
+
+#[test]
+fn a_remote_of_rclone_is_a_repository_as_any_other() {
+    let world = World::live();
+    let remote = format!("rclone::local:{}", world.text("remote"));
+    world.call("init", json!([remote, {}])).unwrap();
+    tree::grow(&world.path("src"), 8, 30);
+    world.snapshot(&remote);
+    world.call("check", json!([remote, { "read": "all" }])).unwrap();
+    world.restore(&remote, "out");
+    tree::assert_same(&world.path("src"), &world.path("out"));
+    world.call("forget", json!([remote, { "keep_last": 1, "prune": true }])).unwrap();
+    // It is a repository of restic, as it lies there.
+    world.restic_ok("remote", &["check", "--read-data"]);
+    let error = world.call("init", json!(["rclone:no-such-remote:x", {}])).unwrap_err();
+    assert!(error.message.contains("rclone"), "{error}");
+}

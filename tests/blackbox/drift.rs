@@ -1,0 +1,123 @@
+//! What somebody changes past a hob that runs: it is told, and made as declared again, in order and behind the gates.
+
+use std::path::Path;
+
+use hob_lab::engine::IMAGE;
+use hob_lab::systemd::Systemd;
+use hob_tests::home::Home;
+use hob_tests::until;
+use serde_json::Value as Json;
+
+use crate::engines::is_there;
+use crate::handed::{DIGEST, seal};
+use crate::services::House;
+
+const HOMELAB: &str = r#"
+let quick = #{ image: "IMAGE", stop_signal: "SIGKILL", stop_timeout: "1s", volumes: ["SHARED:/shared"], ulimits: LIMITS };
+let db = service("db", #{
+    ready: exec(["test", "-e", "/ready"]),
+    command: ["sh", "-c", "echo start db >> /shared/story; sleep 0.4; echo ready db >> /shared/story; touch /ready; exec sleep 1000"],
+} + quick);
+service("app", #{
+    needs: [db], command: ["sh", "-c", "echo start app >> /shared/story; exec sleep 1000"], ready: file("/proc/self"),
+} + quick);
+for name in ["named", "replaced", "held"] {
+    service(name, #{ command: ["sleep", "1000"], ready: file("/proc/self") } + quick);
+}
+"#;
+
+fn events(home: &Home, name: &str) -> Vec<Json> {
+    let all = home.json(&["events", "list"]);
+    all.as_array().expect("events are a list").iter().filter(|it| it["name"] == name).cloned().collect()
+}
+
+#[test]
+fn containers_that_hands_have_changed_are_made_as_declared_again() {
+    let Some(house) = House::new(HOMELAB) else { return };
+    let mut up = house.home.up("lab", &["--on-exit", "keep"]);
+    let (db, app) = (house.id("db"), house.id("app"));
+
+    // Both are cut off from the others; nobody asks, and the engine tells.
+    house.podman(&["network", "disconnect", "homelab", "app"]);
+    house.podman(&["network", "disconnect", "homelab", "db"]);
+    until("both are repaired", || (events(&house.home, "service.repaired").len() == 2).then_some(()));
+    assert!(house.id("db") != db && house.id("app") != app);
+    let story = house.story();
+    assert_eq!(story[..3], ["start db", "ready db", "start app"], "{story:?}");
+    assert_eq!(story[3..], ["start db", "ready db", "start app"], "{story:?}");
+    assert_eq!(events(&house.home, "service.failed"), [Json::Null; 0]);
+    let _ = house.home.hob(&["plan", "lab"]).exits(0);
+
+    // Somebody gives it another name.
+    house.podman(&["rename", "named", "moved"]);
+    until("it has its name again", || (events(&house.home, "service.repaired").len() == 3).then_some(()));
+    let names = house.podman(&["ps", "--all", "--format", "{{.Names}}", "--sort", "names"]);
+    assert_eq!(names, "app\ndb\nheld\nnamed\nreplaced");
+
+    // Somebody makes one of its own in its place, with the labels of hob's: it is not taken for what is declared.
+    let labels = "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}}\n{{end}}";
+    let labels = house.podman(&["inspect", "--format", labels, "replaced"]);
+    house.podman(&["tag", IMAGE, "localhost/other:1"]);
+    house.podman(&["rm", "--force", "--time", "0", "replaced"]);
+    let mut args = vec!["run", "--detach", "--replace", "--name", "replaced"];
+    labels.lines().for_each(|label| args.extend(["--label", label]));
+    args.extend(["localhost/other:1", "sleep", "1000"]);
+    let _taken = house.engine.cli(&args);
+    let as_declared = || {
+        let made = house
+            .engine
+            .cli(&["inspect", "--format", "{{.ImageName}} {{.State.Running}}", "replaced"])
+            .ok()?;
+        (String::from_utf8_lossy(&made.stdout).trim() == format!("{IMAGE} true")).then_some(())
+    };
+    until("it is made from its own image", as_declared);
+    house.until_ready("replaced", |house| house.home.hob(&["plan", "lab"]).code == Some(0));
+
+    // What is held is not touched, until it is released.
+    let life = || house.service("held")["instance"].clone();
+    let before = life();
+    let _ = house.home.hob(&["hold", "held", "--reason", "I try something"]).exits(0);
+    house.podman(&["network", "disconnect", "homelab", "held"]);
+    until("it is seen", || {
+        (house.service("held")["changed"].as_array().is_some_and(|it| !it.is_empty())).then_some(())
+    });
+    assert_eq!(life(), before);
+    let _ = house.home.hob(&["release", "held"]).exits(0);
+    house.until_ready("held", |_| ![&before, &Json::Null].contains(&&life()));
+    House::stop(&mut up);
+}
+
+#[test]
+fn a_unit_whose_secrets_hands_have_taken_gets_them_again() {
+    if !is_there(Systemd::missing()) {
+        return;
+    }
+    let systemd = Systemd::start().expect("systemd starts");
+    let script = "cat \\\"$CREDENTIALS_DIRECTORY/token\\\" | sha256sum; echo taken; exec sleep 1000";
+    let unit = format!("[Service]\nType=simple\nExecStart=/bin/sh -c \"{script}\"\n");
+    systemd.write_unit("needy.service", &unit).expect("a unit can be written");
+    let systemctl = |args: &[&str]| {
+        let output = systemd.command("systemctl").args(args).output().expect("systemctl can be started");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned()
+    };
+    systemctl(&["daemon-reload"]);
+    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary();
+    let mut inside = systemd.command("env");
+    inside.arg("--chdir").arg(home.dir());
+    let secrets = home.path("lab/secrets");
+    let home = home.through(&inside).with_env("HOB_SECRETS", secrets);
+    seal(&home);
+    let homelab = r#"service("needy", #{ unit: "needy", credentials: #{ token: secret_file("token") }, ready: log("taken") });"#;
+    home.write("lab/homelab.rhai", homelab);
+    let _up = home.up("lab", &[]);
+    let drop_in = "/run/systemd/system/needy.service.d/50-hob-credentials.conf";
+    let removed = systemd.command("rm").arg(drop_in).status().expect("rm can be started");
+    assert!(removed.success());
+    systemctl(&["daemon-reload"]);
+    systemctl(&["restart", "needy.service"]);
+    until("it is repaired", || (!events(&home, "service.repaired").is_empty()).then_some(()));
+    assert!(systemctl(&["cat", "needy.service"]).contains("LoadCredential=token:"));
+    let log = home.hob(&["logs", "needy"]).stdout;
+    assert_eq!(log.matches(DIGEST).count(), 2, "{log}");
+    assert_eq!(home.service("needy")["state"], "ready");
+}
