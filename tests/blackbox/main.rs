@@ -44,6 +44,7 @@ mod top;
 mod triggers;
 mod tunnel;
 mod updates;
+mod ups;
 mod watches;
 mod webhooks;
 mod witness;

@@ -358,7 +358,7 @@ fn install_gates(module: &mut Module) {
 }
 
 fn install_triggers(module: &mut Module) {
-    for kind in ["cron", "every", "at", "event", "webhook", "watch", "mqtt"] {
+    for kind in ["cron", "every", "at", "event", "webhook", "watch", "mqtt", "ups"] {
         FuncRegistration::new(kind).set_into_module(module, move |text: ImmutableString| {
             tagged("trigger", kind, &[("of", text.into())])
         });

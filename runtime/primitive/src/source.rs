@@ -21,8 +21,9 @@ pub trait EventSource: Send + Sync {
     fn listen(self: Arc<Self>, sink: EventSink) -> BoxFuture<()>;
 }
 
-/// Something outside that tells only of what it is asked for: a message broker. A workflow asks with a trigger of its
-/// name: `on: mqtt("frigate/#", #{ … })`, and hears events `NAME.message` whose payload has `of` and `broker` as it asked.
+/// Something outside that tells only of what it is asked for: a message broker, a power supply. A workflow asks with a
+/// trigger of its name: `on: mqtt("frigate/#", #{ … })`, and hears events whose payload has `of`, and `broker` where it names
+/// one, as it asked.
 pub trait Subscribing: Send + Sync {
     /// The name of the trigger.
     fn trigger(&self) -> &'static str;

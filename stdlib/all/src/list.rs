@@ -26,6 +26,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_time::primitive()]);
     all.extend([hob_std_toml::primitive()]);
     all.extend([hob_std_units::primitive()]);
+    all.extend([hob_std_ups::primitive()]);
     all.extend([hob_std_yaml::primitive()]);
     all
 }
@@ -53,5 +54,6 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_time::install(ports);
     hob_std_toml::install(ports);
     hob_std_units::install(ports);
+    hob_std_ups::install(ports);
     hob_std_yaml::install(ports);
 }

@@ -1,5 +1,5 @@
-//! Real servers for tests: a container engine with its registry, a systemd with its bus, an MQTT broker, each in a
-//! temporary directory of its own, started once per test binary and gone with it; and disks, whose power can be cut.
+//! Real servers for tests: a container engine with its registry, a systemd with its bus, an MQTT broker, a server of
+//! power supplies, each in a temporary directory of its own, started once per test binary and gone with it; and disks, whose power can be cut.
 //!
 //! A test that is killed cannot tidy up; whoever starts a server next removes what an earlier one left, and recognises
 //! it by its marker.
@@ -9,8 +9,10 @@
 mod cut;
 pub mod disk;
 pub mod engine;
+mod listening;
 pub mod marker;
 pub mod mosquitto;
+pub mod nut;
 pub mod systemd;
 
 /// Starts a server for a test, or says on standard error why the test is skipped. In CI (`CI=true`) nothing is skipped.

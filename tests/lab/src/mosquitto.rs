@@ -1,17 +1,11 @@
 //! An MQTT broker.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
 
+use crate::listening::{ATTEMPTS, begin, bound, end, free_port};
 use crate::marker::Place;
-
-/// How long it may take to listen.
-const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Another program may take a free port before the broker does.
-const ATTEMPTS: usize = 5;
 
 /// A mosquitto; it ends with this value, and with the thread that started it.
 #[derive(Debug)]
@@ -36,7 +30,7 @@ impl Mosquitto {
     pub fn start(more: impl Fn(&Path) -> String) -> io::Result<Self> {
         for _ in 0..ATTEMPTS {
             let place = Place::new("mosquitto", |_| {})?;
-            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let port = free_port()?;
             let dir = place.path().display().to_string();
             let config = format!(
                 "listener {port} 127.0.0.1\nuser root\npersistence true\npersistence_location {dir}/\n{}\n",
@@ -65,25 +59,9 @@ impl Mosquitto {
 
     /// Starts it; whether it listens.
     fn begin(&mut self) -> io::Result<bool> {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "TERM", "mosquitto", "-c"])
-            .arg(self.place.path().join("mosquitto.conf"));
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let begun = Instant::now();
-        while begun.elapsed() < READY_WITHIN {
-            if child.try_wait()?.is_some() {
-                return Ok(false);
-            }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                self.child = Some(child);
-                return Ok(true);
-            }
-            std::thread::yield_now();
-        }
-        child.kill()?;
-        child.wait()?;
-        Ok(false)
+        let mut command = bound("mosquitto");
+        self.child = begin(command.arg("-c").arg(self.place.path().join("mosquitto.conf")), self.port)?;
+        Ok(self.child.is_some())
     }
 
     /// It goes away, and saves what it has; or it comes back on the same port.
@@ -92,24 +70,16 @@ impl Mosquitto {
     /// When it does not come back.
     pub fn away(&mut self, away: bool) {
         if away {
-            self.stop();
+            end(&mut self.child);
         } else {
             assert!(self.begin().is_ok_and(|up| up), "mosquitto does not come back");
-        }
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let pid = rustix::process::Pid::from_child(&child);
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            let _ = child.wait();
         }
     }
 }
 
 impl Drop for Mosquitto {
     fn drop(&mut self) {
-        self.stop();
+        end(&mut self.child);
     }
 }
 

@@ -377,7 +377,7 @@ pub enum Trigger {
     Webhook(Webhook),
     /// Files.
     Watch(Watch),
-    /// Messages of a broker.
+    /// What something outside tells only who asks for it: messages of a broker, changes of a power supply.
     Subscription(Subscription),
     /// A person.
     Manual,
@@ -392,11 +392,13 @@ pub struct Watch {
     pub settle: Duration,
 }
 
-/// Messages that start a workflow, as the primitive that hears them understands it.
+/// What a workflow hears from outside, as the primitive that listens understands it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscription {
     /// The name of the trigger: `mqtt`.
-    pub kind: String,
+    pub kind: &'static str,
+    /// The name of the event that tells of it: `mqtt.message`.
+    pub event: &'static str,
     /// What is to be heard.
     pub of: String,
     /// Where, and how.
@@ -404,12 +406,12 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The event that a message is, and what its payload holds.
+    /// The event that tells of it, and what its payload holds.
     #[must_use]
     pub fn event(&self) -> (String, Value) {
-        let broker = self.options.get("broker").cloned().unwrap_or_default();
-        let filter = Value::map([("of", Value::from(self.of.as_str())), ("broker", broker)]);
-        (format!("{}.message", self.kind), filter)
+        let broker = self.options.get("broker").map(|broker| ("broker", broker.clone()));
+        let filter = Value::map([("of", Value::from(self.of.as_str()))].into_iter().chain(broker));
+        (self.event.to_owned(), filter)
     }
 }
 

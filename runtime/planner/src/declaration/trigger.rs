@@ -68,7 +68,11 @@ fn read(options: &mut Options<'_>, value: &Value, surroundings: &Surroundings<'_
                 Some(Value::Map(map)) => map.clone(),
                 _ => BTreeMap::new(),
             };
-            Some(Trigger::Subscription(Subscription { kind: kind.to_owned(), of, options }))
+            Some(Trigger::Subscription(Subscription { kind: "mqtt", event: "mqtt.message", of, options }))
+        }
+        "ups" => {
+            let options = BTreeMap::new();
+            Some(Trigger::Subscription(Subscription { kind: "ups", event: "ups.changed", of, options }))
         }
         "manual" => Some(Trigger::Manual),
         other => {
