@@ -12,6 +12,7 @@ mod alerts;
 mod beside;
 mod boot;
 mod canaries;
+mod cards;
 mod cases;
 mod check;
 mod damaged;

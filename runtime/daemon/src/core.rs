@@ -408,6 +408,10 @@ impl Hub for Core {
         self.keeper.health(service)
     }
 
+    fn graphics(&self) -> Json {
+        self.keeper.graphics()
+    }
+
     fn plan(&self) -> Result<Json, Diagnostic> {
         self.keeper.plan()
     }

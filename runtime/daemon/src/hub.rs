@@ -103,6 +103,11 @@ pub trait Hub: Send + Sync + 'static {
         None
     }
 
+    /// Who holds what of the graphics cards, as `hob gpu --json` prints it; `null` where no service uses one.
+    fn graphics(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     /// What is not as declared, as `hob plan --json` prints it.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 //! | [`plan`] | [`Plan`]: the changes from observed to desired, with their causes and their order |
 //! | [`mod@progress`] | which services may start now, which are blocked, and by what |
 //! | [`restart`] | when a service that ended is started again |
+//! | [`room`] | who may have memory of a graphics card |
 //! | [`storage`] | whether the file systems that are mounted are those that were declared |
 
 pub mod boot;
@@ -21,6 +22,7 @@ pub mod observed;
 pub mod plan;
 pub mod progress;
 pub mod restart;
+pub mod room;
 pub mod storage;
 
 pub use boot::Boot;

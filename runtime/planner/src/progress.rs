@@ -25,6 +25,8 @@ pub struct Progress {
 enum Standing {
     Ready,
     Pending,
+    /// It will not get ready before somebody else goes.
+    PutOff,
     /// It will not get ready, because these services failed.
     Failed(BTreeSet<String>),
 }
@@ -32,6 +34,16 @@ enum Standing {
 /// What there is to do next, given the state of each service.
 #[must_use]
 pub fn progress(homelab: &Homelab, state: impl Fn(&str) -> ServiceState) -> Progress {
+    progress_without(homelab, state, |_| false)
+}
+
+/// As [`progress()`], where some services are put off until who knows when: what needs them waits, their tier does not.
+#[must_use]
+pub fn progress_without(
+    homelab: &Homelab,
+    state: impl Fn(&str) -> ServiceState,
+    put_off: impl Fn(&str) -> bool,
+) -> Progress {
     let mut progress = Progress::default();
     let mut standings: BTreeMap<&Node, Standing> = BTreeMap::new();
     for node in homelab.graph.order() {
@@ -44,7 +56,10 @@ pub fn progress(homelab: &Homelab, state: impl Fn(&str) -> ServiceState) -> Prog
                 state if state.is_ready() => Standing::Ready,
                 ServiceState::Failed => Standing::Failed(BTreeSet::from([name.clone()])),
                 state if state.is_alive() => Standing::Pending,
-                _ => idle_standing(homelab, node, &standings, &mut progress),
+                _ => match idle_standing(homelab, node, &standings, &mut progress) {
+                    Standing::Pending if put_off(name) => Standing::PutOff,
+                    standing => standing,
+                },
             },
         };
         standings.insert(node, standing);
@@ -89,8 +104,9 @@ fn tier_standing(
             || homelab.service(before.name()).is_none_or(|service| service.critical);
         match &standings[before] {
             Standing::Failed(roots) if !is_member => failed.extend(roots.iter().cloned()),
-            Standing::Pending if !is_member => before_pending = true,
+            Standing::Pending | Standing::PutOff if !is_member => before_pending = true,
             _ if !is_member || !counts => {}
+            Standing::PutOff => {}
             Standing::Ready => ready += 1,
             Standing::Pending => pending += 1,
             Standing::Failed(roots) => failed_members.extend(roots.iter().cloned()),
@@ -121,7 +137,7 @@ fn idle_standing(
     for (before, reason) in homelab.graph.waits_for(node) {
         match &standings[before] {
             Standing::Ready => {}
-            Standing::Pending => waits.push(before.clone()),
+            Standing::Pending | Standing::PutOff => waits.push(before.clone()),
             Standing::Failed(_) if reason == Reason::Wants => {}
             Standing::Failed(roots) => failed.extend(roots.iter().cloned()),
         }

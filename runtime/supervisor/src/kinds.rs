@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hob_model::OpError;
 use hob_planner::declaration::{Kind, PROCESS};
 
+use crate::graphics::Graphics;
 use crate::port::Supervisor;
 use crate::secrets::Delivery;
 
@@ -24,6 +25,7 @@ pub trait ServiceKind: Send + Sync {
 pub struct Supervisors {
     kinds: BTreeMap<String, Arc<dyn Supervisor>>,
     delivery: Option<Arc<dyn Delivery>>,
+    graphics: Option<Arc<dyn Graphics>>,
     state: PathBuf,
 }
 
@@ -34,6 +36,7 @@ impl Supervisors {
         Self {
             kinds: BTreeMap::from([(PROCESS.to_owned(), processes)]),
             delivery: None,
+            graphics: None,
             state: PathBuf::new(),
         }
     }
@@ -51,6 +54,19 @@ impl Supervisors {
         self.delivery = delivery;
         state.clone_into(&mut self.state);
         self
+    }
+
+    /// With those who know the graphics cards.
+    #[must_use]
+    pub fn with_graphics(mut self, graphics: Option<Arc<dyn Graphics>>) -> Self {
+        self.graphics = graphics;
+        self
+    }
+
+    /// Those who know the graphics cards.
+    #[must_use]
+    pub fn graphics(&self) -> Option<&Arc<dyn Graphics>> {
+        self.graphics.as_ref()
     }
 
     /// The state directory that the services belong to.

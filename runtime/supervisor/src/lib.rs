@@ -9,6 +9,7 @@
 //! | [`port`] | [`Supervisor`]: the trait, and what crosses it |
 //! | [`kinds`] | [`ServiceKind`]: what a primitive offers; [`Supervisors`]: all of them |
 //! | [`life`], [`probe()`] | what supervisors share: waiting for an end, looking at an address |
+//! | [`graphics`] | [`Graphics`]: the cards that services share |
 //! | [`secrets`] | [`secrets::Delivery`]: how services get secrets |
 //! | [`ready`] | [`await_ready`]: waiting for a gate |
 //! | [`storage`] | [`FileSystems`]: what is mounted |
@@ -16,6 +17,7 @@
 //! | [`fake`] | [`fake::Fake`]: processes that tests script |
 
 pub mod fake;
+pub mod graphics;
 pub mod kinds;
 pub mod life;
 pub mod live;
@@ -25,6 +27,7 @@ pub mod ready;
 pub mod secrets;
 pub mod storage;
 
+pub use graphics::Graphics;
 pub use kinds::{ServiceKind, Supervisors};
 pub use life::{Life, Lives};
 pub use port::{

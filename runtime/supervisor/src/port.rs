@@ -34,6 +34,8 @@ pub struct Spec {
     pub image: Option<String>,
     /// The secrets that it is handed.
     pub delivered: Delivered,
+    /// The devices that stand for [`hob_planner::declaration::GPU_DEVICE`] in its declaration.
+    pub devices: Vec<String>,
     /// Whether it runs beside the service, to take its place later: it has a name of its own until then, and others do not
     /// reach it by that of the service.
     pub beside: bool,
@@ -43,7 +45,8 @@ impl Spec {
     /// A service that is handed no secrets.
     #[must_use]
     pub fn new(name: impl Into<String>, body: Body) -> Self {
-        Self { name: name.into(), body, image: None, delivered: Delivered::default(), beside: false }
+        let (image, delivered, devices) = (None, Delivered::default(), Vec::new());
+        Self { name: name.into(), body, image, delivered, devices, beside: false }
     }
 
     /// The name that it runs under.

@@ -1,7 +1,7 @@
 //! Devices of a container, by path and by CDI name.
 
 use bollard::models;
-use hob_model::Value;
+use hob_model::{OpError, Value};
 use hob_primitive::{FromValue, Mismatch, Nested, Options};
 
 use crate::read::{Texts, mismatch};
@@ -68,6 +68,25 @@ impl FromValue for Devices {
             });
         }
         Ok(devices)
+    }
+}
+
+impl Devices {
+    /// Puts devices in the place of the CDI names of `kind`, which stand for them.
+    ///
+    /// # Errors
+    /// When one of them is no device.
+    pub(crate) fn stand_for(&mut self, kind: &str, devices: &[String]) -> Result<(), OpError> {
+        let stands = |name: &String| name.split_once('=').is_some_and(|(its, _)| its == kind);
+        if !self.cdi.iter().any(stands) {
+            return Ok(());
+        }
+        self.cdi.retain(|name| !stands(name));
+        let named = Self::from_value(Value::from(devices.to_vec()));
+        let named = named.map_err(|error| OpError::invalid(error.message))?;
+        self.cdi.extend(named.cdi);
+        self.paths.extend(named.paths);
+        Ok(())
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use hob_model::OpError;
 
-use crate::cdi::CdiDevice;
-use crate::port::{Card, Vendor};
+use crate::cdi::{self, CdiDevice};
+use crate::port::{Card, GpuPort, Vendor};
+use crate::survey;
 
 /// A device node, and whether the card is of no use without it.
 struct Node {
@@ -73,7 +74,7 @@ pub(crate) enum Form {
 }
 
 /// What the options `devices` of a container say, for it to use `cards`, which are all that there are when `every`.
-pub(crate) fn choose(
+fn choose(
     cards: &[&Card],
     every: bool,
     form: Form,
@@ -92,6 +93,24 @@ pub(crate) fn choose(
         }
     }
     by_nodes(cards, exists)
+}
+
+/// Those of these paths that exist.
+pub(crate) async fn existing(port: &dyn GpuPort, paths: Vec<PathBuf>) -> Result<BTreeSet<PathBuf>, OpError> {
+    let found = port.exist(paths.clone()).await.map_err(survey::refused)?;
+    Ok(paths.into_iter().zip(found).filter(|(_, there)| *there).map(|(path, _)| path).collect())
+}
+
+/// As [`choose`], by what is on the machine.
+pub(crate) async fn given(
+    port: &dyn GpuPort,
+    cards: &[&Card],
+    every: bool,
+    form: Form,
+) -> Result<Vec<String>, OpError> {
+    let cdi = cdi::devices(&port.cdi_files().await.map_err(survey::refused)?);
+    let there = existing(port, paths(cards, &cdi)).await?;
+    choose(cards, every, form, &cdi, &|path: &Path| there.contains(path))
 }
 
 fn by_cdi(

@@ -11,8 +11,7 @@ pub use operations::primitive;
 /// what the kernel tells.
 #[primitive(name = "gpu")]
 mod operations {
-    use std::collections::BTreeSet;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use hob_model::{OpError, Value};
     use hob_primitive::{Choice, Ctx, FromValue, Mismatch, Options};
@@ -224,20 +223,12 @@ mod operations {
             None if cards.is_empty() => vec![&cards[find(&cards, None)?]],
             None => cards.iter().collect(),
         };
-        let cdi = cdi::devices(&port.cdi_files().await.map_err(survey::refused)?);
-        let there = existing(&*port, access::paths(&chosen, &cdi)).await?;
         let form = match options.form {
             DevicesForm::Best => Form::Best,
             DevicesForm::Cdi => Form::Cdi,
             DevicesForm::Nodes => Form::Nodes,
         };
-        let given = access::choose(&chosen, card.is_none(), form, &cdi, &|path: &Path| there.contains(path))?;
-        Ok(Value::from(given))
-    }
-
-    async fn existing(port: &dyn GpuPort, paths: Vec<PathBuf>) -> Result<BTreeSet<PathBuf>, OpError> {
-        let found = port.exist(paths.clone()).await.map_err(survey::refused)?;
-        Ok(paths.into_iter().zip(found).filter(|(_, there)| *there).map(|(path, _)| path).collect())
+        Ok(Value::from(access::given(&*port, &chosen, card.is_none(), form).await?))
     }
 
     /// Lists the names that specifications of the Container Device Interface give to devices: `name`, `file`, `usable`, and
@@ -252,7 +243,7 @@ mod operations {
     async fn cdi(cx: Ctx) -> Result<Value, OpError> {
         let port = cx.port::<dyn GpuPort>()?;
         let known = cdi::devices(&port.cdi_files().await.map_err(survey::refused)?);
-        let there = existing(&*port, access::paths(&[], &known)).await?;
+        let there = access::existing(&*port, access::paths(&[], &known)).await?;
         let shown = |device: &CdiDevice| {
             let problem = access::problem(device, &|path: &Path| there.contains(path));
             Value::map([

@@ -8,6 +8,7 @@
 //! | [`rules`] | what the generations of NVIDIA's cards can do |
 //! | [`cdi`] | specifications of the Container Device Interface |
 //! | `access` | which devices a container needs |
+//! | [`share`] | the cards as services share them |
 //! | [`measure`] | numbers for `/metrics` |
 //! | [`port`] | the trait to the world |
 //! | [`live`] | NVML, the kernel's `/sys` and `/proc` |
@@ -21,6 +22,7 @@ pub mod live;
 pub mod measure;
 pub mod port;
 pub mod rules;
+pub mod share;
 pub mod survey;
 pub mod value;
 
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 pub use api::primitive;
 use hob_primitive::{Measured, Ports};
+use hob_supervisor::Graphics;
 pub use port::GpuPort;
 
 /// The most cards of a machine that are looked at.
@@ -40,5 +43,6 @@ pub const CDI_BYTES_MAX: u64 = 4 << 20;
 pub fn install(ports: &mut Ports) {
     let live: Arc<dyn GpuPort> = Arc::new(live::LiveGpu::new());
     ports.add::<dyn Measured>(Arc::new(measure::GpuMeasures(Arc::clone(&live))));
+    ports.insert::<dyn Graphics>(Arc::new(share::SharedCards(Arc::clone(&live))));
     ports.insert::<dyn GpuPort>(live);
 }

@@ -155,6 +155,7 @@ impl Look {
             process.name = self.text(format!("/proc/{}/comm", process.pid));
             let groups = self.text(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
             (process.container, process.unit) = clients::owner(&groups);
+            process.parents = clients::parents(self, process.pid);
         }
         Ok(all)
     }

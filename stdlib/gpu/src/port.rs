@@ -184,6 +184,8 @@ pub struct GpuProcess {
     pub container: Option<String>,
     /// The unit of systemd it runs in.
     pub unit: Option<String>,
+    /// The processes that it descends from, the nearest first.
+    pub parents: Vec<u32>,
 }
 
 /// A file with a specification of the Container Device Interface.

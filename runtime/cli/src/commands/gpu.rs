@@ -5,20 +5,23 @@ use hob_std_gpu::live::LiveGpu;
 use hob_std_gpu::port::{Card, GpuProcess};
 use hob_std_gpu::{rules, survey, value};
 use hob_terminal::{Cell, Column, Role, Table};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
+use super::remote::client;
 use crate::context::{Context, Exit, Failure, Outcome};
 
 type Found = (Vec<Card>, Vec<(usize, GpuProcess)>);
 
-/// `hob gpu`: the cards of this machine and who uses them.
+/// `hob gpu`: the cards of this machine, who uses them, and who holds what of them by the ledger of the hob that serves.
 pub(crate) fn show(context: &Context) -> Outcome {
     let (cards, processes) = look().map_err(refused)?;
+    // Without a hob that serves nobody shares the cards out.
+    let ledger = client(context).get("/api/v1/graphics").unwrap_or_default();
     if context.global.json {
         let values = |it: Vec<Value>| it.iter().filter_map(|it| it.to_json().ok()).collect::<Vec<_>>();
         let cards = values(cards.iter().enumerate().map(|(index, it)| value::card(index, it)).collect());
         let processes = values(processes.iter().map(|(index, it)| value::process(*index, it)).collect());
-        context.print_json(&json!({ "cards": cards, "processes": processes }));
+        context.print_json(&json!({ "cards": cards, "processes": processes, "ledger": ledger }));
         return Ok(Exit::Done);
     }
     if cards.is_empty() {
@@ -29,6 +32,10 @@ pub(crate) fn show(context: &Context) -> Outcome {
     if !processes.is_empty() {
         context.print_line("");
         context.print_line(process_table(&processes).render(context.out).trim_end());
+    }
+    if !ledger.is_null() {
+        context.print_line("");
+        context.print_line(ledger_table(&ledger).render(context.out).trim_end());
     }
     for card in &cards {
         if let Some(problem) = &card.problem {
@@ -94,6 +101,41 @@ fn card_table(cards: &[Card]) -> Table {
             or_dash(card.pci.clone()),
             state,
         ]);
+    }
+    table
+}
+
+/// Who holds what of the cards, what of them is nobody's who is known, and who waits.
+fn ledger_table(ledger: &Json) -> Table {
+    let mut table = Table::new([
+        Column::number("GPU"),
+        Column::new("SERVICE"),
+        Column::number("DECLARED"),
+        Column::number("MEASURED"),
+        Column::number("PRIORITY"),
+        Column::new("STATE"),
+    ]);
+    let all = |key: &str| ledger[key].as_array().cloned().unwrap_or_default();
+    let number = |value: &Json| or_dash(value.as_i64().map(|it| it.to_string()));
+    let bytes = |value: &Json| or_dash(value.as_u64().map(size::format));
+    let mut row = |it: &Json, state: Cell| {
+        let name = it["service"].as_str().unwrap_or_default();
+        let name = if name.is_empty() { Cell::from("(others)") } else { Cell::new(Role::Name, name) };
+        let (declared, measured) = (bytes(&it["declared"]), bytes(&it["measured"]));
+        table.row([number(&it["card"]), name, declared, measured, number(&it["priority"]), state]);
+    };
+    for claim in all("claims") {
+        let leaves = claim["leaves"] == true;
+        row(
+            &claim,
+            if leaves { Cell::new(Role::Warning, "leaves") } else { Cell::new(Role::Success, "holds") },
+        );
+    }
+    for (index, card) in all("cards").iter().enumerate().filter(|(_, card)| card["foreign"] != 0) {
+        row(&json!({ "card": index, "measured": card["foreign"] }), Cell::from("holds"));
+    }
+    for waiting in all("waiting") {
+        row(&waiting, Cell::new(Role::Warning, "waits"));
     }
     table
 }

@@ -185,6 +185,7 @@ fn schemas() -> Json {
             "service": text(), "image": text(), "result": text(), "state": text(), "note": text(),
         })),
         "Status": { "type": "object" },
+        "Graphics": { "type": ["object", "null"] },
         "Family": object(json!({
             "name": text(), "help": text(), "kind": text(),
             "samples": list(object(json!({ "labels": { "type": "object" }, "value": { "type": "number" } }))),

@@ -8,6 +8,7 @@ mod apply;
 mod asked;
 mod boot;
 mod borrow;
+mod cards;
 mod drift;
 mod families;
 mod health;
@@ -35,8 +36,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hob_model::{Code, Diagnostic, RunEnd, RunId, Value};
+use hob_planner::progress::progress_without;
 use hob_planner::progress::tier_state;
-use hob_planner::{Goal, Homelab, Node, Plan, progress};
+use hob_planner::{Goal, Homelab, Node, Plan};
 use hob_primitive::{Cancel, Patience, ServiceRequest};
 use hob_runs::Runs;
 use hob_supervisor::{FileSystems, Supervisors};
@@ -249,6 +251,12 @@ impl Keeper {
         json!({ "tiers": tiers, "services": services, "mounts": mounts::view(&self.inner) })
     }
 
+    /// Who holds what of the graphics cards, as `hob gpu --json` prints it; `null` where no service uses one.
+    #[must_use]
+    pub fn graphics(&self) -> Json {
+        cards::view(&self.inner)
+    }
+
     /// What is not as declared, as `hob plan --json` prints it, with the `basis` by which [`Keeper::bring_up`] knows it.
     ///
     /// # Errors
@@ -294,12 +302,16 @@ fn keep(keeper: &Keeper) {
         hold::expire(inner, &mut table);
         table.recover(now, RECOVERED_AFTER);
         table.rearm(now);
-        let decided = progress(&inner.homelab, |name| table.state(name));
+        let decided =
+            progress_without(&inner.homelab, |name| table.state(name), |name| table.is_put_off(name));
         table.take_in(&decided);
-        for name in decided.start {
-            let free = table.may_start(&name, now) && !borrow::is_left(&inner.homelab, &table, &name);
-            let free = free && !mounts::waits(inner, &mut table, &name, now);
-            if free && table.calling() < CALLS_AT_ONCE {
+        let mut free = decided.start;
+        free.retain(|name| {
+            let free = table.may_start(name, now) && !borrow::is_left(&inner.homelab, &table, name);
+            free && !mounts::waits(inner, &mut table, name, now)
+        });
+        for name in cards::admitted(inner, &mut table, free, now) {
+            if table.calling() < CALLS_AT_ONCE {
                 table.begin_start(&name);
                 start::in_background(inner, &name);
             }

@@ -12,10 +12,11 @@ use hob_primitive::Ports;
 use hob_supervisor::live::Live;
 use hob_supervisor::secrets::Delivery;
 use hob_supervisor::{
-    Declared, Images, Instance, LogFrom, LogPosition, Running, ServiceKind, Spec, Standing, Supervisor,
-    Supervisors,
+    Declared, Graphics, Images, Instance, LogFrom, LogPosition, Running, ServiceKind, Spec, Standing,
+    Supervisor, Supervisors,
 };
 
+use super::cards::Given;
 use super::image;
 use super::native::service_facts;
 
@@ -41,7 +42,7 @@ pub fn open_supervisors(
             supervisor.introduce(&Spec::new(name, body));
         }
     }
-    Ok(all.delivering(ports.get::<dyn Delivery>(), state))
+    Ok(all.delivering(ports.get::<dyn Delivery>(), state).with_graphics(ports.get::<dyn Graphics>()))
 }
 
 /// Has those who run the services of a homelab know which these are.
@@ -178,17 +179,19 @@ pub(super) fn survey(
     homelab: &Homelab,
     facts: &[(String, Value)],
 ) -> (Vec<(String, Standing)>, Vec<OpError>) {
-    let recorded: BTreeMap<&str, &str> = facts
-        .iter()
-        .filter_map(|(name, fact)| Some((name.as_str(), fact.get("instance")?.as_str()?)))
-        .collect();
+    let recorded: BTreeMap<&str, &Value> = facts.iter().map(|(name, fact)| (name.as_str(), fact)).collect();
     let kinds = kinds_in_use(homelab, facts);
     let ask = |kind: &str| {
         let services = homelab.services.iter().filter(|service| service.body.kind() == kind);
         let declared: Vec<Declared> = services
-            .map(|service| Declared {
-                spec: Spec::from(service),
-                recorded: recorded.get(service.name.as_str()).map(|text| Instance((*text).to_owned())),
+            .map(|service| {
+                let fact = recorded.get(service.name.as_str());
+                let instance = fact.and_then(|fact| fact.get("instance")?.as_str());
+                let devices = fact.map(|fact| Given::recorded(fact).devices).unwrap_or_default();
+                Declared {
+                    spec: Spec { devices, ..Spec::from(service) },
+                    recorded: instance.map(|text| Instance(text.to_owned())),
+                }
             })
             .collect();
         supervisors.of(kind)?.survey(&declared)

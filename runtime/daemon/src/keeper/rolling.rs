@@ -13,6 +13,7 @@ use hob_planner::{Exit, Service, ServiceState};
 use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 use serde_json::Value as Json;
 
+use super::cards::Given;
 use super::hold::Holder;
 use super::image::{Rejected, State, Trial, rolled_back, settle_of};
 use super::native::{NativeRun, service_fact};
@@ -184,7 +185,7 @@ impl Roll<'_> {
         let done = self.run.effect(&self.position(3), "services::update", &self.args(), |_| {
             let running = self.supervisor()?.promote(&Spec::from(service), service.stop_timeout)?;
             let writes = vec![
-                fact_of(service, &running),
+                fact_of(service, &running, &Given::default()),
                 Write::Fact { key: service_fact(&successor(&service.name)), value: None },
                 accepted.fact(service),
                 event(inner, &service.name, "updated", ""),

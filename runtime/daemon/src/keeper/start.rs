@@ -10,6 +10,7 @@ use hob_planner::declaration::Gate;
 use hob_planner::{Exit, Service, ServiceState};
 use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 
+use super::cards::{self, Given};
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
 use super::{Inner, borrow, event, image, look, mounts, secrets};
@@ -26,7 +27,7 @@ pub(super) fn supervisor_of<'i>(
 }
 
 /// What the journal keeps of a started service, so that the next hob finds it and a plan can compare.
-pub(super) fn fact_of(service: &Service, running: &Running) -> Write {
+pub(super) fn fact_of(service: &Service, running: &Running, given: &Given) -> Write {
     let value = Value::map([
         ("fields", service.fields()),
         ("kind", Value::from(service.body.kind())),
@@ -34,6 +35,7 @@ pub(super) fn fact_of(service: &Service, running: &Running) -> Write {
         ("key", Value::from(running.key.as_str())),
         ("digest", Value::from(service.digest().to_string())),
         ("started", Value::from(running.started.to_string())),
+        ("given", given.value()),
     ]);
     Write::Fact { key: service_fact(&service.name), value: Some(value) }
 }
@@ -69,11 +71,14 @@ pub(super) fn adopt(inner: &Arc<Inner>) {
             continue;
         }
         let running = running.clone();
+        let fact = inner.runs.journal().fact(&service_fact(&running.name)).ok().flatten();
+        let card = fact.as_ref().and_then(|fact| Given::recorded(fact).card);
         tracing::info!(service = running.name, instance = %running.instance, "adopted");
         inner.update(&running.name.clone(), |entry| {
             entry.busy = true;
             entry.state = ServiceState::Starting;
             entry.running = Some(running.clone());
+            entry.share.card = card;
         });
         let inner_of_thread = Arc::clone(inner);
         in_thread(inner, &service.name.clone(), move || attend(&inner_of_thread, &service, running));
@@ -121,6 +126,8 @@ fn start(inner: &Arc<Inner>, service: &Service) {
                 let supervisor = supervisor_of(inner, service)?;
                 let mut spec = image::spec(inner, service);
                 mounts::guard(inner, service)?;
+                let given = cards::handed(inner, service)?;
+                spec.devices.clone_from(&given.devices);
                 check_port(&**supervisor, service, &spec)?;
                 spec.delivered = secrets::handed(&inner.supervisors, &inner.homelab, service)?;
                 let started = supervisor.start(&spec, key)?;
@@ -129,7 +136,7 @@ fn start(inner: &Arc<Inner>, service: &Service) {
                     ("instance", Value::from(started.running.instance.to_string())),
                     ("adopted", Value::from(started.adopted)),
                 ]);
-                let writes = vec![fact_of(service, &started.running)];
+                let writes = vec![fact_of(service, &started.running, &given)];
                 Ok((started.running, told, writes))
             })
         });

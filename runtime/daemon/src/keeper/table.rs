@@ -51,6 +51,8 @@ pub(crate) struct Entry {
     pub(crate) unmounted_until: Option<Duration>,
     /// Whether it shares a network that is gone.
     pub(crate) astray: bool,
+    /// What it has of the graphics cards.
+    pub(crate) share: super::cards::Share,
     /// What somebody has changed of what runs.
     pub(crate) drift: super::drift::Drift,
 }
@@ -94,7 +96,8 @@ impl Entry {
     /// Whether it starts, stops, or is about to. What waits for others moves only when these do; what failed and is tried
     /// again later is at rest.
     fn is_moving(&self) -> bool {
-        let begins = self.startable && self.wanted && self.is_free() && self.failures == 0;
+        let begins =
+            self.startable && self.wanted && self.is_free() && self.failures == 0 && !self.share.waits;
         let leaves = self.astray && !self.is_held();
         self.busy || self.returns || leaves || begins || self.state == ServiceState::Starting
     }
@@ -103,7 +106,9 @@ impl Entry {
     pub(crate) fn is_at_rest(&self) -> bool {
         !self.busy
             && !self.returns
-            && (self.state.is_ready() || matches!(self.state, ServiceState::Failed | ServiceState::Blocked))
+            && (self.state.is_ready()
+                || self.share.waits
+                || matches!(self.state, ServiceState::Failed | ServiceState::Blocked))
     }
 
     /// Whether it runs, or will.
@@ -136,6 +141,7 @@ pub(crate) struct Table {
     /// When output was last rotated, on the supervisor's clock.
     pub(crate) rotated: Duration,
     pub(crate) looks: super::look::Looks,
+    pub(crate) cards: super::cards::Cards,
 }
 
 impl Table {
@@ -155,11 +161,22 @@ impl Table {
             stale: true,
             rotated: Duration::ZERO,
             looks: super::look::Looks::new(),
+            cards: super::cards::Cards::default(),
         }
     }
 
     pub(crate) fn state(&self, name: &str) -> ServiceState {
         self.services.get(name).map_or(ServiceState::Unknown, |entry| entry.state)
+    }
+
+    /// How a service stands to the graphics cards; of one that is not there, nothing is kept.
+    pub(super) fn share(&mut self, name: &str) -> &mut super::cards::Share {
+        &mut self.services.entry(name.to_owned()).or_default().share
+    }
+
+    /// Whether a service waits until another one goes, for who knows how long: its tier does not wait for it.
+    pub(crate) fn is_put_off(&self, name: &str) -> bool {
+        self.services.get(name).is_some_and(|entry| entry.share.waits)
     }
 
     /// Whether the service may start now, as far as it alone is concerned.
@@ -180,6 +197,7 @@ impl Table {
             entry.asked = false;
             entry.note.clear();
             entry.drift.started();
+            entry.share.started();
         }
     }
 

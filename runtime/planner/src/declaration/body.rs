@@ -8,6 +8,7 @@ use std::time::Duration;
 use hob_model::{Digest, OpError, Value};
 
 use super::Gate;
+use super::gpu::GPU_DEVICE;
 use super::secret::{self, SecretUse};
 
 /// The kind of a service that is a process.
@@ -65,6 +66,16 @@ impl Body {
             Self::Process(_) => None,
             Self::Kept(kept) => kept.fields.get("image")?.as_str(),
         }
+    }
+
+    /// Whether it is handed the devices of a graphics card when it starts.
+    #[must_use]
+    pub fn takes_gpu(&self) -> bool {
+        let Self::Kept(kept) = self else { return false };
+        let Some(Value::Array(devices)) = kept.fields.get("devices") else { return false };
+        let stands =
+            |it: &Value| it.as_str().and_then(|it| it.split_once('=')).is_some_and(|it| it.0 == GPU_DEVICE);
+        devices.iter().any(stands)
     }
 
     /// The program, where it is one.
@@ -217,6 +228,9 @@ pub struct Asked<'a> {
     pub options: BTreeMap<String, Value>,
     /// The service whose network it shares.
     pub via: Option<&'a str>,
+    /// What stands for the devices of the graphics card that it uses: [`super::GPU_DEVICE`] and which one. A kind without devices
+    /// of its own passes it over.
+    pub device: Option<String>,
     /// How long it may take to end.
     pub stop_timeout: Duration,
     /// Where relative paths start.

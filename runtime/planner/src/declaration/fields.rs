@@ -2,11 +2,11 @@
 
 use hob_model::{Digest, Value, duration};
 
-use super::{Body, Gate, Kept, PROCESS, ReloadSignal, SECRETS_FIELD, Service, Update};
+use super::{Body, Gate, Gpu, Kept, PROCESS, ReloadSignal, SECRETS_FIELD, Service, Update};
 use crate::restart::OnDrift;
 
 /// The fields that every service has. A change of one of them is only noted; a change of any other takes a new instance.
-const COMMON: [&str; 22] = [
+const COMMON: [&str; 23] = [
     "kind",
     "tier",
     "host",
@@ -29,6 +29,7 @@ const COMMON: [&str; 22] = [
     "bypass_auth",
     "tailscale_funnel",
     "update",
+    "gpu",
 ];
 
 /// Whether every service has a field of this name.
@@ -95,6 +96,7 @@ impl Service {
                 ("bypass_auth", Value::from(exposure.bypass_auth)),
                 ("tailscale_funnel", Value::from(exposure.tailscale_funnel)),
                 ("update", self.update.as_ref().map_or(Value::Unit, Update::value)),
+                ("gpu", self.gpu.as_ref().map_or(Value::Unit, Gpu::value)),
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );

@@ -6,6 +6,7 @@ mod channel;
 mod check;
 mod fields;
 mod gate;
+mod gpu;
 mod health;
 mod homelab;
 mod host;
@@ -23,6 +24,7 @@ pub use alert::{Alert, Heard, Looks, WHEN as ALERT_WHEN, labels_by};
 pub use body::{Asked, Body, Kept, Kind, Listens, PROCESS, Process, Published};
 pub use channel::{Channel, DEFAULT_CHANNEL};
 pub(crate) use fields::is_common;
+pub use gpu::{Encode, Full, GPU_DEVICE, Gpu, Pick};
 pub use raw::{Declaration, Raw};
 pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};
 pub use storage::MOUNT_TIMEOUT;
@@ -306,6 +308,8 @@ pub struct Service {
     pub exposure: Exposure,
     /// When it is updated by itself, and how.
     pub update: Option<Update>,
+    /// What it needs of a graphics card.
+    pub gpu: Option<Gpu>,
     /// Its options as they were written, with what its host says.
     pub options: Value,
     /// Where options were declared that are not its own, by their paths: `env.TZ`.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use hob_model::{Code, Diagnostic, Value};
 
 use super::gate::read_gate;
+use super::gpu::{GPU_DEVICE, read_gpu};
 use super::health::read_health;
 use super::options::{Options, text, texts};
 use super::{
@@ -15,7 +16,7 @@ use super::{
 use crate::restart::{OnDrift, Policy, Restart};
 
 /// The options of every service.
-const COMMON: [&str; 19] = [
+const COMMON: [&str; 20] = [
     "tier",
     "host",
     "port",
@@ -35,6 +36,7 @@ const COMMON: [&str; 19] = [
     "tailscale_funnel",
     "network",
     "update",
+    "gpu",
 ];
 
 /// The options of services that are processes.
@@ -42,7 +44,7 @@ const PROCESS: [&str; 5] = ["command", "args", "env", "user", "workdir"];
 
 /// Options of services that this version cannot honour: refused by name, because what is passed over would look as if it
 /// held.
-const LATER: [&str; 4] = ["backup", "gpu", "hooks", "replicas"];
+const LATER: [&str; 3] = ["backup", "hooks", "replicas"];
 
 /// The most variables of one service.
 const VARIABLES_MAX: usize = 1_000;
@@ -94,6 +96,7 @@ fn read_merged(
     let via = read_via(&mut options, kind);
     let stop_timeout = options.duration("stop_timeout").unwrap_or(STOP_TIMEOUT);
     let port = options.port("port");
+    let gpu = read_gpu(&mut options);
     let (body, workdir) = match kind {
         None => process(&mut options, surroundings.directory, secrets),
         Some(kind) => {
@@ -102,6 +105,7 @@ fn read_merged(
                 name: &raw.name,
                 options: own.iter().filter_map(|key| Some(((*key).to_owned(), options.take(key)?))).collect(),
                 via: via.as_deref(),
+                device: gpu.as_ref().map(|gpu| format!("{GPU_DEVICE}={}", gpu.pick)),
                 stop_timeout,
                 directory: surroundings.directory,
             };
@@ -140,7 +144,10 @@ fn read_merged(
         exposure: read_exposure(&mut options),
         update: update::read_update(&mut options, &raw.name, hooks, &homelab.timezone, surroundings)
             .filter(|_| may_update(&mut options, kind))
-            .filter(|it| update::may_roll(&mut options, it, kind, body.as_ref(), via.as_deref())),
+            .filter(|it| {
+                update::may_roll(&mut options, it, kind, body.as_ref(), (via.as_deref(), gpu.as_ref()))
+            }),
+        gpu,
         via,
         body: body.clone().unwrap_or_else(|| Body::Process(Process::default())),
         options: Value::Unit,

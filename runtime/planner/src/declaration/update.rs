@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::trigger::when_text;
-use super::{Body, Homelab, Kind, Raw, RunPolicy, Service, Surroundings, bad};
+use super::{Body, Gpu, Homelab, Kind, Raw, RunPolicy, Service, Surroundings, bad};
 
 /// How long a new image has to run well after it got ready, unless the service says otherwise.
 pub const UPDATE_SETTLE: Duration = Duration::from_secs(30);
@@ -77,11 +77,12 @@ pub(super) fn may_roll(
     update: &Update,
     kind: Option<&dyn Kind>,
     body: Option<&Body>,
-    via: Option<&str>,
+    (via, gpu): (Option<&str>, Option<&Gpu>),
 ) -> bool {
     let (true, Some(kind), Some(Body::Kept(kept))) = (update.rolling, kind, body) else { return true };
     let reason = match via {
         Some(lender) => Some(format!("it has the network of `{lender}`")),
+        None if gpu.is_some() => Some("its part of a graphics card is kept for one of it".to_owned()),
         None => kind.alone(&kept.fields),
     };
     if let Some(reason) = &reason {

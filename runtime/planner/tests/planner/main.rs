@@ -7,6 +7,7 @@ mod hosts;
 mod kinds;
 mod order;
 mod plans;
+mod room;
 mod secrets;
 
 use hob_model::{Diagnostic, Source, Value};

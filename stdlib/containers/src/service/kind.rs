@@ -101,6 +101,9 @@ impl Kind for ContainerKind {
                 fields.insert(theirs.to_owned(), value);
             }
         }
+        if let Some(device) = &asked.device {
+            add_device(&mut fields, device);
+        }
         command(&mut fields, &mut mistakes);
         limits(&mut fields, &mut mistakes);
         network(asked, &mut fields);
@@ -139,6 +142,17 @@ impl Kind for ContainerKind {
         }
         warnings
     }
+}
+
+/// What stands for the devices of a graphics card goes among the devices.
+fn add_device(fields: &mut BTreeMap<String, Value>, device: &str) {
+    let mut devices = match fields.remove("devices") {
+        None => Vec::new(),
+        Some(Value::Array(devices)) => devices,
+        Some(other) => vec![other],
+    };
+    devices.push(Value::from(device));
+    fields.insert("devices".to_owned(), Value::Array(devices));
 }
 
 /// `args` go after `command`, as for processes.

@@ -14,7 +14,7 @@ use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use futures_util::StreamExt;
 use hob_model::{Digest, ErrorKind, OpError};
 use hob_planner::Exit;
-use hob_planner::declaration::{Body, Gate, ReloadSignal, successor};
+use hob_planner::declaration::{Body, GPU_DEVICE, Gate, ReloadSignal, successor};
 use hob_primitive::Ctx;
 use hob_supervisor::secrets::SECRETS_INSIDE;
 use hob_supervisor::{
@@ -126,7 +126,7 @@ impl ContainerSupervisor {
     async fn start_now(&self, spec: &ServiceSpec, key: &str) -> Result<Started, OpError> {
         let engine = &*self.engine().await?;
         let (name, digest) = (&*spec.known_as(), spec.body.digest());
-        let declared = declared(&spec.body)?;
+        let declared = described(spec)?;
         let mut left = self.ours(engine, name).await?;
         if let Some(found) = left.take_if(|found| is_running(found)) {
             if label(&found, LABEL_SPEC) != Some(&digest.to_string()) {
@@ -334,6 +334,13 @@ pub(super) fn declared(body: &Body) -> Result<Spec, OpError> {
         Body::Kept(kept) if kept.kind == KIND => spec_of(&kept.fields),
         other => Err(OpError::invalid(format!("a {} is no container", other.kind()))),
     }
+}
+
+/// The container that a service is, with the devices that it gets.
+pub(super) fn described(spec: &ServiceSpec) -> Result<Spec, OpError> {
+    let mut described = declared(&spec.body)?;
+    described.devices.stand_for(GPU_DEVICE, &spec.devices)?;
+    Ok(described)
 }
 
 pub(super) fn label<'f>(found: &'f ContainerInspectResponse, name: &str) -> Option<&'f str> {

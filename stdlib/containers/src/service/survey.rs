@@ -14,7 +14,7 @@ use hob_supervisor::{Declared, Images, Standing};
 
 use super::images::{self, Names};
 use super::lives::id_of;
-use super::supervisor::{ContainerSupervisor, LOOKS_AT_ONCE, declared};
+use super::supervisor::{ContainerSupervisor, LOOKS_AT_ONCE, declared, described};
 use super::{LABEL_SERVICE, LABEL_SPEC, beside};
 use crate::compare;
 use crate::life::{find, id, is_running};
@@ -137,7 +137,7 @@ impl ContainerSupervisor {
         survey: &Survey<'_>,
         wanted: &Declared,
     ) -> Result<bollard::models::ContainerCreateBody, OpError> {
-        let declared = declared(&wanted.spec.body)?;
+        let declared = described(&wanted.spec)?;
         let shared = declared.network_mode.as_deref().and_then(crate::body::shared_with);
         let lender = match shared {
             Some(name) => match survey.ids.get(name) {

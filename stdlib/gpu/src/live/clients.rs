@@ -9,6 +9,9 @@ use crate::port::{GpuProcess, Work};
 /// How many open files of one process are looked at.
 const FILES_MAX: usize = 10_000;
 
+/// How many generations of processes are looked at.
+const PARENTS_MAX: usize = 64;
+
 /// The length of a container's full id.
 const CONTAINER_ID_DIGITS: usize = 64;
 
@@ -53,6 +56,7 @@ pub(super) fn of(look: &Look) -> Vec<GpuProcess> {
             memory,
             container: None,
             unit: None,
+            parents: Vec::new(),
         }));
     }
     all
@@ -89,6 +93,20 @@ fn bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// The processes that a process descends from, the nearest first.
+pub(super) fn parents(look: &Look, pid: u32) -> Vec<u32> {
+    let parent = |pid: &u32| {
+        let stat = look.text(format!("/proc/{pid}/stat"))?;
+        parent(&stat).filter(|parent| *parent > 0)
+    };
+    std::iter::successors(Some(pid), parent).skip(1).take(PARENTS_MAX).collect()
+}
+
+/// The parent that a `/proc/PID/stat` names: the second field after the name of the program, which may hold anything.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// The container (by full id) and the unit of systemd that a process belongs to, from its `/proc/PID/cgroup`.
 pub(super) fn owner(groups: &str) -> (Option<String>, Option<String>) {
     let parts =
@@ -118,6 +136,12 @@ mod tests {
         let shared = "drm-pdev: 0000:00:02.0\ndrm-client-id: 3\ndrm-resident-system0: 4096 KiB\n";
         assert_eq!(client(shared).unwrap().memory, None);
         assert_eq!(client("pos:\t0\nflags:\t02\n"), None);
+    }
+
+    #[test]
+    fn whom_a_process_descends_from() {
+        assert_eq!(parent("17 (a) b (c) S 4 17 17"), Some(4));
+        assert_eq!(parent("17 (a"), None);
     }
 
     #[test]

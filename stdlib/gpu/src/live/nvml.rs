@@ -232,6 +232,7 @@ fn processes(device: &Device<'_>, card: &str) -> Vec<GpuProcess> {
         },
         container: None,
         unit: None,
+        parents: Vec::new(),
     };
     by_pid.into_iter().map(process).collect()
 }

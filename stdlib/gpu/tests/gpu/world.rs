@@ -100,6 +100,7 @@ impl World {
                 memory: Some(it.bytes),
                 container: None,
                 unit: None,
+                parents: Vec::new(),
             };
             fake.change(|machine: &mut Machine| {
                 machine.cards = cards.iter().map(|(card, _)| card.clone()).collect();

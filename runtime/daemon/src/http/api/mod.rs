@@ -46,6 +46,8 @@ pub(crate) static ROUTES: &[Route] = routes! {
         => Answer::Json("Status"), services::status;
     GET "/numbers" "listNumbers" "Lists what is measured now, as `/metrics` tells it: families of numbers with their labels"
         => Answer::List("Family"), services::numbers;
+    GET "/graphics" "getGraphics" "Tells who holds what of the graphics cards, as `hob gpu --json` does; nothing where no service uses one"
+        => Answer::Json("Graphics"), services::graphics;
     GET "/plan" "getPlan" "Tells what is not as declared, as `hob plan --json` does, with its basis"
         => Answer::Json("Plan"), services::plan;
     POST "/apply" "apply" "Carries out one plan; refused when the world has changed since. Answers when all has come to rest"

@@ -16,6 +16,10 @@ pub(super) async fn status(call: Call) -> Reply {
     Ok(ok(&call.app.blocking(|hub| Ok(hub.status())).await?))
 }
 
+pub(super) async fn graphics(call: Call) -> Reply {
+    Ok(ok(&call.app.blocking_long(|hub| Ok(hub.graphics())).await?))
+}
+
 pub(super) async fn numbers(call: Call) -> Reply {
     let families = call.app.numbers.measured().await;
     Ok(ok(&families.iter().map(family_view).collect::<Json>()))

@@ -1,0 +1,296 @@
+//! Who may have memory of a graphics card: the one rule for boot, apply, crash and jobs.
+//!
+//! A card's memory is never promised twice. What somebody holds counts with what they declared or with what they are seen to
+//! use, whichever is more; what others use counts, too. Who is refused, waits, or has others stopped is told by the order of
+//! priority: nobody is stopped but for somebody of higher priority, and nobody overtakes one who waits for room that only those
+//! of lower priority hold.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use hob_model::size;
+
+use crate::declaration::{Encode, Full, Gpu, Pick};
+
+/// A graphics card, as far as its memory is shared out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Card {
+    /// Its lasting name.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Memory that programs can have, in bytes; absent where it shares the machine's, which is not counted.
+    pub capacity: Option<u64>,
+    /// Memory that programs hold, whoever they are.
+    pub used: u64,
+    /// Formats of video that it encodes.
+    pub encodes: Vec<String>,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+}
+
+/// Whether a claim can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It ends by itself.
+    Stays,
+    /// It can be stopped.
+    Yields,
+    /// It is being stopped.
+    Leaves,
+}
+
+/// Memory that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The service, or the run.
+    pub who: String,
+    /// The card's id.
+    pub card: String,
+    /// What they said they need, in bytes.
+    pub declared: u64,
+    /// What they are seen to use; absent where they use the card and the driver does not tell how much.
+    pub measured: Option<u64>,
+    /// How important it is.
+    pub priority: i64,
+    /// Whether it can go.
+    pub standing: Standing,
+}
+
+impl Claim {
+    /// What counts, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.declared.max(self.measured.unwrap_or_default())
+    }
+}
+
+/// Somebody who wants memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The service, or the run.
+    pub who: String,
+    /// What is wanted.
+    pub gpu: Gpu,
+    /// Whether it was stopped to make room: it then waits, whatever it says of a first start.
+    pub displaced: bool,
+}
+
+/// What becomes of one who wants memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They may have it, on this card; on whichever they like where they declare no memory and name no card.
+    Start(Option<String>),
+    /// There will be room in a moment: this is being stopped.
+    Soon(String),
+    /// They wait; for people: for what.
+    Wait(String),
+    /// They cannot have it; for people: why.
+    Refuse(String),
+    /// These are to be stopped first.
+    MakeRoom(Vec<String>),
+}
+
+/// What is known of the cards while it is decided.
+struct Ledger<'a> {
+    cards: &'a [Card],
+    claims: Vec<Claim>,
+    /// Cards on which room is kept for somebody who waits.
+    closed: BTreeSet<&'a str>,
+}
+
+/// What becomes of all who want memory, the most important first; of two that are as important, the first one.
+#[must_use]
+pub fn decide(cards: &[Card], claims: &[Claim], wanted: &[Wanted]) -> Vec<(String, Verdict)> {
+    let mut ledger = Ledger { cards, claims: claims.to_vec(), closed: BTreeSet::new() };
+    let mut queue: Vec<&Wanted> = wanted.iter().collect();
+    queue.sort_by_key(|it| Reverse(it.gpu.priority));
+    queue.into_iter().map(|it| (it.who.clone(), ledger.decide(it))).collect()
+}
+
+/// Memory of a card that can still be promised, in bytes; absent where it is not counted.
+#[must_use]
+pub fn room(card: &Card, claims: &[Claim]) -> Option<u64> {
+    left(card, claims, |_| true)
+}
+
+/// Memory that is used by nobody who holds a claim.
+#[must_use]
+pub fn foreign(card: &Card, claims: &[Claim]) -> u64 {
+    let on_it = claims.iter().filter(|it| it.card == card.id);
+    card.used.saturating_sub(on_it.map(|it| it.measured.unwrap_or(it.declared)).sum())
+}
+
+/// What is left beside the claims that count.
+fn left(card: &Card, claims: &[Claim], counts: impl Fn(&Claim) -> bool) -> Option<u64> {
+    let taken: u64 = claims.iter().filter(|it| it.card == card.id && counts(it)).map(Claim::bytes).sum();
+    Some(card.capacity?.saturating_sub(taken).saturating_sub(foreign(card, claims)))
+}
+
+impl<'a> Ledger<'a> {
+    fn decide(&mut self, wanted: &Wanted) -> Verdict {
+        let cards = match candidates(self.cards, &wanted.gpu) {
+            Ok(cards) => cards,
+            Err(why) => return Verdict::Refuse(why),
+        };
+        let Some(need) = wanted.gpu.vram else {
+            let named = (wanted.gpu.pick != Pick::Any).then(|| cards[0].id.clone());
+            return Verdict::Start(named);
+        };
+        if cards.iter().all(|card| card.capacity.is_some_and(|capacity| capacity < need)) {
+            let largest = cards.iter().filter_map(|card| card.capacity).max().unwrap_or_default();
+            let (need, largest) = (size::format(need), size::format(largest));
+            return Verdict::Refuse(format!("it needs {need} of a graphics card, and has {largest} at most"));
+        }
+        let open: Vec<&'a Card> =
+            cards.iter().copied().filter(|card| !self.closed.contains(card.id.as_str())).collect();
+        if let Some(card) = self.with_room(&open, need) {
+            self.claims.push(Claim {
+                who: wanted.who.clone(),
+                card: card.id.clone(),
+                declared: need,
+                measured: Some(0),
+                priority: wanted.gpu.priority,
+                standing: Standing::Stays,
+            });
+            return Verdict::Start(Some(card.id.clone()));
+        }
+        if let Some(card) =
+            open.iter().find(|card| self.fits(card, need, |it| it.standing != Standing::Leaves))
+        {
+            self.closed.insert(&card.id);
+            let leaving = |it: &&Claim| it.card == card.id && it.standing == Standing::Leaves;
+            let names: Vec<&str> = self.claims.iter().filter(leaving).map(|it| it.who.as_str()).collect();
+            return Verdict::Soon(names.join(", "));
+        }
+        if wanted.gpu.full == Full::MakeRoom
+            && let Some((card, stop)) = self.make_room(&open, need, wanted.gpu.priority)
+        {
+            self.closed.insert(&card.id);
+            return Verdict::MakeRoom(stop);
+        }
+        let why = self.told(&cards, need);
+        if wanted.gpu.full == Full::Refuse && !wanted.displaced {
+            return Verdict::Refuse(why);
+        }
+        // Where those who go before it leave no room, others may have what is left.
+        let priority = wanted.gpu.priority;
+        let hopeful = open.into_iter().filter(|card| self.fits(card, need, |it| it.priority >= priority));
+        let hopeful: Vec<&str> = hopeful.map(|card| card.id.as_str()).collect();
+        self.closed.extend(hopeful);
+        Verdict::Wait(why)
+    }
+
+    /// The card that it fits on best: the largest rooms stay whole.
+    fn with_room(&self, cards: &[&'a Card], need: u64) -> Option<&'a Card> {
+        let room = |card: &Card| room(card, &self.claims).unwrap_or(u64::MAX);
+        cards.iter().copied().filter(|card| room(card) >= need).min_by_key(|card| room(card))
+    }
+
+    /// Whether there is room beside the claims that count.
+    fn fits(&self, card: &Card, need: u64, counts: impl Fn(&Claim) -> bool) -> bool {
+        left(card, &self.claims, counts).is_none_or(|left| left >= need)
+    }
+
+    /// Whom to stop, on the card where the least important ones do: no more than is needed, and only those of lower priority.
+    fn make_room(&mut self, cards: &[&'a Card], need: u64, priority: i64) -> Option<(&'a Card, Vec<String>)> {
+        let choices = cards.iter().filter_map(|card| Some((*card, self.victims(card, need, priority)?)));
+        let cost = |(_, victims): &(&Card, Vec<usize>)| {
+            (victims.iter().map(|it| self.claims[*it].priority).max(), victims.len())
+        };
+        let (card, victims) = choices.min_by_key(cost)?;
+        let stop = victims.iter().map(|it| self.claims[*it].who.clone()).collect();
+        for victim in victims {
+            self.claims[victim].standing = Standing::Leaves;
+        }
+        Some((card, stop))
+    }
+
+    fn victims(&self, card: &Card, need: u64, priority: i64) -> Option<Vec<usize>> {
+        let yields = |it: &Claim| {
+            it.card == card.id && it.standing == Standing::Yields && it.priority < priority && it.bytes() > 0
+        };
+        let mut victims: Vec<usize> = (0..self.claims.len()).filter(|it| yields(&self.claims[*it])).collect();
+        victims.sort_by_key(|it| (self.claims[*it].priority, Reverse(self.claims[*it].bytes())));
+        let fits_without = |gone: &[usize]| {
+            let taken: u64 = (0..self.claims.len())
+                .filter(|it| !gone.contains(it))
+                .map(|it| &self.claims[it])
+                .filter(|it| it.card == card.id && it.standing != Standing::Leaves)
+                .map(Claim::bytes)
+                .sum();
+            let foreign = foreign(card, &self.claims);
+            card.capacity.is_none_or(|it| it.saturating_sub(taken).saturating_sub(foreign) >= need)
+        };
+        let enough = (1..=victims.len()).find(|count| fits_without(&victims[..*count]))?;
+        victims.truncate(enough);
+        // Who was taken before a larger one may not have to go; the most important are spared first.
+        for at in (0..victims.len()).rev() {
+            let fewer: Vec<usize> =
+                victims.iter().enumerate().filter(|it| it.0 != at).map(|it| *it.1).collect();
+            if fits_without(&fewer) {
+                victims = fewer;
+            }
+        }
+        Some(victims)
+    }
+
+    /// For people: what stands in the way.
+    fn told(&self, cards: &[&Card], need: u64) -> String {
+        let largest =
+            cards.iter().filter_map(|card| Some((room(card, &self.claims)?, *card))).max_by_key(|it| it.0);
+        let (left, card) = largest.map_or((0, "the card"), |(left, card)| (left, card.name.as_str()));
+        if left >= need {
+            return format!("others wait for {} of {card} before it", size::format(left));
+        }
+        format!("{card} has {} left, and it needs {}", size::format(left), size::format(need))
+    }
+}
+
+/// The cards that somebody can use at all, or why there is none.
+///
+/// # Errors
+/// For people.
+pub fn candidates<'c>(cards: &'c [Card], gpu: &Gpu) -> Result<Vec<&'c Card>, String> {
+    let meant: Vec<&Card> = match &gpu.pick {
+        Pick::Any => cards.iter().collect(),
+        Pick::Index(index) => usize::try_from(*index).ok().and_then(|at| cards.get(at)).into_iter().collect(),
+        Pick::Id(id) => cards.iter().filter(|card| card.id == *id).collect(),
+    };
+    if meant.is_empty() {
+        let known: Vec<String> = cards
+            .iter()
+            .enumerate()
+            .map(|(index, card)| format!("{index} {} ({})", card.name, card.id))
+            .collect();
+        return Err(match (&gpu.pick, &known[..]) {
+            (_, []) => "this machine has no graphics card that its kernel shows".to_owned(),
+            (pick, _) => format!("there is no graphics card {pick}; there are {}", known.join(", ")),
+        });
+    }
+    let usable: Vec<&Card> = meant.iter().copied().filter(|card| card.problem.is_none()).collect();
+    if usable.is_empty() {
+        let problem =
+            |card: &&Card| format!("{}: {}", card.name, card.problem.as_deref().unwrap_or_default());
+        return Err(meant.iter().map(problem).collect::<Vec<_>>().join("; "));
+    }
+    let encodes = |card: &&Card| match &gpu.encode {
+        Encode::Nothing => true,
+        Encode::Something => !card.encodes.is_empty(),
+        Encode::Format(format) => card.encodes.contains(format),
+    };
+    let able: Vec<&Card> = usable.iter().copied().filter(encodes).collect();
+    if able.is_empty() {
+        let what = match &gpu.encode {
+            Encode::Format(format) => format!(" to {format}"),
+            Encode::Nothing | Encode::Something => String::new(),
+        };
+        let knows = |card: &&Card| match &card.encodes[..] {
+            [] => format!("{} encodes nothing", card.name),
+            some => format!("{} encodes to {}", card.name, some.join(", ")),
+        };
+        let known: Vec<String> = usable.iter().map(knows).collect();
+        return Err(format!("no graphics card encodes video{what}: {}", known.join("; ")));
+    }
+    Ok(able)
+}

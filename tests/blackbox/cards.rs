@@ -1,0 +1,177 @@
+//! Services that share a small graphics card. Contenders take memory of the stand-in for NVML as programs take it of a card: each
+//! of their processes has a line there, and whoever takes memory writes down whether all of it still fits.
+
+use std::time::{Duration, Instant};
+
+use hob_tests::home::Home;
+use hob_tests::until;
+use rustix::process::Signal;
+use serde_json::{Value as Json, json};
+
+use crate::gpu::with_cards;
+
+const CARD: &str = "\
+driver 550.54.14
+card GPU-5fd2f7b8
+name Quadro P1000
+pci 00000000:01:00.0
+compute 6 1
+total 4294967296
+reserved 67108864
+number minor 0
+";
+
+/// Takes so many MiB until it is told to end.
+const CONTENDER: &str = r#"
+trap 'flock lock sed -i "/_process $$ /d" cards; exit 0' TERM
+cd "$1" || exit 1
+flock lock sh -c "echo compute_process $$ $(($3 << 20)) >> cards; awk -v who=$2 '
+    /_process/ { used += \$3 } /^total/ { all = \$2 } /^reserved/ { all -= \$2 }
+    END { print (used > all ? \"overflow\" : \"fits\"), who }' cards >> accounting"
+while :; do sleep 1000 & wait $!; done
+"#;
+
+/// Name, MiB, priority, and what becomes of it where there is no room.
+const CONTENDERS: [(&str, u32, u32, &str); 6] = [
+    ("previews", 500, 5, "wait"),
+    ("thumbnails", 600, 10, "wait"),
+    ("ollama", 3000, 20, "wait"),
+    ("immich", 1000, 50, "make_room"),
+    ("jellyfin", 800, 80, "make_room"),
+    ("frigate", 1200, 100, "make_room"),
+];
+
+/// A homelab of all contenders, with or without admission.
+fn lab(admission: bool) -> Home {
+    let home = with_cards(CARD);
+    let program = home.write("lib/contender", CONTENDER);
+    let mut homelab = String::new();
+    for (name, mib, priority, full) in CONTENDERS {
+        let gpu = format!("#{{ vram: \"{mib}MiB\", priority: {priority}, full: \"{full}\" }}");
+        let gpu = if admission { format!(", gpu: {gpu}") } else { String::new() };
+        let command = json!(["sh", program, home.path("lib"), name, mib.to_string()]);
+        homelab += &format!("service(\"{name}\", #{{ command: {command}, stop_timeout: \"5s\"{gpu} }});\n");
+    }
+    home.write("lab/homelab.rhai", homelab);
+    home
+}
+
+fn ready(home: &Home) -> Vec<String> {
+    let status = home.json(&["status"]);
+    let ready = status["services"].as_array().unwrap().iter().filter(|it| it["ready"] == true);
+    ready.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn until_ready(home: &Home, names: &[&str]) {
+    until(&format!("just {names:?} are ready"), || (ready(home) == names).then_some(()));
+}
+
+fn overflows(home: &Home) -> usize {
+    home.lines("lib/accounting").iter().filter(|line| line.starts_with("overflow")).count()
+}
+
+/// Name and declared MiB of all that hold memory by the ledger, and the names of those who wait.
+fn ledger(home: &Home) -> (Vec<(String, u64)>, Vec<String>) {
+    let ledger = home.json(&["gpu"])["ledger"].clone();
+    let name = |it: &Json| it["service"].as_str().unwrap().to_owned();
+    let claims = ledger["claims"].as_array().unwrap().iter();
+    let claims = claims.map(|it| (name(it), it["declared"].as_u64().unwrap() >> 20)).collect();
+    (claims, ledger["waiting"].as_array().unwrap().iter().map(name).collect())
+}
+
+#[test]
+fn without_admission_six_contenders_overflow_a_small_card() {
+    let home = lab(false);
+    let _up = home.up("lab", &[]);
+    until("all have taken memory", || (home.lines("lib/accounting").len() == 6).then_some(()));
+    assert!(overflows(&home) > 0, "{}", home.read("lib/accounting"));
+}
+
+#[test]
+fn six_contenders_share_a_small_card_by_their_priorities() {
+    let home = lab(true);
+    let mut up = home.up("lab", &["--on-exit", "keep"]);
+    // What is left by the most important goes to who fits.
+    until_ready(&home, &["thumbnails", "immich", "jellyfin", "frigate"]);
+    let note = home.service("ollama")["note"].as_str().unwrap().to_owned();
+    assert_eq!(note, "waits for room on a graphics card: Quadro P1000 has 432M left, and it needs 2.9G");
+    let held = [("thumbnails", 600), ("immich", 1000), ("jellyfin", 800), ("frigate", 1200)];
+    let held: Vec<_> = held.iter().map(|(name, mib)| ((*name).to_owned(), *mib)).collect();
+    let both = vec!["previews".to_owned(), "ollama".to_owned()];
+    assert_eq!(ledger(&home), (held.clone(), both.clone()));
+    let shown = home.hob(&["gpu"]).exits(0);
+    for line in ["frigate 1.2G 1.2G 100 holds", "ollama 2.9G - 20 waits"] {
+        let found =
+            shown.out().lines().any(|it| it.split_whitespace().collect::<Vec<_>>().join(" ").contains(line));
+        assert!(found, "{line}: {shown:?}");
+    }
+
+    // A hob that comes back knows who has what.
+    up.process.signal(Signal::KILL);
+    let _ = up.process.end();
+    let mut up = home.up("lab", &["--on-exit", "stop"]);
+    until("it knows them", || (ledger(&home) == (held.clone(), both.clone())).then_some(()));
+
+    // Who waits comes when there is room, and not before.
+    for name in ["immich", "jellyfin", "frigate"] {
+        let _ = home.hob(&["stop", name]).exits(0);
+    }
+    until_ready(&home, &["previews", "thumbnails"]);
+    let _ = home.hob(&["stop", "thumbnails"]).exits(0);
+    until_ready(&home, &["previews", "ollama"]);
+    let refused = home.hob(&["start", "thumbnails"]).exits(1);
+    assert!(refused.says("has 532M left, and it needs 600M"), "{refused:?}");
+
+    // Room is made by who is less important, and by no more than it takes.
+    let begun = Instant::now();
+    let _ = home.hob(&["start", "frigate"]).exits(0);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    until_ready(&home, &["previews", "thumbnails", "frigate"]);
+    let (_, waiting) = ledger(&home);
+    assert_eq!(waiting, ["ollama"]);
+
+    // What made room comes back by itself.
+    for name in ["frigate", "thumbnails"] {
+        let _ = home.hob(&["stop", name]).exits(0);
+    }
+    until_ready(&home, &["previews", "ollama"]);
+
+    assert_eq!(overflows(&home), 0, "{}", home.read("lib/accounting"));
+    let _ = up.stop().exits(0);
+}
+
+#[test]
+fn what_nobody_can_have_is_refused() {
+    let home = with_cards(CARD);
+    let of = |name: &str, gpu: &str| {
+        format!(
+            "service(\"{name}\", #{{ command: [\"sleep\", \"1000\"], restart: \"never\", gpu: {gpu} }});\n"
+        )
+    };
+    let homelab = of("large", "#{ vram: \"5G\" }")
+        + &of("mute", "#{ encode: \"av1\" }")
+        + &of("lost", "#{ index: 1 }")
+        + &of("well", "#{ encode: \"hevc\", uuid: \"GPU-5fd2f7b8\" }");
+    home.write("lab/homelab.rhai", homelab);
+    let mut up = home.up("lab", &[]);
+    until_ready(&home, &["well"]);
+    let note = |name: &str| home.service(name)["note"].as_str().unwrap().to_owned();
+    assert!(
+        note("large").contains("it needs 5G of a graphics card, and has 3.9G at most"),
+        "{}",
+        note("large")
+    );
+    assert!(
+        note("mute").contains("encodes video to av1: Quadro P1000 encodes to h264, hevc"),
+        "{}",
+        note("mute")
+    );
+    assert!(note("lost").contains("no graphics card 1; there are 0 Quadro P1000"), "{}", note("lost"));
+    let _ = up.stop().exits(0);
+
+    home.write("lib/cards", "init 18\n");
+    let up = home.up("lab", &[]);
+    until("the driver is told", || note("well").contains("different versions").then_some(()));
+    drop(up);
+}
