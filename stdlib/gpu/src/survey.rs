@@ -2,9 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use hob_model::OpError;
 
+use crate::access;
+use crate::cdi::{self, CdiDevice};
 use crate::port::{Card, Fault, GpuPort, GpuProcess};
 
 /// Why the cards cannot be looked at, for a person.
@@ -18,6 +21,26 @@ pub(crate) fn refused(fault: Fault) -> OpError {
 /// `unavailable` when a driver refuses to answer and no card is known without it.
 pub async fn cards(port: &dyn GpuPort) -> Result<Vec<Card>, OpError> {
     port.cards().await.map_err(refused)
+}
+
+/// The specifications of the Container Device Interface that no container gets a card by, each with the reason.
+///
+/// # Errors
+/// As [`cards`].
+pub async fn stale(port: &dyn GpuPort) -> Result<Vec<String>, OpError> {
+    let known = cdi::devices(&port.cdi_files().await.map_err(refused)?);
+    let there = access::existing(port, access::paths(&[], &known)).await?;
+    let told = |device: &CdiDevice| {
+        let problem = access::problem(device, &|path: &Path| there.contains(path))?;
+        Some(format!(
+            "the CDI specification {} is stale: {problem}; {}",
+            device.file.display(),
+            access::GENERATE
+        ))
+    };
+    let mut stale: Vec<String> = known.iter().filter_map(told).collect();
+    stale.dedup();
+    Ok(stale)
 }
 
 /// The processes that use `cards`, each with its card's place, the largest first.

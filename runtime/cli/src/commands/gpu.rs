@@ -10,11 +10,11 @@ use serde_json::{Value as Json, json};
 use super::remote::client;
 use crate::context::{Context, Exit, Failure, Outcome};
 
-type Found = (Vec<Card>, Vec<(usize, GpuProcess)>);
+type Found = (Vec<Card>, Vec<(usize, GpuProcess)>, Vec<String>);
 
 /// `hob gpu`: the cards of this machine, who uses them, and who holds what of them by the ledger of the hob that serves.
 pub(crate) fn show(context: &Context) -> Outcome {
-    let (cards, processes) = look().map_err(refused)?;
+    let (cards, processes, stale) = look().map_err(refused)?;
     // Without a hob that serves nobody shares the cards out.
     let ledger = client(context).get("/api/v1/graphics").unwrap_or_default();
     if context.global.json {
@@ -42,6 +42,7 @@ pub(crate) fn show(context: &Context) -> Outcome {
             context.say(&format!("{}: {problem}", card.name));
         }
     }
+    stale.iter().for_each(|stale| context.say(stale));
     Ok(Exit::Done)
 }
 
@@ -52,7 +53,8 @@ fn look() -> Result<Found, OpError> {
     runtime.block_on(async {
         let cards = survey::cards(&port).await?;
         let processes = survey::processes(&port, &cards).await?;
-        Ok((cards, processes))
+        let stale = survey::stale(&port).await?;
+        Ok((cards, processes, stale))
     })
 }
 
