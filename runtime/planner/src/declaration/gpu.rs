@@ -100,7 +100,7 @@ impl Gpu {
             self.vram.map(|bytes| ("vram", Value::from(size::format(bytes)))),
             encode.map(|it| ("encode", it)),
             card,
-            (self.priority != 0).then(|| ("priority", Value::Int(self.priority))),
+            (self.priority != 0).then_some(("priority", Value::Int(self.priority))),
             full.map(|(name, _)| ("full", Value::from(*name))),
         ];
         let pairs: Vec<_> = pairs.into_iter().flatten().collect();
