@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use hob_lab::disk::Disk;
 use hob_lab::engine::{IMAGE, Kind};
 use hob_tests::home::Home;
 use hob_tests::until;
@@ -56,6 +57,11 @@ fn a_program_that_does_not_get_ready_is_named_with_what_it_blocks() {
             format!(r#"#{{ command: {serve}, restart: "never", port: {port} }}"#),
             vec!["another program has taken port", "ss -ltnp"],
         ),
+        // This device has no space left, ever (full(4)).
+        (
+            r#"#{ command: ["sh", "-c", "cp /etc/hostname /dev/full || exit 28"], ready: file("moon"), restart: "never" }"#.to_owned(),
+            vec!["ended with code 28", "No space left on device"],
+        ),
         // What is tried again and again has failed all the same.
         (
             r#"#{ command: ["sh", "-c", "echo no luck; exit 4"], ready: file("moon"), restart: #{ policy: "always", backoff: "1h" } }"#.to_owned(),
@@ -73,6 +79,23 @@ fn a_program_that_does_not_get_ready_is_named_with_what_it_blocks() {
         assert!(applied.contains("4 of 5 services did not get ready"), "{applied}");
         let _ = home.hob(&["down", "lab"]).exits(0);
     }
+}
+
+#[test]
+fn a_full_disk_of_hob_itself_is_named_and_nothing_starts_that_could_not_be_noted() {
+    // Less than what hob keeps free for outcomes.
+    let Some(disk) = Disk::in_memory(24_000) else { return };
+    let home = Home::below(env!("CARGO_BIN_EXE_hob"), &disk.path());
+    let runs = r#"#{ command: ["sleep", "1000"], restart: "never" }"#;
+    home.write("lab/homelab.rhai", around(runs).replace("stop_timeout: \"1s\" };", "restart: \"never\" };"));
+    let mut up = home.up("lab", &[]);
+    let names = ["bad", "direct", "far", "later", "free"];
+    let states = names.map(|name| home.service(name)["state"].as_str().unwrap().to_owned());
+    assert_eq!(states, ["failed", "blocked", "blocked", "blocked", "failed"]);
+    let note = home.service("free")["note"].clone();
+    assert!(note.as_str().unwrap().contains("bytes are free on the disk of"), "{note}");
+    assert!(home.living().iter().all(|seen| !seen.line.contains("sleep")), "{:?}", home.living());
+    let _ = up.stop().exits(0);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod metrics;
 mod mounts;
 mod notify;
 mod pipeline;
+mod planned;
 mod quickstart;
 mod repl;
 mod rotation;

@@ -261,7 +261,8 @@ fn what_hands_have_changed_is_a_difference() {
     ]);
     house.podman(&["rm", "--force", "--time", "0", "web"]);
     house.podman(&["tag", IMAGE, "localhost/other:1"]);
-    let mut args = vec!["run", "--detach", "--name", "web"];
+    // All that a list of the engine tells of it is as declared.
+    let mut args = vec!["run", "--detach", "--name", "web", "--network", "homelab", "--network-alias", "web"];
     labels.lines().for_each(|label| args.extend(["--label", label]));
     args.extend(["localhost/other:1", "sleep", "1000"]);
     house.podman(&args);
