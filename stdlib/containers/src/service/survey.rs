@@ -44,13 +44,15 @@ impl ContainerSupervisor {
     /// See [`hob_supervisor::Supervisor::survey`].
     pub(super) async fn survey_now(&self, declared: &[Declared]) -> Result<Vec<Standing>, OpError> {
         let engine = &*self.engine().await?;
-        let listed = self.listed(engine).await?;
+        // Each can still be asked for by its name.
+        let named = async { if declared.is_empty() { None } else { images::names(engine).await.ok() } };
+        let (listed, named) = tokio::join!(self.listed(engine), named);
+        let listed = listed?;
         let survey = &Survey {
             engine,
             declared: declared.iter().map(|it| (it.spec.name.as_str(), it)).collect(),
             ids: listed.iter().map(|it| (name(it).to_owned(), it.id.clone().unwrap_or_default())).collect(),
-            // Each can still be asked for by its name.
-            named: if declared.is_empty() { None } else { images::names(engine).await.ok() },
+            named,
         };
         let standing = futures_util::stream::iter(listed)
             .map(|one| async move { self.compared(survey, &one).await })
