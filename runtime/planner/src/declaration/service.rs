@@ -323,7 +323,11 @@ fn refuse_later(raw: &mut Raw, diagnostics: &mut Vec<Diagnostic>) {
         }
         raw.closures.retain(|path| path != key && !path.starts_with(&format!("{key}.")));
         let message = format!("service `{}`: `{key}` is not supported by this version of hob", raw.name);
-        diagnostics.push(bad(&raw.source, message).hint("remove it: hob refuses what it cannot keep"));
+        let hint = match key {
+            "hooks" => "functions around an update are its options: `update: #{ before: || …, after: || … }`",
+            _ => "remove it: hob refuses what it cannot keep",
+        };
+        diagnostics.push(bad(&raw.source, message).hint(hint));
     }
 }
 
