@@ -6,10 +6,11 @@ use hob_lab::engine::IMAGE;
 use hob_lab::systemd::Systemd;
 use hob_tests::home::Home;
 use hob_tests::until;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::engines::is_there;
 use crate::handed::{DIGEST, seal};
+use crate::home;
 use crate::services::House;
 
 const HOMELAB: &str = r#"
@@ -115,9 +116,75 @@ fn a_unit_whose_secrets_hands_have_taken_gets_them_again() {
     assert!(removed.success());
     systemctl(&["daemon-reload"]);
     systemctl(&["restart", "needy.service"]);
-    until("it is repaired", || (!events(&home, "service.repaired").is_empty()).then_some(()));
+    // Also one that began while hob gave them back is made anew.
+    let lives = || home.hob(&["logs", "needy"]).stdout.matches(DIGEST).count();
+    until("it has them again", || (lives() == 2).then_some(()));
     assert!(systemctl(&["cat", "needy.service"]).contains("LoadCredential=token:"));
-    let log = home.hob(&["logs", "needy"]).stdout;
-    assert_eq!(log.matches(DIGEST).count(), 2, "{log}");
-    assert_eq!(home.service("needy")["state"], "ready");
+    until("it is ready", || (home.service("needy")["state"] == "ready").then_some(()));
+    let _ = home.hob(&["plan", "lab"]).exits(0);
+}
+
+const EDITED: &str = "/etc/systemd/system/web.service.d/override.conf";
+
+#[test]
+fn a_unit_that_runs_as_its_files_were_before_is_told_of_and_restarted_when_somebody_says_so() {
+    if !is_there(Systemd::missing()) {
+        return;
+    }
+    let systemd = Systemd::start().expect("systemd starts");
+    let unit = "[Service]\nType=simple\nExecStart=/bin/sh -c 'echo serving; exec sleep 1000'\n";
+    systemd.write_unit("web.service", unit).expect("a unit can be written");
+    // Systemd forgets a unit that has stopped, and reads its files again, unless another one knows it.
+    systemd.write_unit("knows.target", "[Unit]\nAfter=web.service\n").expect("a unit can be written");
+    let inside = |program: &str, args: &[&str]| {
+        let output = systemd.command(program).args(args).output().expect("it can be started");
+        assert!(output.status.success(), "{program} {args:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("it writes text").trim().to_owned()
+    };
+    let show = |property: &str| inside("systemctl", &["show", "--property", property, "--value", "web"]);
+    let edit = |color: &str| {
+        let write = r#"mkdir -p "${1%/*}" && printf '[Service]\nEnvironment=COLOR=%s\n' "$2" > "$1""#;
+        inside("sh", &["-c", write, "edit", EDITED, color]);
+    };
+    edit("green");
+    inside("systemctl", &["daemon-reload"]);
+    inside("systemctl", &["start", "knows.target"]);
+    let home = home()
+        .with_env("DBUS_SYSTEM_BUS_ADDRESS", systemd.bus_address())
+        .with_env("HOB_SYSTEMD_ROOT", systemd.root());
+    home.write("lab/homelab.rhai", r#"service("web", #{ unit: "web", ready: log("serving") });"#);
+    let mut up = home.up("lab", &["--on-exit", "keep"]);
+    let _ = home.hob(&["plan", "lab"]).exits(0);
+
+    // Somebody writes a file, and systemd has not read it yet.
+    let life = show("InvocationID");
+    edit("red");
+    let field = format!("file.{EDITED}");
+    until("it is told", || (home.service("web")["changed"] == json!([field])).then_some(()));
+    until("it is told that it stays", || (!events(&home, "service.changed").is_empty()).then_some(()));
+    let note = home.service("web")["note"].clone();
+    assert_eq!(note, format!("changed by hand: {field}; it holds when it is restarted"));
+    let plan = home.hob(&["plan", "lab", "--json"]).exits(2).json();
+    assert_eq!(plan["changes"][0]["action"], "restart", "{plan}");
+    assert_eq!(plan["changes"][0]["diff"][0]["field"], field, "{plan}");
+    assert_eq!(show("InvocationID"), life, "nobody said that it is to hold now");
+    let _ = home.hob(&["restart", "web"]).exits(0);
+    assert_eq!(show("Environment"), "COLOR=red");
+    let _ = home.hob(&["plan", "lab"]).exits(0);
+
+    // Whoever restarts it by hand as well has nothing left to do.
+    edit("blue");
+    inside("systemctl", &["daemon-reload"]);
+    let _ = home.hob(&["plan", "lab"]).exits(2);
+    inside("systemctl", &["restart", "web"]);
+    until("nothing is to do", || (home.hob(&["plan", "lab"]).code == Some(0)).then_some(()));
+    edit("black");
+    inside("systemctl", &["daemon-reload"]);
+    let _ = up.stop().exits(0);
+    let life = show("InvocationID");
+    let _ = home.hob(&["apply", "lab", "--yes"]).exits(0);
+    assert_ne!(show("InvocationID"), life);
+    assert_eq!(events(&home, "service.repaired"), [Json::Null; 0]);
+    let _ = home.hob(&["plan", "lab"]).exits(0);
+    let _ = home.hob(&["down", "lab"]).exits(0);
 }

@@ -14,8 +14,8 @@ use tokio::sync::{broadcast, watch};
 
 use crate::journal::{JournalEntry, JournalQuery};
 use crate::port::{
-    Change, Changes, Content, Facts, Fault, FaultKind, Link, ManagerFacts, Reply, Row, Scope, Transient,
-    UnitFile, UnitLife, UnitsPort, Verb, is_up,
+    Change, Changes, Content, Edit, Facts, Fault, FaultKind, Link, ManagerFacts, Reply, Row, Scope,
+    Transient, UnitFile, UnitLife, UnitsPort, Verb, is_up,
 };
 use machine::Machine;
 
@@ -257,6 +257,11 @@ impl UnitsPort for Fake {
     fn unit_file(&self, _: Scope, file: &UnitFile) -> Reply<'_, Option<Content>> {
         let file = file.clone();
         Box::pin(self.does("unit_file", move |machine| machine.unit_file(&file)))
+    }
+
+    fn edits(&self, _: Scope, unit: &str) -> Reply<'_, Vec<Edit>> {
+        let unit = unit.to_owned();
+        Box::pin(self.does("edits", move |machine| Ok(machine.edits(&unit))))
     }
 
     fn verify(&self, _: Scope, file: &UnitFile, text: &str) -> Reply<'_, Vec<String>> {

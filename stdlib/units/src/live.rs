@@ -4,6 +4,7 @@
 mod bus;
 mod changes;
 mod disk;
+mod edits;
 mod facts;
 mod journal;
 mod transient;
@@ -16,8 +17,8 @@ use zbus::zvariant::OwnedValue;
 
 use crate::journal::{JournalEntry, JournalQuery};
 use crate::port::{
-    Changes, Content, Facts, Fault, FaultKind, Link, ManagerFacts, Reply, Row, Scope, Transient, UnitFile,
-    UnitLife, UnitsPort, Verb,
+    Changes, Content, Edit, Facts, Fault, FaultKind, Link, ManagerFacts, Reply, Row, Scope, Transient,
+    UnitFile, UnitLife, UnitsPort, Verb,
 };
 use bus::Bus;
 use disk::Disk;
@@ -250,6 +251,11 @@ impl UnitsPort for Live {
     fn unit_file(&self, scope: Scope, file: &UnitFile) -> Reply<'_, Option<Content>> {
         let file = file.clone();
         Box::pin(async move { self.disk(scope)?.unit_file(&file) })
+    }
+
+    fn edits(&self, scope: Scope, unit: &str) -> Reply<'_, Vec<Edit>> {
+        let unit = unit.to_owned();
+        Box::pin(async move { Ok(edits::edits(&self.disk(scope)?, &unit)) })
     }
 
     fn verify(&self, scope: Scope, file: &UnitFile, text: &str) -> Reply<'_, Vec<String>> {

@@ -302,6 +302,15 @@ pub struct Content {
     pub text: String,
 }
 
+/// A file that says what a unit is, and that was changed since the machine started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Where.
+    pub path: String,
+    /// When it was changed last.
+    pub at: Timestamp,
+}
+
 /// The types of services that are active only when they have said so themselves (systemd.service(5)).
 pub const REPORTING_TYPES: [&str; 3] = ["notify", "notify-reload", "dbus"];
 
@@ -352,6 +361,9 @@ pub trait UnitsPort: Send + Sync {
     fn read(&self, path: &str) -> Reply<'_, String>;
     /// The text of a unit file, if it is there.
     fn unit_file(&self, scope: Scope, file: &UnitFile) -> Reply<'_, Option<Content>>;
+    /// Its own file and its drop-ins, of those that were changed since the machine started. What the manager or its
+    /// generators write themselves is not among them.
+    fn edits(&self, scope: Scope, unit: &str) -> Reply<'_, Vec<Edit>>;
     /// What is wrong with a unit file that has this text; empty for nothing.
     fn verify(&self, scope: Scope, file: &UnitFile, text: &str) -> Reply<'_, Vec<String>>;
     /// Writes it, whole or not at all; gives its path.

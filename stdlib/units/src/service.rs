@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hob_model::{OpError, Timestamp, Value};
 use hob_planner::Exit;
 use hob_planner::declaration::{Asked, Body, Gate, Kind};
-use hob_planner::plan::FieldChange;
+use hob_planner::plan::{FILE_DRIFT, FieldChange};
 use hob_primitive::{Ctx, Ports};
 use hob_supervisor::live::run_check;
 use hob_supervisor::secrets::Delivered;
@@ -32,6 +32,9 @@ use crate::port::{Facts, Scope, UnitFile, UnitLife, UnitsPort, Verb, is_up};
 
 /// What services that are units are called.
 const KIND: &str = "unit";
+
+/// The option that names secrets, and the field of plans where they differ.
+const CREDENTIALS: &str = "credentials";
 
 /// The drop-in that names the credentials of a unit.
 const CREDENTIALS_DROP_IN: &str = "50-hob-credentials";
@@ -78,7 +81,7 @@ impl Kind for UnitKind {
     }
 
     fn options(&self) -> BTreeSet<&'static str> {
-        BTreeSet::from(["unit", "scope", "credentials"])
+        BTreeSet::from(["unit", "scope", CREDENTIALS])
     }
 
     fn has_gate(&self, _: &Gate) -> bool {
@@ -212,7 +215,11 @@ impl UnitSupervisor {
         if is_up(&before.active) && !before.has_job {
             return Ok(Started { running: running(spec, &unit, before.into(), key), adopted: true });
         }
-        self.hand_over(&target, &unit, &spec.delivered).await?;
+        let reloaded = self.hand_over(&target, &unit, &spec.delivered).await?;
+        if before.needs_reload && !reloaded {
+            // What starts is what its files say now.
+            self.port.daemon_reload(unit.scope).await.map_err(|fault| target.plain(fault))?;
+        }
         let cx = Ctx::outside(Ports::default(), key);
         let after = target.job(&cx, Verb::Start, &unit.name).await?;
         if !after.conditions_held && !is_up(&after.active) {
@@ -226,8 +233,8 @@ impl UnitSupervisor {
     }
 
     /// Has the unit load its secrets as credentials (systemd.exec(5)): a file of hob's own beside its file, until the
-    /// machine is started anew, names those of them.
-    async fn hand_over(&self, target: &Target, unit: &Unit, delivered: &Delivered) -> Result<(), OpError> {
+    /// machine is started anew, names those of them. Whether systemd had to read its files for that.
+    async fn hand_over(&self, target: &Target, unit: &Unit, delivered: &Delivered) -> Result<bool, OpError> {
         let file = drop_in(unit);
         let failed = |fault| target.plain(fault);
         let there = self.port.unit_file(unit.scope, &file).await.map_err(failed)?;
@@ -237,12 +244,30 @@ impl UnitSupervisor {
             text.push_str(&format!("{LOAD_CREDENTIAL}{}:{path}\n", variable.name));
         }
         match (delivered.env.is_empty(), there) {
-            (true, None) => return Ok(()),
+            (true, None) => return Ok(false),
             (true, Some(_)) => drop(self.port.remove(unit.scope, &file).await.map_err(failed)?),
-            (false, Some(there)) if there.text == text => return Ok(()),
+            (false, Some(there)) if there.text == text => return Ok(false),
             (false, _) => drop(self.port.write(unit.scope, &file, &text).await.map_err(failed)?),
         }
-        self.port.daemon_reload(unit.scope).await.map_err(failed)
+        self.port.daemon_reload(unit.scope).await.map(|()| true).map_err(failed)
+    }
+
+    /// In which files a unit was changed after its present life began: it is not what they say. Hob's own is among them
+    /// where it came too late for a life that somebody else began.
+    async fn edited(&self, spec: &Spec, since: Timestamp) -> Result<Vec<FieldChange>, OpError> {
+        let unit = Unit::of(&spec.body)?;
+        let edits = self.port.edits(unit.scope, unit.name.as_str()).await;
+        let edits = edits.map_err(|fault| self.target(&unit).plain(fault))?;
+        let own = format!("/{CREDENTIALS_DROP_IN}.conf");
+        let later = edits.into_iter().filter(|edit| edit.at > since).map(|edit| FieldChange {
+            field: match edit.path.ends_with(&own) {
+                true => CREDENTIALS.to_owned(),
+                false => format!("{FILE_DRIFT}.{}", edit.path),
+            },
+            from: Value::from(format!("as of {since:.0}, when it started")),
+            to: Value::from(format!("as changed at {:.0}", edit.at)),
+        });
+        Ok(later.collect())
     }
 
     /// The difference where hob's file beside that of a unit, which names its secrets, is gone or names others.
@@ -259,7 +284,7 @@ impl UnitSupervisor {
         let now: BTreeSet<&str> = lines.map(|(name, _)| name).collect();
         let names =
             |names: &BTreeSet<&str>| Value::Array(names.iter().map(|name| Value::from(*name)).collect());
-        let change = FieldChange { field: "credentials".to_owned(), from: names(&now), to: names(&wanted) };
+        let change = FieldChange { field: CREDENTIALS.to_owned(), from: names(&now), to: names(&wanted) };
         Ok((now != wanted).then_some(change).into_iter().collect())
     }
 
@@ -402,7 +427,15 @@ impl Supervisor for UnitSupervisor {
             declared.iter().map(|it| (it.spec.name.as_str(), &it.spec)).collect();
         let standing = running.into_iter().map(|running| {
             let spec = specs.get(running.name.as_str());
-            let drift = spec.map_or(Ok(Vec::new()), |spec| self.runtime().block_on(self.drift_of(spec)));
+            let drift = spec.map_or(Ok(Vec::new()), |spec| {
+                self.runtime().block_on(async {
+                    let mut drift = self.drift_of(spec).await?;
+                    let edited = self.edited(spec, running.started).await?.into_iter();
+                    let is_known = !drift.is_empty();
+                    drift.extend(edited.filter(|it| it.field != CREDENTIALS || !is_known));
+                    Ok(drift)
+                })
+            });
             Standing { drift, ..Standing::from(running) }
         });
         Ok(standing.collect())

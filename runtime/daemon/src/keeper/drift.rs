@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hob_planner::plan::FILE_DRIFT;
 use hob_planner::restart::OnDrift;
 use hob_planner::{Exit, Restart, Service, ServiceState};
 
@@ -89,8 +90,15 @@ impl Drift {
 
     /// For people: what was changed, and what becomes of it; nothing where all is as declared.
     pub(super) fn told(&self) -> Option<String> {
-        let what = || format!("changed by hand: {}{}", self.fields.join(", "), self.fate);
+        let fate = if self.is_its_owners() { "; it holds when it is restarted" } else { &self.fate };
+        let what = || format!("changed by hand: {}{fate}", self.fields.join(", "));
         (!self.fields.is_empty()).then(what)
+    }
+
+    /// Whether only files were changed that are their owner's: when these are to hold is for the owner to say.
+    fn is_its_owners(&self) -> bool {
+        let is_file = |field: &String| field.split('.').next() == Some(FILE_DRIFT);
+        !self.fields.is_empty() && self.fields.iter().all(is_file)
     }
 
     /// How long after the last repair there is another.
@@ -142,7 +150,12 @@ pub(super) fn due(inner: &Inner, table: &mut Table, now: Duration) -> Vec<String
 /// Whether two looks found it changed, and nobody else does something about it.
 fn may_be_repaired(entry: &Entry) -> bool {
     let rests = matches!(entry.state, ServiceState::Ready | ServiceState::Degraded | ServiceState::Failed);
-    entry.drift.confirmed && rests && entry.wanted && !entry.busy && !entry.image.is_under_way()
+    entry.drift.confirmed
+        && !entry.drift.is_its_owners()
+        && rests
+        && entry.wanted
+        && !entry.busy
+        && !entry.image.is_under_way()
 }
 
 /// Whether something that it needs is not ready, or is about to be repaired itself.

@@ -18,6 +18,10 @@ use crate::restart::Policy;
 /// The field under which [`Observed::drift`] has the secrets of a service that have another value now, by their names.
 pub const SECRET_DRIFT: &str = "secret";
 
+/// The field under which [`Observed::drift`] has files that say what a service is, and are its owner's: it runs as it was
+/// before they were changed.
+pub const FILE_DRIFT: &str = "file";
+
 /// What is done to a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
@@ -333,12 +337,18 @@ fn bring_up(service: &Service, observed: Option<&Observed>) -> Option<Change> {
         return Some(of(Action::Recreate, cause, diff));
     }
     if !observed.drift.is_empty() {
+        let only_files = observed.drift.iter().all(|it| top(it) == FILE_DRIFT);
         let cause = match observed.drift.iter().find(|it| is_secret(it)) {
             Some(secret) => format!("the {} has another value now", secret.field.replacen('.', " ", 1)),
+            None if only_files => "its files were changed after it started".to_owned(),
             None => format!("{} changed by hand", quoted(observed.drift.iter().map(top).collect())),
         };
         let reads_them_again = service.reload.is_some() && observed.drift.iter().all(is_secret);
-        let action = if reads_them_again { Action::Update } else { Action::Recreate };
+        let action = match (reads_them_again, only_files) {
+            (true, _) => Action::Update,
+            (_, true) => Action::Restart,
+            _ => Action::Recreate,
+        };
         return Some(of(action, cause, observed.drift.clone()));
     }
     let is_done = match observed.state {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use expect_test::expect;
 use hob_model::Value;
 use hob_planner::declaration::Body;
-use hob_planner::plan::FieldChange;
+use hob_planner::plan::{FILE_DRIFT, FieldChange};
 use hob_planner::{Action, Goal, Homelab, Observed, Plan, Resource, Service, ServiceState};
 use proptest::prelude::*;
 use serde_json::json;
@@ -207,6 +207,29 @@ fn what_was_changed_by_hand_is_made_anew() {
               env.TZ: "UTC" → (none)
         1 to recreate"#]]
     .assert_eq(&plan.to_string());
+}
+
+#[test]
+fn what_runs_as_its_files_were_before_is_restarted() {
+    let house = homelab(&[("service", "db", json!({ "command": "db" }))]);
+    let file = |from: &str, to: &str| FieldChange {
+        field: format!("{FILE_DRIFT}./etc/systemd/system/db.service"),
+        from: from.into(),
+        to: to.into(),
+    };
+    let edited = vec![file("as of 1", "as changed at 2")];
+    let found = Observed { drift: edited.clone(), ..running(&house.services[0]) };
+    let plan = Plan::new(&house, &[found], Goal::Up);
+    expect![[r#"
+        ↻ restart   db  its files were changed after it started
+              file./etc/systemd/system/db.service: "as of 1" → "as changed at 2"
+        1 to restart"#]]
+    .assert_eq(&plan.to_string());
+    // What else was changed takes more than that.
+    let by_hand = FieldChange { field: "env.TZ".to_owned(), from: "UTC".into(), to: Value::Unit };
+    let drift = edited.into_iter().chain([by_hand]).collect();
+    let found = Observed { drift, ..running(&house.services[0]) };
+    assert_eq!(Plan::new(&house, &[found], Goal::Up).changes[0].action, Action::Recreate);
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use super::file::Settings;
 use crate::journal::JournalEntry;
 use crate::name::kind_of;
-use crate::port::{Change, Content, Fault, FaultKind, Link, Property, Transient, UnitFile, Verb};
+use crate::port::{Change, Content, Edit, Fault, FaultKind, Link, Property, Transient, UnitFile, Verb};
 
 /// When the machine came up, in microseconds since 1970: 2026-01-02T03:00:00Z.
 pub(super) const STARTED_US: i64 = 1_767_322_800_000_000;
@@ -21,6 +21,8 @@ const EXIT_EXEC: i32 = 203;
 pub(super) struct UnitText {
     pub(super) text: Option<String>,
     pub(super) drop_ins: BTreeMap<String, String>,
+    /// When its files were written, by their paths.
+    written: BTreeMap<String, Timestamp>,
 }
 
 /// A loaded unit.
@@ -378,6 +380,11 @@ impl Machine {
         Ok(self.read(&path).map(|text| Content { path, text }))
     }
 
+    pub(super) fn edits(&self, unit: &str) -> Vec<Edit> {
+        let written = self.texts.get(unit).into_iter().flat_map(|it| &it.written);
+        written.map(|(path, at)| Edit { path: path.clone(), at: *at }).collect()
+    }
+
     pub(super) fn write(&mut self, file: &UnitFile, text: &str) -> Result<String, Fault> {
         self.unit_file(file)?;
         let texts = self.texts.entry(file.unit.clone()).or_default();
@@ -385,8 +392,10 @@ impl Machine {
             Some(drop_in) => drop(texts.drop_ins.insert(drop_in.clone(), text.to_owned())),
             None => texts.text = Some(text.to_owned()),
         }
+        let (path, now) = (path_of(file), self.tick());
+        self.texts.entry(file.unit.clone()).or_default().written.insert(path.clone(), now);
         self.touched(&file.unit);
-        Ok(path_of(file))
+        Ok(path)
     }
 
     pub(super) fn remove(&mut self, file: &UnitFile) -> Result<bool, Fault> {
@@ -396,6 +405,7 @@ impl Machine {
             Some(drop_in) => texts.drop_ins.remove(drop_in).is_some(),
             None => texts.text.take().is_some(),
         };
+        texts.written.remove(&path_of(file));
         self.touched(&file.unit);
         Ok(removed)
     }

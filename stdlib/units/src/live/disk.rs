@@ -57,7 +57,7 @@ impl Disk {
     }
 
     /// The same the other way round.
-    fn inside(&self, path: &Path) -> String {
+    pub(super) fn inside(&self, path: &Path) -> String {
         match path.strip_prefix(&self.root) {
             Ok(inner) if self.root != Path::new("/") => Path::new("/").join(inner).display().to_string(),
             _ => path.display().to_string(),
@@ -69,6 +69,12 @@ impl Disk {
             Scope::System => &VENDOR,
             Scope::User => &VENDOR_USER,
         }
+    }
+
+    /// Where the manager looks for unit files, those first that stand for others of the same name.
+    pub(super) fn search(&self) -> Vec<PathBuf> {
+        let own = [self.lasting.clone(), self.runtime.clone()];
+        own.into_iter().chain(self.vendor().iter().map(|vendor| self.root.join(vendor))).collect()
     }
 
     fn place(&self, file: &UnitFile) -> PathBuf {
@@ -146,8 +152,7 @@ impl Disk {
         if self.root == Path::new("/") {
             search.push(PathBuf::new()); // an empty end: and where systemd looks anyway
         } else {
-            search.extend([self.lasting.clone(), self.runtime.clone()]);
-            search.extend(self.vendor().iter().map(|vendor| self.root.join(vendor)));
+            search.extend(self.search());
         }
         let search: Vec<String> = search.iter().map(|path| path.display().to_string()).collect();
         let mut command = tokio::process::Command::new("systemd-analyze");
@@ -179,9 +184,8 @@ impl Disk {
                 fs::create_dir(&drop_ins)?;
                 fs::write(drop_ins.join(format!("{drop_in}.conf")), text)?;
                 // What it is dropped into; without it the file must stand for itself.
-                let mut candidates = vec![self.lasting.join(&file.unit), self.runtime.join(&file.unit)];
-                candidates.extend(self.vendor().iter().map(|vendor| self.root.join(vendor).join(&file.unit)));
-                match candidates.iter().find(|path| path.is_file()) {
+                let candidates = self.search().into_iter().map(|dir| dir.join(&file.unit));
+                match candidates.into_iter().find(|path| path.is_file()) {
                     Some(base) => drop(fs::copy(base, &unit)?),
                     None => fs::write(&unit, "")?,
                 }

@@ -135,3 +135,25 @@ fn masking() {
         w.refused("mask", json!(["not-to-be-masked"]), ErrorKind::Conflict);
     });
 }
+
+#[test]
+fn who_edits_a_unit_leaves_a_trace() {
+    everywhere(|w| {
+        let edits = |unit: &str| w.harness.runtime().block_on(w.port.edits(w.scope(), unit)).unwrap();
+        w.unit("edited", SLEEPER);
+        w.call("write_unit", json!(["edited", "[Service]\nMemoryMax=64M\n", {"drop_in": "10-limits"}]));
+        let file = format!("{}/edited.service", w.unit_dir());
+        let drop_in = format!("{file}.d/10-limits.conf");
+        let found = edits("edited.service");
+        let paths: Vec<&str> = found.iter().map(|edit| edit.path.as_str()).collect();
+        assert_eq!(paths, [file.as_str(), drop_in.as_str()], "{}", w.name);
+        assert!(found[0].at <= found[1].at, "{}: {found:?}", w.name);
+        w.unit("edited", WORKING);
+        assert!(edits("edited.service")[0].at > found[0].at, "{}", w.name);
+        assert_eq!(edits("another.service"), [], "{}", w.name);
+        if w.name != "fake" {
+            w.unit("edited@", SLEEPER);
+            assert_eq!(edits("edited@one.service").len(), 1, "{}: that of its template", w.name);
+        }
+    });
+}
