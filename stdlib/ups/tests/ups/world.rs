@@ -21,6 +21,8 @@ const HEARD_WITHIN: Duration = Duration::from_secs(60);
 
 /// A variable and its value.
 pub(crate) type Variable = (&'static str, &'static str);
+type Set = Box<dyn Fn(&[Variable])>;
+type Away = Box<dyn Fn(bool)>;
 
 /// The surroundings of a case.
 pub(crate) struct World {
@@ -28,8 +30,8 @@ pub(crate) struct World {
     pub(crate) harness: Harness,
     server: String,
     port: Arc<dyn UpsPort>,
-    set: Box<dyn Fn(&[Variable])>,
-    away: Box<dyn Fn(bool)>,
+    set: Set,
+    away: Away,
 }
 
 /// Both, with a supply that has these variables.
@@ -59,13 +61,7 @@ pub(crate) fn everywhere(variables: &[Variable], case: impl Fn(&World)) {
 }
 
 impl World {
-    fn new(
-        name: &'static str,
-        server: String,
-        port: Arc<dyn UpsPort>,
-        set: Box<dyn Fn(&[Variable])>,
-        away: Box<dyn Fn(bool)>,
-    ) -> Self {
+    fn new(name: &'static str, server: String, port: Arc<dyn UpsPort>, set: Set, away: Away) -> Self {
         Self { name, harness: Harness::new().port(Arc::clone(&port)), server, port, set, away }
     }
 
