@@ -9,6 +9,7 @@
 
 mod access;
 mod alerts;
+mod backup;
 mod beside;
 mod boot;
 mod canaries;

@@ -73,6 +73,17 @@ impl Ran {
         assert!(self.says(text), "`{text}` is not said: {self:#?}");
         self
     }
+
+    /// The same, once `text` stands on standard output.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    #[must_use]
+    pub fn printing(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text), "`{text}` is not printed: {self:#?}");
+        self
+    }
 }
 
 /// A process that goes on beside the test; it is killed when this is dropped.

@@ -7,12 +7,14 @@ use hob_terminal::ColorChoice;
 
 use crate::commands::secrets::args::SecretsCommand;
 
+mod backup;
 mod interactive;
 mod runs;
 mod stored;
 mod timed;
 mod told;
 
+pub(crate) use backup::{BackupCommand, DatasetArgs, RestoreArgs};
 pub(crate) use interactive::{CheckArgs, CheckFormat, EvalArgs, ManArgs, ReplArgs};
 pub(crate) use runs::{ReplayArgs, ResolveChoice, RunsCommand};
 pub(crate) use stored::{JournalCommand, PruneArgs, StateCommand};
@@ -112,6 +114,9 @@ pub(crate) enum Command {
     /// The event bus
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Backups of datasets
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// What alerts found, and silences
     #[command(subcommand)]
     Alerts(AlertsCommand),

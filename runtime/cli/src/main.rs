@@ -82,6 +82,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Replay(args) => commands::replay::replay(context, &args),
         Command::Schedule(command) => commands::schedule::dispatch(context, command),
         Command::Events(command) => commands::events::dispatch(context, command),
+        Command::Backup(command) => commands::backup::dispatch(context, command),
         Command::Alerts(command) => commands::alerts::dispatch(context, &command),
         Command::Notify(command) => commands::notify::dispatch(context, &command),
         Command::Flow(command) => commands::flow::dispatch(context, &command),

@@ -16,6 +16,7 @@ use serde_json::{Value as Json, json};
 
 use crate::admission::Admission;
 use crate::alerts::{Alerts, SilenceOrder};
+use crate::backups::Backups;
 use crate::bus::EventTriggers;
 use crate::clock::ThisMachine;
 use crate::hub::{Hub, Order, WebhookMatch};
@@ -46,6 +47,7 @@ pub struct Core {
     notices: Arc<Notices>,
     /// None where the homelab declares no alerts.
     alerts: Option<Alerts>,
+    backups: Backups,
     numbers: OnceLock<Arc<Numbers>>,
     links: Arc<Links>,
     ready: AtomicBool,
@@ -101,6 +103,7 @@ impl Listener for CoreEars {
         if status.ended() {
             self.with(|core| {
                 core.keeper.run_ended(run, end);
+                core.backups.run_ended(&core.node.runs, run, end);
                 core.scheduling.bell().run_ended();
                 core.triggers.run_ended(&core.launch);
             });
@@ -135,6 +138,7 @@ impl Core {
             directory: parts.directory.to_string_lossy().into_owned(),
         };
         let events = EventTriggers::new(&parts.homelab);
+        let backups = Backups::of(&parts.homelab);
         let timed = triggers::timed(&mut parts.homelab);
         let scheduling = Scheduling::new(launch.clone(), timed, machine, bell);
         let scheduling = Arc::new(scheduling.map_err(|error| error.diagnostic())?);
@@ -156,6 +160,7 @@ impl Core {
             keeper,
             notices: Arc::new(notices),
             alerts,
+            backups,
             numbers: OnceLock::new(),
             links,
             scheduling,
@@ -190,6 +195,7 @@ impl Core {
         let recovered = self.node.recover(true).map_err(|error| error.diagnostic())?;
         tracing::info!(?recovered, "runs of the previous process");
         self.launch.admission.recall(&self.node.runs).map_err(|error| error.diagnostic())?;
+        self.backups.recall(&self.node.runs).map_err(|error| error.diagnostic())?;
         self.keeper.begin()?;
         let core = Arc::clone(self);
         let thread = std::thread::Builder::new()
@@ -321,7 +327,7 @@ impl Core {
             self.live(filter).map_or(0, |rows| rows.len())
         };
         let on = |workflow: &hob_planner::declaration::Workflow| {
-            workflow.triggers.iter().map(describe).collect::<Vec<_>>().join(", ")
+            workflow.triggers.iter().map(triggers::describe).collect::<Vec<_>>().join(", ")
         };
         self.homelab
             .workflows
@@ -353,18 +359,6 @@ impl Core {
                 json!({ "run": row.run.to_string(), "name": row.name, "for": what })
             })
             .collect()
-    }
-}
-
-fn describe(trigger: &hob_planner::declaration::Trigger) -> String {
-    use hob_planner::declaration::Trigger;
-    match trigger {
-        Trigger::Time(when) => when.to_string(),
-        Trigger::Event { pattern, .. } => format!("event {pattern}"),
-        Trigger::Webhook(hook) => format!("{} {}", hook.method, hook.path),
-        Trigger::Subscription(wanted) => format!("{} {}", wanted.kind, wanted.of),
-        Trigger::Watch(watch) => format!("files {}", watch.pattern),
-        Trigger::Manual => "manual".to_owned(),
     }
 }
 
@@ -440,6 +434,14 @@ impl Hub for Core {
         self.keeper.update(name, dry_run)
     }
 
+    fn backups(&self) -> Result<Json, Diagnostic> {
+        self.backups.list(&**self.node.runs.journal(), self.node.runs.now())
+    }
+
+    fn backup(&self, dataset: &str, act: &str, input: Value) -> Result<RunId, Diagnostic> {
+        self.backups.start(&self.launch, &self.homelab, &self.keeper, (dataset, act), input)
+    }
+
     fn setups(&self) -> Json {
         self.keeper.setups()
     }
@@ -482,7 +484,9 @@ impl Hub for Core {
 
     fn measured(&self) -> Vec<Family> {
         let alerts = self.alerts.iter().map(Alerts::family);
-        [self.keeper.families(), self.scheduling.families()].concat().into_iter().chain(alerts).collect()
+        let backups = self.backups.families(&self.node.runs);
+        let all = [self.keeper.families(), self.scheduling.families(), backups].concat();
+        all.into_iter().chain(alerts).collect()
     }
 
     fn living(&self, key: &str) -> Vec<u32> {

@@ -47,7 +47,9 @@ pub fn read_homelab(
     let updates = homelab.services.iter_mut();
     let updates = updates.filter_map(|it| it.update.as_mut().map(|update| (&mut update.policy, &it.source)));
     let setups = homelab.setups.iter_mut().map(|it| (&mut it.policy, &it.source));
-    for (policy, source) in workflows.chain(updates).chain(setups) {
+    let datasets = homelab.datasets.iter_mut();
+    let backups = datasets.filter_map(|it| it.backup.as_mut().map(|backup| (&mut backup.policy, &it.source)));
+    for (policy, source) in workflows.chain(updates).chain(setups).chain(backups) {
         diagnostics.extend(hold(policy, source, base, host, settings));
     }
     if let Some(form) = host.ports.get::<dyn hob_primitive::ChannelForm>() {

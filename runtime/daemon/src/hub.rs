@@ -205,6 +205,22 @@ pub trait Hub: Send + Sync + 'static {
         Err(no_alerts())
     }
 
+    /// What `hob backup status --json` prints.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    fn backups(&self) -> Result<serde_json::Value, Diagnostic> {
+        Err(no_backups())
+    }
+
+    /// Starts a run that does something with the backups of a dataset; returns once that is durable.
+    ///
+    /// # Errors
+    /// When there is no such dataset or act, or something stands against it.
+    fn backup(&self, _dataset: &str, _act: &str, _input: Value) -> Result<RunId, Diagnostic> {
+        Err(no_backups())
+    }
+
     /// What `hob setup list --json` prints.
     fn setups(&self) -> serde_json::Value {
         serde_json::json!([])
@@ -240,6 +256,10 @@ pub trait Hub: Send + Sync + 'static {
 
     /// The process ids that live with this effect key in their environment.
     fn living(&self, key: &str) -> Vec<u32>;
+}
+
+fn no_backups() -> Diagnostic {
+    Diagnostic::error(Code::NoDaemon, "this process serves no homelab, and so no backups")
 }
 
 fn no_alerts() -> Diagnostic {

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod alerts;
+pub mod backups;
 mod bell;
 pub mod bus;
 pub mod case;

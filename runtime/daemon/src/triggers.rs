@@ -46,6 +46,18 @@ pub fn timed(homelab: &mut Homelab) -> Vec<Timed> {
     timed
 }
 
+/// A trigger, for people.
+pub(crate) fn describe(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Time(when) => when.to_string(),
+        Trigger::Event { pattern, .. } => format!("event {pattern}"),
+        Trigger::Webhook(hook) => format!("{} {}", hook.method, hook.path),
+        Trigger::Subscription(wanted) => format!("{} {}", wanted.kind, wanted.of),
+        Trigger::Watch(watch) => format!("files {}", watch.pattern),
+        Trigger::Manual => "manual".to_owned(),
+    }
+}
+
 /// The webhook that fits a request: literal segments must be equal, `:name` takes any one.
 #[must_use]
 pub fn webhook(homelab: &Homelab, method: &str, path: &str) -> Option<WebhookMatch> {

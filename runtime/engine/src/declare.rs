@@ -169,6 +169,13 @@ impl Declaring {
         }
     }
 
+    /// Has what was declared from this number on be declared at `source`.
+    pub(crate) fn place(&self, from: usize, source: &Source) {
+        for declared in lock(&self.declared).iter_mut().skip(from) {
+            Arc::make_mut(&mut declared.place).source = source.clone();
+        }
+    }
+
     /// Changes the graph of the flow at a place.
     pub(crate) fn change_graph(&self, at: usize, change: impl FnOnce(&mut BTreeMap<String, Value>)) {
         change(lock(&self.graphs).entry(at).or_default());
@@ -288,7 +295,7 @@ fn install_kinds(module: &mut Module) {
         let name = options.get("name").and_then(|name| name.clone().into_string().ok()).unwrap_or_default();
         add(&ctx, "homelab", &name, options, None)
     });
-    for kind in ["host", "tier", "service", "mount", "dataset", "channel", "alert"] {
+    for kind in ["host", "tier", "service", "mount", "channel", "alert"] {
         FuncRegistration::new(kind).set_into_module(
             module,
             move |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map| {
@@ -398,5 +405,6 @@ pub(crate) fn install(module: &mut Module) {
     install_networks(module);
     install_secrets(module);
     install_triggers(module);
+    crate::dataset::install(module);
     crate::flow::install(module);
 }

@@ -33,6 +33,7 @@ pub mod bundle;
 pub mod compensate;
 pub mod control;
 pub mod convert;
+mod dataset;
 pub mod declare;
 pub mod diagnose;
 pub mod evaluate;

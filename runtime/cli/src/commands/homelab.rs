@@ -148,7 +148,7 @@ pub(crate) fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
     if plan.is_empty() {
         return Ok(Exit::Done);
     }
-    if !args.yes && !confirmed(context)? {
+    if !args.yes && !confirmed(context, "apply")? {
         return Ok(Exit::Usage);
     }
     carry_out(context, homelab, |keeper| keeper.apply(Goal::Up), || apply_there(context, &plan))
@@ -202,12 +202,13 @@ fn carry_out(
     Ok(Exit::Done)
 }
 
-fn confirmed(context: &Context) -> Result<bool, Failure> {
+/// Whether the person at the terminal says yes to `what`; nobody does where there is none.
+pub(super) fn confirmed(context: &Context, what: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        context.say("nobody to ask: use --yes to apply without a terminal");
+        context.say(&format!("nobody to ask: use --yes to {what} without a terminal"));
         return Ok(false);
     }
-    context.say(&context.paint(Role::Name, "apply? [y/N]"));
+    context.say(&context.paint(Role::Name, &format!("{what}? [y/N]")));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -1,6 +1,7 @@
 //! One module per group of commands.
 
 pub(crate) mod alerts;
+pub(crate) mod backup;
 pub(crate) mod boot;
 pub(crate) mod check;
 pub(crate) mod doc;

@@ -63,13 +63,22 @@ fn follow(context: &Context, client: &Client, started: &Json, detach: bool) -> O
         context.print_line(&run.to_string());
         return Ok(Exit::Done);
     }
+    let (status, detail) = rest(context, client, run)?;
+    conclude(context, run, status, &detail)
+}
+
+/// Waits until a run has come to rest there; its status and all of it.
+///
+/// # Errors
+/// When the other process does not answer.
+pub(super) fn rest(context: &Context, client: &Client, run: RunId) -> Result<(RunStatus, Json), Failure> {
     context.say(&format!("run {run} (Ctrl-C detaches)"));
     loop {
         let detail = client.get(&format!("/api/v1/runs/{run}?wait={FOLLOW_WAIT}"))?;
         let status = detail["status"].as_str().and_then(RunStatus::parse);
         let status = status.ok_or_else(|| Failure::usage(format!("the answer has no status: {detail}")))?;
         if detail["goes_on"] != true {
-            return conclude(context, run, status, &detail);
+            return Ok((status, detail));
         }
         std::thread::sleep(FOLLOW_INTERVAL);
     }

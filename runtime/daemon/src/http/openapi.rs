@@ -178,6 +178,9 @@ fn schemas() -> Json {
             "id": text(), "alert": text(), "labels": { "type": "object" }, "until": time(), "reason": text(),
         })),
         "AlertTest": { "type": "object" },
+        "Backup": object(json!({
+            "dataset": text(), "path": text(), "next": maybe(), "repositories": list(json!({ "type": "object" })),
+        })),
         "Setup": object(json!({ "name": text(), "state": text(), "at": maybe(), "run": maybe(), "note": text() })),
         "Notices": object(json!({ "file": maybe(), "lines": list(text()) })),
         "Cleared": object(json!({ "cleared": number() })),

@@ -1,6 +1,7 @@
 //! What `homelab.rhai` declares: read from option maps, typed, and checked as a whole.
 
 mod alert;
+mod backup;
 mod body;
 mod channel;
 mod check;
@@ -21,6 +22,7 @@ mod update;
 mod work;
 
 pub use alert::{Alert, Heard, Looks, WHEN as ALERT_WHEN, labels_by};
+pub use backup::{BACKUP_ACTS, Backup};
 pub use body::{Asked, Body, Kept, Kind, Listens, PROCESS, Process, Published};
 pub use channel::{Channel, DEFAULT_CHANNEL};
 pub(crate) use fields::is_common;
@@ -146,6 +148,8 @@ pub struct Dataset {
     pub name: String,
     /// The directory, absolute.
     pub path: PathBuf,
+    /// How it is backed up.
+    pub backup: Option<Backup>,
     /// Where it was declared.
     pub source: Source,
 }
@@ -467,6 +471,11 @@ impl Homelab {
     #[must_use]
     pub fn read<D: Declaration>(declared: &[D], surroundings: &Surroundings<'_>) -> (Self, Vec<Diagnostic>) {
         homelab::read(declared, surroundings)
+    }
+
+    /// The datasets that are backed up.
+    pub fn backed_up(&self) -> impl Iterator<Item = (&Dataset, &Backup)> {
+        self.datasets.iter().filter_map(|dataset| Some((dataset, dataset.backup.as_ref()?)))
     }
 
     /// The service of this name.

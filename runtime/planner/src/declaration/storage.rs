@@ -6,7 +6,7 @@ use std::time::Duration;
 use hob_model::{Code, Diagnostic, Value};
 
 use super::options::{Options, text};
-use super::{Dataset, Homelab, Kind, Mount, Raw, Service, bad};
+use super::{Dataset, Homelab, Kind, Mount, Raw, Service, backup, bad};
 
 /// How long services wait for a file system that is not there yet, unless it says otherwise.
 pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,14 +33,18 @@ pub(super) fn mount(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Moun
     path.map(|_| mount)
 }
 
-/// Reads `dataset(name, #{ path })`.
+/// Reads `dataset(name, #{ path, backup })`.
 pub(super) fn dataset(raw: &Raw, directory: &Path, diagnostics: &mut Vec<Diagnostic>) -> Option<Dataset> {
-    let mut options = Options::open(raw, &["path"], diagnostics);
+    let raw = &backup::without_functions(raw);
+    let mut options = Options::open(raw, &["path", "backup"], diagnostics);
     let path = options.read("path", "a path without `..`", |value| absolute(&directory.join(text(value)?)));
     if path.is_none() && !given(raw, "path") {
         options.report_with(Code::BadDeclaration, "it has no `path`", "say which directory holds it");
     }
-    path.map(|path| Dataset { name: raw.name.to_string(), path, source: raw.source.clone() })
+    let nested = options.as_raw("backup");
+    let declared = options.take("backup");
+    let backup = declared.and_then(|declared| backup::read(Raw { options: declared, ..nested }, diagnostics));
+    path.map(|path| Dataset { name: raw.name.to_string(), path, backup, source: raw.source.clone() })
 }
 
 fn given(raw: &Raw, key: &str) -> bool {

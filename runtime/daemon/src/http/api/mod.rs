@@ -1,6 +1,7 @@
 //! The routes of `/api/v1`.
 
 mod alerts;
+mod backups;
 mod commands;
 mod events;
 pub(super) mod runs;
@@ -186,6 +187,13 @@ pub(crate) static ROUTES: &[Route] = routes! {
         ];
     POST "/silences/{silence}/end" "endSilence" "Ends a silence"
         => Answer::Json("Silence"), alerts::unsilence;
+
+    GET "/backups" "listBackups" "Lists the datasets that are backed up, with what is known of each repository"
+        => Answer::List("Backup"), backups::list;
+    POST "/backups/{dataset}/{act}" "startBackup" "Starts a run that does something with the backups of a dataset: run, list, restore, check, verify or init"
+        => Answer::Json("Started"), backups::start,
+        status: StatusCode::ACCEPTED,
+        body: &[optional("input", Map, "what is done: from, snapshot, to, parts, plan, delete, read, path, scratch")];
 
     GET "/setup" "listSetups" "Lists the steps that are done once"
         => Answer::List("Setup"), services::setups;

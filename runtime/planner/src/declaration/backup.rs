@@ -1,0 +1,212 @@
+//! How a dataset is backed up. What is done with that is the engine's `dataset.rhai`; what is wrong with it is told here.
+
+use std::collections::BTreeMap;
+
+use hob_model::{Code, Diagnostic, Value};
+
+use super::options::{Options, text, texts};
+use super::{Raw, RunPolicy};
+
+/// The functions that the engine gives a dataset with backups: what people do with them. A run of one has the kind
+/// `dataset.act.` and its name.
+pub const BACKUP_ACTS: [&str; 6] = ["check", "init", "list", "restore", "run", "verify"];
+
+/// The option that holds them.
+const ACT: &str = "act";
+
+const OPTIONS: [&str; 15] = [
+    "deadline",
+    "exclude",
+    "exclude_caches",
+    "exclude_if_present",
+    "exclude_larger_than",
+    "host",
+    "keep",
+    "one_file_system",
+    "password",
+    "retry",
+    "to",
+    "tolerant",
+    "upkeep",
+    "verify",
+    "when",
+];
+
+/// What `keep` takes: how many, for how long, and with which tags.
+const KEEP_COUNTS: [&str; 6] = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
+
+/// What a repository has that is written as a map.
+const PLACE: [&str; 4] = ["repository", "password", "user", "secret"];
+
+/// How a dataset is backed up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// Its repositories, as they are written.
+    pub repositories: Vec<String>,
+    /// What runs of its functions may do.
+    pub policy: RunPolicy,
+}
+
+/// The declaration without what the engine added to it.
+pub(super) fn without_functions(raw: &Raw) -> Raw {
+    let mut raw = raw.clone();
+    let is_whole = BACKUP_ACTS.iter().all(|act| raw.closures.contains(&format!("{ACT}.{act}")));
+    if let Value::Map(options) = &mut raw.options
+        && is_whole
+    {
+        options.remove(ACT);
+        raw.closures.retain(|path| !path.starts_with("act."));
+    }
+    raw
+}
+
+/// Reads the option `backup`.
+pub(super) fn read(raw: Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Backup> {
+    let mut options = Options::open(&raw, &OPTIONS, diagnostics);
+    let needs_password = options.peek("password").is_none();
+    if let Some(password) = options.take("password") {
+        secret(&mut options, "password", &password);
+    }
+    let repositories = repositories(&mut options, needs_password);
+    keep(&mut options);
+    for key in ["exclude", "exclude_if_present"] {
+        let _ = options.read(key, "an array of texts", texts);
+    }
+    for key in ["exclude_caches", "one_file_system", "tolerant"] {
+        let _ = options.bool(key);
+    }
+    let _ = options.text("host");
+    let size = |value: &Value| hob_model::size::parse(value.as_str()?).ok();
+    let _ = options.read("exclude_larger_than", "a size such as \"2G\"", size);
+    let _ = options.duration("deadline");
+    let _ = options.read("retry", "a map such as #{ attempts: 3, backoff: \"5m\" }", map);
+    for (key, known) in
+        [("upkeep", &["when", "read"][..]), ("verify", &["when", "path", "scratch", "command", "sqlite"])]
+    {
+        work(&mut options, key, known);
+    }
+    Some(Backup { repositories: repositories?, policy: RunPolicy::default() })
+}
+
+fn map(value: &Value) -> Option<BTreeMap<String, Value>> {
+    match value {
+        Value::Map(map) => Some(map.clone()),
+        _ => None,
+    }
+}
+
+/// A password is kept where the homelab is not.
+fn secret(options: &mut Options<'_>, key: &str, value: &Value) {
+    if !matches!(value, Value::Secret(_)) {
+        let hint = format!("write `{key}: secret(\"restic\")`, and keep it among the secrets");
+        options.report_with(Code::BadDeclaration, format!("`{key}` is no secret"), hint);
+    }
+}
+
+fn repositories(options: &mut Options<'_>, needs_password: bool) -> Option<Vec<String>> {
+    let Some(to) = options.take("to") else {
+        let hint = "write `to: \"/mnt/nas/restic\"`, or an array of such places";
+        options.report_with(Code::BadDeclaration, "it has no `to`", hint);
+        return None;
+    };
+    let all = match to {
+        Value::Array(all) => all,
+        one => vec![one],
+    };
+    if all.is_empty() {
+        options.report(Code::BadDeclaration, "`to` names no repository");
+        return None;
+    }
+    let mut names = Vec::new();
+    for place in all {
+        let name = repository(options, place, needs_password)?;
+        if names.contains(&name) {
+            options.report(Code::BadDeclaration, format!("`to` names {name} twice"));
+        }
+        names.push(name);
+    }
+    Some(names)
+}
+
+/// One place: a text, or a map with what opens it.
+fn repository(options: &mut Options<'_>, place: Value, needs_password: bool) -> Option<String> {
+    let plain = |value: &Value| text(value).filter(|it| !it.is_empty());
+    let (name, has_password) = match &place {
+        Value::Map(map) => {
+            if let Some(unknown) = map.keys().find(|key| !PLACE.contains(&key.as_str())) {
+                let hint = format!("a repository has {}", PLACE.join(", "));
+                options.report_with(
+                    Code::UnknownOption,
+                    format!("`to`: there is no option `{unknown}`"),
+                    hint,
+                );
+            }
+            for key in ["password", "secret"] {
+                if let Some(value) = map.get(key) {
+                    secret(options, key, value);
+                }
+            }
+            (map.get("repository").and_then(plain), map.contains_key("password"))
+        }
+        other => (plain(other), false),
+    };
+    if name.is_none() {
+        options.wrong("to", "a path, `rest:URL`, `rclone:REMOTE:PATH`, or a map with `repository`", &place);
+    }
+    if let Some(name) = name.as_ref().filter(|_| needs_password && !has_password) {
+        let message = format!("the password of {name} is missing");
+        options.report_with(Code::BadDeclaration, message, "write `password: secret(\"restic\")`");
+    }
+    name
+}
+
+fn keep(options: &mut Options<'_>) {
+    let expected = "\"all\", or a map such as #{ daily: 7, weekly: 5, monthly: 12 }";
+    let rules = options.read("keep", expected, |value| match value.as_str() {
+        Some("all") => Some(BTreeMap::new()),
+        Some(_) => None,
+        None => map(value).filter(|rules| !rules.is_empty()),
+    });
+    for (key, value) in rules.into_iter().flatten() {
+        let is_count = || matches!(value, Value::Int(1..=100_000));
+        let (fits, expected) = match key.as_str() {
+            "within" => (
+                value.as_str().is_some_and(|it| hob_model::duration::parse(it).is_ok()),
+                "a duration such as \"30d\"",
+            ),
+            "tags" => (texts(&value).is_some(), "an array of texts"),
+            known if KEEP_COUNTS.contains(&known) => (is_count(), "a number from 1 on"),
+            unknown => {
+                let known = KEEP_COUNTS.into_iter().chain(["within", "tags"]);
+                let hint = hob_model::names::nearest(unknown, known).map_or_else(
+                    || format!("rules are {}, within and tags", KEEP_COUNTS.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                options.report_with(
+                    Code::UnknownOption,
+                    format!("`keep`: there is no rule `{unknown}`"),
+                    hint,
+                );
+                continue;
+            }
+        };
+        if !fits {
+            options.wrong(&format!("keep.{key}"), expected, &value);
+        }
+    }
+}
+
+/// What is done by itself beside backups: when, or never, or a map. What is no map is for the schedule to read.
+fn work(options: &mut Options<'_>, key: &str, known: &[&str]) {
+    let Some(Value::Map(given)) = options.take(key) else { return };
+    if given.contains_key("trigger") {
+        return;
+    }
+    if let Some(unknown) = given.keys().find(|it| !known.contains(&it.as_str())) {
+        let hint = hob_model::names::nearest(unknown, known.iter().copied()).map_or_else(
+            || format!("allowed are {}", known.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        options.report_with(Code::UnknownOption, format!("`{key}`: there is no option `{unknown}`"), hint);
+    }
+}
