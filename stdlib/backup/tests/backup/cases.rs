@@ -359,3 +359,17 @@ fn a_drill_finds_what_is_broken_in_what_was_backed_up() {
         assert_eq!(fs::read_dir(world.path("scratch")).unwrap().count(), 0);
     }
 }
+
+#[test]
+fn a_file_of_another_size_is_replaced_even_where_its_time_is_that_of_the_snapshot() {
+    let world = World::live();
+    world.init("nas");
+    world.write("src/a", "as it was");
+    world.snapshot("nas");
+    world.restore("nas", "out");
+    let time = fs::metadata(world.path("out/a")).unwrap().modified().unwrap();
+    world.write("out/a", "cut");
+    fs::File::options().write(true).open(world.path("out/a")).unwrap().set_modified(time).unwrap();
+    assert_eq!(world.restore("nas", "out")["replaced"], json!(1));
+    assert_eq!(world.read("out/a").unwrap(), "as it was");
+}
