@@ -201,16 +201,13 @@ impl Core {
         let thread = std::thread::Builder::new()
             .name("hob-schedules".into())
             .spawn(move || core.scheduling.serve(&*core.maintain, &|| core.after_round()))
-            .map_err(|error| {
-                Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
-            })?;
+            .map_err(no_thread)?;
         let _ = self.serving.set(thread);
         self.triggers.begin(&self.launch).map_err(|error| error.diagnostic())?;
         self.watch_files()?;
         let notices = Arc::clone(&self.notices);
-        std::thread::Builder::new().name("hob-notices".into()).spawn(move || notices.serve()).map_err(
-            |error| Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}")),
-        )?;
+        let thread = std::thread::Builder::new().name("hob-notices".into());
+        thread.spawn(move || notices.serve()).map_err(no_thread)?;
         self.watch_alerts()?;
         let listening =
             Listening::begin(&self.node.core, &self.node.runs, &self.homelab, &self.launch.bundle);
@@ -265,9 +262,7 @@ impl Core {
         };
         let thread = std::thread::Builder::new().name("hob-alerts".into());
         let started = thread.stack_size(hob_engine::SCRIPT_STACK_BYTES).spawn(serve);
-        started.map(drop).map_err(|error| {
-            Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
-        })
+        started.map(drop).map_err(no_thread)
     }
 
     fn with_alerts<T>(&self, act: impl FnOnce(&Alerts) -> Result<T, Diagnostic>) -> Result<T, Diagnostic> {
@@ -360,6 +355,10 @@ impl Core {
             })
             .collect()
     }
+}
+
+fn no_thread(error: std::io::Error) -> Diagnostic {
+    Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}"))
 }
 
 fn describe_wait(wait: &hob_model::Wait) -> String {

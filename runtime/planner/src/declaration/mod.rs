@@ -30,6 +30,7 @@ pub use gpu::{Encode, Full, GPU_DEVICE, Gpu, Pick};
 pub use raw::{Declaration, Raw};
 pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};
 pub use storage::MOUNT_TIMEOUT;
+pub use trigger::Subscription;
 pub use update::{UPDATE_SETTLE, Update, successor};
 pub use work::Setup;
 
@@ -398,29 +399,6 @@ pub struct Watch {
     pub pattern: String,
     /// How long a file must not have changed.
     pub settle: Duration,
-}
-
-/// What a workflow hears from outside, as the primitive that listens understands it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Subscription {
-    /// The name of the trigger: `mqtt`.
-    pub kind: &'static str,
-    /// The name of the event that tells of it: `mqtt.message`.
-    pub event: &'static str,
-    /// What is to be heard.
-    pub of: String,
-    /// Where, and how.
-    pub options: BTreeMap<String, Value>,
-}
-
-impl Subscription {
-    /// The event that tells of it, and what its payload holds.
-    #[must_use]
-    pub fn event(&self) -> (String, Value) {
-        let broker = self.options.get("broker").map(|broker| ("broker", broker.clone()));
-        let filter = Value::map([("of", Value::from(self.of.as_str()))].into_iter().chain(broker));
-        (self.event.to_owned(), filter)
-    }
 }
 
 /// A request that starts a workflow.

@@ -7,7 +7,30 @@ use hob_model::{Code, Value};
 use hob_scheduler::When;
 
 use super::options::{ITEMS_MAX, Options, text};
-use super::{Rate, Raw, Respond, Subscription, Surroundings, Trigger, Watch, Webhook};
+use super::{Rate, Raw, Respond, Surroundings, Trigger, Watch, Webhook};
+
+/// What a workflow hears from outside, as the primitive that listens understands it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    /// The name of the trigger: `mqtt`.
+    pub kind: &'static str,
+    /// The name of the event that tells of it: `mqtt.message`.
+    pub event: &'static str,
+    /// What is to be heard.
+    pub of: String,
+    /// Where, and how.
+    pub options: BTreeMap<String, Value>,
+}
+
+impl Subscription {
+    /// The event that tells of it, and what its payload holds.
+    #[must_use]
+    pub fn event(&self) -> (String, Value) {
+        let broker = self.options.get("broker").map(|broker| ("broker", broker.clone()));
+        let filter = Value::map([("of", Value::from(self.of.as_str()))].into_iter().chain(broker));
+        (self.event.to_owned(), filter)
+    }
+}
 
 /// The methods of requests that may start a workflow.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
