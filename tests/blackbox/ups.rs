@@ -48,7 +48,7 @@ fn services_stop_in_order_when_the_battery_runs_low() {
     assert_eq!(ready(&home), [true, true]);
     nut.set(&[("ups.status", "OB DISCHRG"), ("battery.charge", "80")]).unwrap();
     until("it is told", || {
-        home.hob(&["events", "list"]).exits(0).out().contains("\"battery\"").then_some(())
+        events(&home, "ups.changed").iter().any(|it| it["payload"]["state"] == "battery").then_some(())
     });
     assert_eq!(ready(&home), [true, true], "there is time left");
 

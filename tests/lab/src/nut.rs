@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use crate::listening::{ATTEMPTS, begin, bound, end, free_port};
 use crate::marker::Place;
@@ -18,6 +20,8 @@ pub const SUPPLY: &str = "rack";
 pub struct Nut {
     place: Place,
     port: u16,
+    /// How often its supply was changed.
+    changes: AtomicU64,
     driver: Option<Child>,
     server: Option<Child>,
 }
@@ -45,7 +49,7 @@ impl Nut {
             write("ups.conf", &supply)?;
             write("upsd.conf", &format!("LISTEN 127.0.0.1 {port}\n"))?;
             write("upsd.users", "")?;
-            let mut nut = Self { place, port, driver: None, server: None };
+            let mut nut = Self { place, port, changes: AtomicU64::new(0), driver: None, server: None };
             nut.set(variables)?;
             let driver = nut.command("dummy-ups").args(["-a", SUPPLY, "-u", "root", "-F"]).spawn()?;
             nut.driver = Some(driver);
@@ -68,9 +72,12 @@ impl Nut {
     /// When they cannot be written.
     pub fn set(&self, variables: &[(&str, &str)]) -> io::Result<()> {
         let lines: String = variables.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-        // The driver must not read half of it.
+        // The driver must not read half of it, and tells by the second of its time whether it is another one.
         let (new, path) = (self.place.path().join("new"), self.place.path().join(format!("{SUPPLY}.dev")));
         std::fs::write(&new, lines)?;
+        let changes = self.changes.fetch_add(1, Ordering::SeqCst);
+        let file = std::fs::File::options().write(true).open(&new)?;
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + changes))?;
         std::fs::rename(new, path)
     }
 
