@@ -26,7 +26,7 @@ const UNITS: usize = 50;
 const PROCESSES: usize = 10;
 
 /// The calls that change nothing, of both ports; `engine` connects to one.
-const LOOKS: [&str; 6] = ["engine", "image", "images", "inspect", "list", "lives"];
+const LOOKS: [&str; 7] = ["edits", "engine", "image", "images", "inspect", "list", "lives"];
 
 /// The machine: an engine and a manager that write down what they are asked.
 struct World {
