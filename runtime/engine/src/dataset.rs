@@ -3,37 +3,18 @@
 //! What that is, is a script: [`PROGRAM`] declares schedules as a homelab does, and gives the dataset functions that are run
 //! when a person asks. So all that holds for schedules holds for backups: runs are journaled and go on after a crash.
 
-use std::sync::OnceLock;
-
-use rhai::{
-    AST, Engine, EvalAltResult, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, Scope,
-};
+use rhai::{FuncRegistration, ImmutableString, Map, Module, NativeCallContext, Scope};
 
 use crate::branch::source_of;
 use crate::convert::RhaiResult;
 use crate::declare::{add, declaring};
+use crate::program::Program;
 
 /// What is declared for a dataset with backups.
-const PROGRAM: &str = include_str!("dataset.rhai");
-
-/// The name of [`PROGRAM`] in places.
-const PROGRAM_NAME: &str = "dataset";
-
-/// [`PROGRAM`], compiled once for all engines, which know the same names.
-fn compiled(engine: &Engine, scope: &Scope<'_>) -> Result<&'static AST, Box<EvalAltResult>> {
-    static COMPILED: OnceLock<AST> = OnceLock::new();
-    if let Some(program) = COMPILED.get() {
-        return Ok(program);
-    }
-    let mut program = engine
-        .compile_with_scope(scope, PROGRAM)
-        .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, rhai::Position::NONE)))?;
-    program.set_source(PROGRAM_NAME);
-    Ok(COMPILED.get_or_init(|| program))
-}
+static PROGRAM: Program = Program::new("dataset", include_str!("dataset.rhai"));
 
 fn dataset(ctx: &NativeCallContext<'_>, name: ImmutableString, options: Map) -> RhaiResult {
-    let own = ctx.call_source() == Some(PROGRAM_NAME);
+    let own = ctx.call_source() == Some(PROGRAM.name);
     // Under `act` the program hands over its functions: whoever writes one is told that there is no such option.
     let is_backed_up = options.get("backup").is_some_and(|it| it.is_map()) && !options.contains_key("act");
     let Some(declaring) = declaring(ctx).filter(|_| is_backed_up && !own) else {
@@ -42,7 +23,7 @@ fn dataset(ctx: &NativeCallContext<'_>, name: ImmutableString, options: Map) -> 
     let from = declaring.count();
     let mut scope = Scope::new();
     scope.push("name", name).push("options", options);
-    let program = compiled(ctx.engine(), &scope)?;
+    let program = PROGRAM.compiled(ctx.engine(), &scope)?;
     let handle = ctx.engine().eval_ast_with_scope(&mut scope, program)?;
     // People look for all of it where the dataset is.
     declaring.place(from, &source_of(ctx));

@@ -4,12 +4,12 @@
 //! other, each in a step with its name. So all that holds for scripts holds for nodes: their effects are journaled, they
 //! may sleep and wait, and after a crash what was done comes from the journal.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use hob_flow::{Graph, Made, NodeKind, Progress, Work};
 use hob_model::{OpError, RunEntry, Value};
 use rhai::{
-    AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module,
+    Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module,
     NativeCallContext, Scope,
 };
 
@@ -17,6 +17,7 @@ use crate::bundle::Bundle;
 use crate::compensate::Closure;
 use crate::convert::{RhaiResult, to_dynamic, to_rhai_error, to_value};
 use crate::declare::{Declared, Declaring};
+use crate::program::Program;
 use crate::run_cx::{RunCx, lock};
 
 /// Nodes that work beside each other at one time.
@@ -26,10 +27,7 @@ const NODES_AT_ONCE: i64 = 64;
 pub(crate) const GRAPH: &str = "graph";
 
 /// What a run of a graph evaluates.
-const PROGRAM: &str = include_str!("flow.rhai");
-
-/// The name of [`PROGRAM`] in places.
-const PROGRAM_NAME: &str = "flow";
+static PROGRAM: Program = Program::new("flow", include_str!("flow.rhai"));
 
 /// What `flow` returns: nodes and edges are added to it.
 #[derive(Clone)]
@@ -212,19 +210,6 @@ fn failed(ctx: &NativeCallContext<'_>, error: impl std::fmt::Display) -> Box<Eva
     refuse(ctx, "flow", OpError::failed(error.to_string()))
 }
 
-/// [`PROGRAM`], compiled once for all engines, which know the same names.
-fn compiled(engine: &Engine, scope: &Scope<'_>) -> Result<&'static AST, Box<EvalAltResult>> {
-    static COMPILED: OnceLock<AST> = OnceLock::new();
-    if let Some(program) = COMPILED.get() {
-        return Ok(program);
-    }
-    let mut program = engine
-        .compile_with_scope(scope, PROGRAM)
-        .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, rhai::Position::NONE)))?;
-    program.set_source(PROGRAM_NAME);
-    Ok(COMPILED.get_or_init(|| program))
-}
-
 /// The place of a node, as [`PROGRAM`] counts; one that is none is refused where it is looked up.
 fn place(node: i64) -> usize {
     usize::try_from(node).unwrap_or(usize::MAX)
@@ -324,7 +309,7 @@ impl Running {
     pub(crate) fn evaluate(engine: &Engine) -> RhaiResult {
         let mut scope = Scope::new();
         scope.push_constant("NODES_AT_ONCE", NODES_AT_ONCE);
-        let program = compiled(engine, &scope)?;
+        let program = PROGRAM.compiled(engine, &scope)?;
         engine.eval_ast_with_scope::<Dynamic>(&mut scope, program)
     }
 }

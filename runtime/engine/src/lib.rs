@@ -22,6 +22,7 @@
 //! | [`inspect`](mod@inspect), [`explore`] | time travel: the variables of a run at a position, and expressions over them |
 //! | [`inputs`] | what is typed one after the other, in a session or an old run |
 //! | [`numbers`] | what the functions of alerts see, and how they are asked |
+//! | `program` | scripts of hob's own, by which flows and datasets are done |
 //! | `secret` | secrets in scripts: handles, and their marks in texts |
 //! | [`host`] | what the engine needs from its process |
 //! | [`language`], [`diagnose`] | the dialect, and its errors for people |
@@ -50,6 +51,7 @@ pub mod latch;
 mod library;
 pub mod numbers;
 pub mod permission;
+mod program;
 pub mod progress;
 pub mod records;
 pub mod request;

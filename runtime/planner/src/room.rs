@@ -213,14 +213,8 @@ impl<'a> Ledger<'a> {
         let mut victims: Vec<usize> = (0..self.claims.len()).filter(|it| yields(&self.claims[*it])).collect();
         victims.sort_by_key(|it| (self.claims[*it].priority, Reverse(self.claims[*it].bytes())));
         let fits_without = |gone: &[usize]| {
-            let taken: u64 = (0..self.claims.len())
-                .filter(|it| !gone.contains(it))
-                .map(|it| &self.claims[it])
-                .filter(|it| it.card == card.id && it.standing != Standing::Leaves)
-                .map(Claim::bytes)
-                .sum();
-            let foreign = foreign(card, &self.claims);
-            card.capacity.is_none_or(|it| it.saturating_sub(taken).saturating_sub(foreign) >= need)
+            let goes = |it: &Claim| gone.iter().any(|at| std::ptr::eq(&self.claims[*at], it));
+            self.fits(card, need, |it| it.standing != Standing::Leaves && !goes(it))
         };
         let enough = (1..=victims.len()).find(|count| fits_without(&victims[..*count]))?;
         victims.truncate(enough);
