@@ -264,6 +264,24 @@ impl Harness {
         self.look(keyed.probe, self.context(noted), operation.read_args(values(args)))
     }
 
+    /// What a dry run goes on with.
+    ///
+    /// # Errors
+    /// As the operation's `model`.
+    ///
+    /// # Panics
+    /// When the operation has none.
+    pub fn model(
+        &self,
+        primitive: &Primitive,
+        name: &str,
+        args: serde_json::Value,
+    ) -> Result<Value, OpError> {
+        let operation = find(primitive, name);
+        let model = operation.model.unwrap_or_else(|| panic!("{name} is not modelled"));
+        model(&self.context(Value::Unit), operation.read_args(values(args)))
+    }
+
     /// A context such as calls get.
     #[must_use]
     pub fn context(&self, noted: Value) -> Ctx {

@@ -19,6 +19,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_process::primitive()]);
     all.extend([hob_std_random::primitive()]);
     all.extend([hob_std_regex::primitive()]);
+    all.extend([hob_std_s3::primitive()]);
     all.extend([hob_std_secrets::primitive()]);
     all.extend([hob_std_semver::primitive()]);
     all.extend([hob_std_services::primitive()]);
@@ -47,6 +48,7 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_process::install(ports);
     hob_std_random::install(ports);
     hob_std_regex::install(ports);
+    hob_std_s3::install(ports);
     hob_std_secrets::install(ports);
     hob_std_semver::install(ports);
     hob_std_services::install(ports);

@@ -85,10 +85,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// What a server asks for.
 #[derive(Default)]
 pub struct Login {
-    /// The user.
+    /// The user; the access key of S3.
     pub user: Option<String>,
-    /// The user's password, wiped when dropped.
+    /// The user's password, or the secret key of S3; wiped when dropped.
     pub secret: Option<Opened>,
+    /// The region of S3, where the address does not tell.
+    pub region: Option<String>,
 }
 
 /// A process, as a lock names its owner.

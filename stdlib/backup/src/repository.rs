@@ -25,14 +25,16 @@ const PLACES_MAX: usize = 16;
 /// How a place is written as a map.
 #[derive(Clone, Debug, PartialEq, Eq, Options)]
 pub(crate) struct PlaceOptions {
-    /// Where it is: a path, `rest:URL` or `rclone:REMOTE:PATH`.
+    /// Where it is: a path, `rest:URL`, `s3:URL` or `rclone:REMOTE:PATH`.
     repository: String,
     /// The password of the repository.
     password: Option<SecretText>,
-    /// The user of the server.
+    /// The user of the server; the access key of S3.
     user: Option<String>,
-    /// The password of that user.
+    /// The password of that user; the secret key of S3.
     secret: Option<SecretText>,
+    /// The region of S3, where the address does not tell.
+    region: Option<String>,
 }
 
 /// A repository as a script names it: a text, or a map with its password.
@@ -42,6 +44,7 @@ pub(crate) struct Place {
     password: Option<Secret>,
     user: Option<String>,
     secret: Option<Secret>,
+    region: Option<String>,
 }
 
 impl FromValue for Place {
@@ -50,7 +53,7 @@ impl FromValue for Place {
 
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         match value {
-            Value::String(text) => Ok(Self { text, password: None, user: None, secret: None }),
+            Value::String(text) => Ok(Self { text, password: None, user: None, secret: None, region: None }),
             Value::Map(_) => {
                 let read: PlaceOptions = Nested::read(value)?;
                 Ok(Self {
@@ -58,6 +61,7 @@ impl FromValue for Place {
                     password: read.password.map(|it| it.0),
                     user: read.user,
                     secret: read.secret.map(|it| it.0),
+                    region: read.region,
                 })
             }
             other => Err(Mismatch::of::<Self>(&other)),
@@ -132,7 +136,8 @@ impl Reached {
         let credentials = Credentials::Password(password.to_owned());
         let secret = place.secret.as_ref().map(|secret| cx.open(secret)).transpose()?;
         let backups = cx.port::<dyn Backups>()?;
-        let store = backups.open(&location, Login { user: place.user.clone(), secret })?;
+        let login = Login { user: place.user.clone(), secret, region: place.region.clone() };
+        let store = backups.open(&location, login)?;
         let watch = Arc::new(Watch::new(cx, &backups, format!("{doing} {location}")));
         Ok(Self { location, credentials, store, backups, watch })
     }

@@ -7,8 +7,9 @@ use hob_primitive::primitive;
 /// Backups in the format of restic: encrypted, deduplicated, and verified by restoring them.
 ///
 /// A repository is a text, or a map with its password: `#{ repository: "rest:https://nas.lan/house", password:
-/// secrets::get("restic"), user: "house", secret: secrets::get("nas") }`. As a text it is a path, `rest:URL` or
-/// `rclone:REMOTE:PATH`, as restic writes it.
+/// secrets::get("restic"), user: "house", secret: secrets::get("nas") }`. As a text it is a path, `rest:URL`, `s3:URL` or
+/// `rclone:REMOTE:PATH`, as restic writes it. For S3 `user` is the access key and `secret` the secret key, with `region`
+/// beside them where the address does not tell it.
 #[primitive(name = "backup")]
 mod operations {
     use std::path::{Path, PathBuf};

@@ -36,7 +36,7 @@ const OPTIONS: [&str; 15] = [
 const KEEP_COUNTS: [&str; 6] = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
 
 /// What a repository has that is written as a map.
-const PLACE: [&str; 4] = ["repository", "password", "user", "secret"];
+const PLACE: [&str; 5] = ["repository", "password", "user", "secret", "region"];
 
 /// How a dataset is backed up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,7 +151,11 @@ fn repository(options: &mut Options<'_>, place: Value, needs_password: bool) -> 
         other => (plain(other), false),
     };
     if name.is_none() {
-        options.wrong("to", "a path, `rest:URL`, `rclone:REMOTE:PATH`, or a map with `repository`", &place);
+        options.wrong(
+            "to",
+            "a path, `rest:URL`, `s3:URL`, `rclone:REMOTE:PATH`, or a map with `repository`",
+            &place,
+        );
     }
     if let Some(name) = name.as_ref().filter(|_| needs_password && !has_password) {
         let message = format!("the password of {name} is missing");

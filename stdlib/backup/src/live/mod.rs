@@ -4,6 +4,7 @@
 mod local;
 mod rclone;
 mod rest;
+mod s3;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,7 @@ impl Backups for Live {
         Ok(match location {
             Location::Local(path) => Arc::new(local::Local::new(path.clone())),
             Location::Rest(url) => Arc::new(rest::Rest::new(url.clone(), login)?),
+            Location::S3(address) => Arc::new(s3::S3::new(address.clone(), login)?),
             Location::Rclone(remote) => Arc::new(rclone::Rclone::start(remote)?),
         })
     }

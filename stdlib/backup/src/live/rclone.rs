@@ -58,7 +58,8 @@ impl Rclone {
         let stderr = child.stderr.take().expect("it is piped");
         let mut it = Waiting(Some(child));
         let url = address(stderr)?;
-        let login = Login { user: Some("hob".to_owned()), secret: Some(secret.into_bytes().into()) };
+        let login =
+            Login { user: Some("hob".to_owned()), secret: Some(secret.into_bytes().into()), region: None };
         let rest = Rest::new(url, login)?;
         let child = it.0.take().expect("it is taken once");
         Ok(Self { remote: remote.to_owned(), child, rest })

@@ -12,7 +12,7 @@ use crate::world::{PASSWORD, World};
 
 #[test]
 fn a_repository_is_made_once_and_opened_by_its_password_alone() {
-    for world in World::both() {
+    for world in World::all() {
         let absent = world.call("snapshots", json!(["nas", {}])).unwrap_err();
         assert_eq!((absent.kind, absent.hint.unwrap().contains("backup::init")), (ErrorKind::NotFound, true));
         let made = world.call("init", json!(["nas", {}])).unwrap();
@@ -35,7 +35,7 @@ fn a_repository_is_made_once_and_opened_by_its_password_alone() {
 
 #[test]
 fn a_tree_comes_back_as_it_was() {
-    for (seed, world) in World::both().into_iter().enumerate() {
+    for (seed, world) in World::all().into_iter().enumerate() {
         world.init("nas");
         tree::grow(&world.path("src"), 11 + seed as u64, 60);
         let first = world.snapshot("nas");
@@ -68,7 +68,7 @@ fn holes_are_restored_as_holes() {
 
 #[test]
 fn a_plan_says_what_a_restore_then_does() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         for name in ["same", "changed", "gone", "dir/below"] {
             world.write(&format!("src/{name}"), name);
@@ -104,7 +104,7 @@ fn a_plan_says_what_a_restore_then_does() {
 
 #[test]
 fn parts_and_single_files_come_back_alone() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         for name in ["a.conf", "b.txt", "nginx/site.conf", "nginx/log/x.log"] {
             world.write(&format!("src/{name}"), name);
@@ -142,7 +142,7 @@ fn parts_and_single_files_come_back_alone() {
 
 #[test]
 fn what_is_left_out_is_told_with_the_rule() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         for name in
             ["keep", "x.tmp", "deep/y.tmp", "node_modules/a", "app/cache/b", "quiet/.nobackup", "quiet/c"]
@@ -185,15 +185,15 @@ fn what_is_left_out_is_told_with_the_rule() {
 
 #[test]
 fn an_effect_that_a_crash_cut_off_finds_its_snapshot() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         world.write("src/a", "1");
         let args = json!(["nas", ["src"], { "password": PASSWORD }]);
         let probe = |world: &World| {
-            world
-                .harness("one")
-                .probe(&hob_std_backup::primitive(), "backup::snapshot", args.clone(), Value::Unit)
-                .unwrap()
+            let mut args = args.clone();
+            world.locate(&mut args[0]);
+            let harness = world.harness("one");
+            harness.probe(&hob_std_backup::primitive(), "backup::snapshot", args, Value::Unit).unwrap()
         };
         assert_eq!(probe(&world), Probe::NotDone);
         let first = world.call_as("one", "snapshot", args.clone()).unwrap();
@@ -208,7 +208,7 @@ fn an_effect_that_a_crash_cut_off_finds_its_snapshot() {
 
 #[test]
 fn one_repository_that_fails_stops_no_other() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         world.init("away");
         world.write("src/a", "1");
@@ -226,7 +226,7 @@ fn one_repository_that_fails_stops_no_other() {
 
 #[test]
 fn what_a_program_writes_is_kept_only_when_it_ends_well() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         let stream = |script: &str| world.call("stream", json!(["nas", "db.dump", ["sh", "-c", script], {}]));
         let failed = stream("seq 100000; echo connection lost >&2; exit 3").unwrap_err();
@@ -247,7 +247,7 @@ fn what_a_program_writes_is_kept_only_when_it_ends_well() {
 fn what_cannot_be_read_makes_a_snapshot_incomplete() {
     // Files of sysfs that are only written: not even root opens them.
     let unreadable = "/sys/bus/platform/drivers_probe";
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         world.write("src/a", "1");
         world.snapshot("nas");
@@ -268,7 +268,7 @@ fn what_cannot_be_read_makes_a_snapshot_incomplete() {
 
 #[test]
 fn rules_keep_and_the_rest_goes() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         for content in ["1", "22", "333"] {
             world.write("src/a", &content.repeat(10_000));
@@ -292,7 +292,7 @@ fn rules_keep_and_the_rest_goes() {
 
 #[test]
 fn a_repository_that_only_appends_loses_nothing() {
-    for world in World::both() {
+    for world in World::all() {
         world.call("init", json!(["nas", { "append_only": true }])).unwrap();
         world.write("src/a", "1");
         world.snapshot("nas");
@@ -307,7 +307,7 @@ fn a_repository_that_only_appends_loses_nothing() {
 
 #[test]
 fn copies_are_whole_and_made_once() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         world.call("init", json!(["away", { "password": "battery staple" }])).unwrap();
         let away = json!({ "repository": "away", "password": "battery staple" });
@@ -325,7 +325,7 @@ fn copies_are_whole_and_made_once() {
 
 #[test]
 fn a_drill_finds_what_is_broken_in_what_was_backed_up() {
-    for world in World::both() {
+    for world in World::all() {
         world.init("nas");
         world.write("src/note", "1");
         let database = rusqlite::Connection::open({

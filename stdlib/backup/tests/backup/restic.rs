@@ -13,10 +13,13 @@ use crate::world::{World, restic};
 /// The seeds of the trees.
 const SEEDS: [u64; 2] = [1, 2];
 
+/// Where the repositories are.
+const WORLDS: [fn() -> World; 2] = [World::live, World::buckets];
+
 #[test]
 fn restic_restores_what_hob_wrote() {
-    for seed in SEEDS {
-        let world = World::live();
+    for (seed, world) in SEEDS.into_iter().zip(WORLDS) {
+        let world = world();
         world.init("nas");
         tree::grow(&world.path("src"), seed, 120);
         world.snapshot("nas");
@@ -39,8 +42,8 @@ fn restic_restores_what_hob_wrote() {
 
 #[test]
 fn hob_restores_what_restic_wrote() {
-    for (seed, version) in SEEDS.into_iter().zip(["1", "2"]) {
-        let world = World::live();
+    for ((seed, version), world) in SEEDS.into_iter().zip(["1", "2"]).zip(WORLDS) {
+        let world = world();
         world.restic_ok("nas", &["init", "--repository-version", version]);
         tree::grow(&world.path("src"), seed + 50, 120);
         world.restic_ok("nas", &["backup", &world.text("src")]);

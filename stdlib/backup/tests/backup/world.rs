@@ -13,10 +13,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hob_model::OpError;
 use hob_primitive::Clock;
+use hob_s3_server::{ACCESS_KEY, S3Server, SECRET_KEY};
 use hob_std_backup::Location;
 use hob_std_backup::fake::Fake;
 use hob_std_backup::live::Live;
 use hob_std_backup::port::{Area, Backups, Login};
+use hob_std_s3::Address;
 use hob_testkit::Harness;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +28,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) struct World {
     pub(crate) temp: tempfile::TempDir,
     backups: Arc<dyn Backups>,
+    /// Where repositories are, unless they are files.
+    server: Option<S3Server>,
     calls: Cell<u32>,
 }
 
@@ -40,13 +44,19 @@ impl World {
         Self::with(Arc::new(fake.clone()))
     }
 
-    /// One of each, for cases that must hold for both.
-    pub(crate) fn both() -> [Self; 2] {
-        [Self::live(), Self::fake(&Fake::new())]
+    /// Repositories in buckets.
+    pub(crate) fn buckets() -> Self {
+        let server = Some(S3Server::start().expect("the server comes up"));
+        Self { server, ..Self::live() }
+    }
+
+    /// One of each, for cases that must hold for all.
+    pub(crate) fn all() -> [Self; 3] {
+        [Self::live(), Self::buckets(), Self::fake(&Fake::new())]
     }
 
     fn with(backups: Arc<dyn Backups>) -> Self {
-        Self { temp: tempfile::tempdir().unwrap(), backups, calls: Cell::new(0) }
+        Self { temp: tempfile::tempdir().unwrap(), backups, server: None, calls: Cell::new(0) }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -86,18 +96,46 @@ impl World {
 
     /// Calls an operation as the effect with this key.
     pub(crate) fn call_as(&self, key: &str, name: &str, mut args: Json) -> Result<Json, OpError> {
-        let options = args.as_array_mut().unwrap().last_mut().unwrap().as_object_mut().unwrap();
+        let args_of = args.as_array_mut().unwrap();
+        let options = args_of.last_mut().unwrap().as_object_mut().unwrap();
         options.entry("password").or_insert(json!(PASSWORD));
+        let places = if name == "copy" { 2 } else { 1 };
+        args_of.iter_mut().take(places).for_each(|place| self.locate(place));
         let done = self.harness(key).call(&hob_std_backup::primitive(), &format!("backup::{name}"), args)?;
         Ok(done.to_json().unwrap())
+    }
+
+    /// Has repositories, written as names, be where those of this world are.
+    pub(crate) fn locate(&self, place: &mut Json) {
+        let Some(server) = &self.server else { return };
+        match place {
+            Json::Array(all) => all.iter_mut().for_each(|place| self.locate(place)),
+            Json::Object(map) => {
+                let name = map["repository"].as_str().unwrap();
+                map.insert("repository".to_owned(), json!(format!("s3:{}", server.bucket(name))));
+                map.insert("user".to_owned(), json!(ACCESS_KEY));
+                map.insert("secret".to_owned(), json!(SECRET_KEY));
+            }
+            name => {
+                *name = json!({ "repository": name });
+                self.locate(name);
+            }
+        }
     }
 
     /// A repository whose key opens fast.
     pub(crate) fn init(&self, place: &str) {
         let Template { config, key } = template();
         let key_name: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
-        let location = Location::Local(self.path(place));
-        let store = self.backups.open(&location, Login::default()).unwrap();
+        let (location, login) = match &self.server {
+            None => (Location::Local(self.path(place)), Login::default()),
+            Some(server) => {
+                let (user, secret) = (ACCESS_KEY.to_owned(), SECRET_KEY.as_bytes().to_vec().into());
+                let address = Address::parse(&server.bucket(place)).unwrap();
+                (Location::S3(address), Login { user: Some(user), secret: Some(secret), region: None })
+            }
+        };
+        let store = self.backups.open(&location, login).unwrap();
         store.create().unwrap();
         store.write(Area::Keys, &key_name, &[key.clone().into()]).unwrap();
         store.write(Area::Config, "", &[config.clone().into()]).unwrap();
@@ -115,7 +153,11 @@ impl World {
 
     /// restic on a repository.
     pub(crate) fn restic(&self, repository: &str, args: &[&str]) -> Output {
-        let mut command = restic(&self.path(repository));
+        let mut command = match &self.server {
+            None => restic(&self.path(repository)),
+            // It asks for lists with an empty delimiter, for which this server has nothing: it gets the server's files.
+            Some(server) => restic(&server.file(repository, "")),
+        };
         command.args(args).output().expect("restic is installed")
     }
 

@@ -45,11 +45,7 @@ fn cases() -> Vec<Case> {
 }
 
 fn model(world: &World, name: &str, args: &Json) -> Result<Value, hob_model::OpError> {
-    let primitive = primitive();
-    let operation = primitive.operations.iter().find(|it| it.name == name).expect("it is declared");
-    let model = operation.model.unwrap_or_else(|| panic!("{name} is not modelled"));
-    let Ok(Value::Array(values)) = Value::from_json(args.clone()) else { panic!("{args} is an array") };
-    model(&world.harness.context(Value::Unit), operation.read_args(values))
+    world.harness.model(&primitive(), name, args.clone())
 }
 
 /// The same, with what only acting can tell blotted out of maps.

@@ -9,11 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::world::{World, get};
 
 fn model(world: &World, name: &str, args: &Json) -> Result<Value, OpError> {
-    let primitive = primitive();
-    let operation = primitive.operations.iter().find(|it| it.name == name).unwrap();
-    let model = operation.model.unwrap_or_else(|| panic!("{name} is not modelled"));
-    let Ok(Value::Array(values)) = Value::from_json(args.clone()) else { panic!("{args} is an array") };
-    model(&world.harness.context(Value::Unit), operation.read_args(values))
+    world.harness.model(&primitive(), name, args.clone())
 }
 
 /// The keys of a map, with the types that a script may rely on.
