@@ -43,10 +43,14 @@ const CONTENDERS: [(&str, u32, u32, &str); 6] = [
 
 /// A homelab of all contenders, with or without admission.
 fn lab(admission: bool) -> Home {
+    lab_of(&CONTENDERS, admission)
+}
+
+fn lab_of(contenders: &[(&str, u32, u32, &str)], admission: bool) -> Home {
     let home = with_cards(CARD);
     let program = home.write("lib/contender", CONTENDER);
     let mut homelab = String::new();
-    for (name, mib, priority, full) in CONTENDERS {
+    for (name, mib, priority, full) in contenders {
         let gpu = format!("#{{ vram: \"{mib}MiB\", priority: {priority}, full: \"{full}\" }}");
         let gpu = if admission { format!(", gpu: {gpu}") } else { String::new() };
         let command = json!(["sh", program, home.path("lib"), name, mib.to_string()]);
@@ -73,7 +77,7 @@ fn overflows(home: &Home) -> usize {
 /// Name and declared MiB of all that hold memory by the ledger, and the names of those who wait.
 fn ledger(home: &Home) -> (Vec<(String, u64)>, Vec<String>) {
     let ledger = home.json(&["gpu"])["ledger"].clone();
-    let name = |it: &Json| it["service"].as_str().unwrap().to_owned();
+    let name = |it: &Json| it["service"].as_str().unwrap_or("a run").to_owned();
     let claims = ledger["claims"].as_array().unwrap().iter();
     let claims = claims.map(|it| (name(it), it["declared"].as_u64().unwrap() >> 20)).collect();
     (claims, ledger["waiting"].as_array().unwrap().iter().map(name).collect())
@@ -174,4 +178,88 @@ fn what_nobody_can_have_is_refused() {
     let up = home.up("lab", &[]);
     until("the driver is told", || note("well").contains("different versions").then_some(()));
     drop(up);
+}
+
+/// A run that wants memory of a card, as its input says.
+const JOB: &str = r#"
+workflow("job", #{ on: manual() }, |how| {
+    let share = gpu::reserve(how.vram, #{ priority: 50, full: how.full, timeout: how.get("timeout") ?? "1m" });
+    wait_signal("let go");
+    let again = [gpu::release(share.lease), gpu::release(share.lease)];
+    wait_signal("end");
+    [share.card, share.bytes, again]
+});
+"#;
+
+fn job(home: &Home, input: &Json) -> String {
+    let input = input.to_string();
+    home.hob(&["run", "job", "--detach", "--input", &input]).exits(0).out().trim().to_owned()
+}
+
+fn until_waiting(home: &Home, run: &str) {
+    until("the run waits", || (home.json(&["runs", "show", run])["status"] == "waiting").then_some(()));
+}
+
+/// The error of a run that must fail.
+fn failure(home: &Home, input: &Json) -> String {
+    let input = input.to_string();
+    home.hob(&["run", "job", "--input", &input]).exits(1).stderr
+}
+
+#[test]
+fn runs_have_memory_for_themselves_until_they_end() {
+    let home = lab_of(&[CONTENDERS[0], CONTENDERS[2]], true);
+    let homelab = home.read("lab/homelab.rhai") + JOB;
+    home.write("lab/homelab.rhai", homelab);
+    let mut up = home.up("lab", &["--on-exit", "keep"]);
+    until_ready(&home, &["previews", "ollama"]);
+    let of_a_run = |mib: u64| ("a run".to_owned(), mib);
+    let previews = || ("previews".to_owned(), 500);
+
+    // Room is made for a run as for a service, and a hob that comes back knows whose it is.
+    let run = job(&home, &json!({ "vram": "2000M", "full": "make_room" }));
+    until_waiting(&home, &run);
+    assert_eq!(ledger(&home), (vec![of_a_run(2000), previews()], vec!["ollama".to_owned()]));
+    let shown = home.hob(&["gpu"]).exits(0);
+    assert!(
+        shown.out().lines().any(|it| it.contains(&format!("run {run}")) && it.contains(" 50 ")),
+        "{shown:?}"
+    );
+    up.process.signal(Signal::KILL);
+    let _ = up.process.end();
+    let mut up = home.up("lab", &["--on-exit", "stop"]);
+    until("it knows them", || {
+        (ledger(&home) == (vec![of_a_run(2000), previews()], vec!["ollama".to_owned()])).then_some(())
+    });
+
+    // Others are refused, or wait as long as they have time.
+    let refused = failure(&home, &json!({ "vram": "3000M", "full": "refuse" }));
+    assert!(refused.contains("left, and it needs 2.9G") && refused.contains("hob gpu"), "{refused}");
+    let late = failure(&home, &json!({ "vram": "3000M", "full": "wait", "timeout": "300ms" }));
+    assert!(late.contains("there is no room on a graphics card: Quadro P1000 has"), "{late}");
+    let never = failure(&home, &json!({ "vram": "9G", "full": "wait" }));
+    assert!(never.contains("it needs 9G of a graphics card"), "{never}");
+    assert_eq!(ready(&home), ["previews"]);
+
+    // It lets go, and what made room comes back.
+    let _ = home.hob(&["runs", "signal", &run, "let go"]).exits(0);
+    until_ready(&home, &["previews", "ollama"]);
+    let _ = home.hob(&["runs", "signal", &run, "end"]).exits(0);
+    let ended = until("it ends", || {
+        Some(home.json(&["runs", "show", &run])).filter(|it| it["status"] == "succeeded")
+    });
+    assert_eq!(ended["output"], json!(["GPU-5fd2f7b8", 2000 << 20, [true, false]]), "{ended}");
+
+    // The end of a run ends what it has, also when nobody looked.
+    let waits = job(&home, &json!({ "vram": "3000M", "full": "wait" }));
+    until("it waits", || (ledger(&home).1 == ["a run"]).then_some(()));
+    let _ = home.hob(&["stop", "ollama"]).exits(0);
+    until_waiting(&home, &waits);
+    assert_eq!(ledger(&home).0, [of_a_run(3000), previews()]);
+    let _ = up.stop().exits(0);
+    let _ = home.hob(&["runs", "cancel", &waits]).exits(0);
+    let mut up = home.up("lab", &["--on-exit", "stop"]);
+    until("what it had is free", || ledger(&home).0.iter().all(|(who, _)| who != "a run").then_some(()));
+    assert_eq!(overflows(&home), 0, "{}", home.read("lib/accounting"));
+    let _ = up.stop().exits(0);
 }

@@ -7,6 +7,7 @@ use hob_journal::Journal;
 use hob_model::{Diagnostic, RunEnd, RunId, RunStatus};
 use hob_primitive::{Channels, EventBus, Ports, Progress, Registry, Services};
 use hob_runs::{Listener, Parts, Recovered, RunError, Runs, ScriptThreads};
+use hob_supervisor::graphics::Leases;
 
 use crate::bus::JournalBus;
 use crate::clock::{SystemClock, entropy};
@@ -73,6 +74,7 @@ impl Node {
         ports.insert::<dyn EventBus>(Arc::clone(&bus) as Arc<dyn EventBus>);
         let services = Arc::new(KeptServices::default());
         ports.insert::<dyn Services>(Arc::clone(&services) as Arc<dyn Services>);
+        ports.insert::<dyn Leases>(Arc::clone(&services) as Arc<dyn Leases>);
         let channels = Arc::new(KeptChannels::default());
         ports.insert::<dyn Channels>(Arc::clone(&channels) as Arc<dyn Channels>);
         let runs = Runs::new(Parts {

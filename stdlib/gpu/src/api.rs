@@ -2,7 +2,7 @@
 
 use hob_primitive::primitive;
 
-pub use operations::primitive;
+pub(crate) use operations::primitive;
 
 /// Graphics cards: what there is, what they do and who uses them, and what a container is given to use one.
 ///

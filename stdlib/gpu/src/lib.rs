@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `api` | the operations |
+//! | `api`, `lease` | the operations |
 //! | [`survey`] | what cards and users there are |
 //! | [`value`] | cards and processes as scripts see them |
 //! | [`rules`] | what the generations of NVIDIA's cards can do |
@@ -18,6 +18,7 @@ mod access;
 mod api;
 pub mod cdi;
 pub mod fake;
+mod lease;
 pub mod live;
 pub mod measure;
 pub mod port;
@@ -28,7 +29,6 @@ pub mod value;
 
 use std::sync::Arc;
 
-pub use api::primitive;
 use hob_primitive::{Measured, Ports};
 use hob_supervisor::Graphics;
 pub use port::GpuPort;
@@ -39,10 +39,19 @@ pub const CARDS_MAX: usize = 64;
 /// The longest specification of the Container Device Interface that is read, 4 MiB.
 pub const CDI_BYTES_MAX: u64 = 4 << 20;
 
+/// The primitive with all its operations.
+#[must_use]
+pub fn primitive() -> hob_primitive::Primitive {
+    let mut whole = api::primitive();
+    whole.operations.extend(lease::primitive().operations);
+    whole
+}
+
 /// Plugs in the cards of this machine. NVIDIA's library is loaded at the first look.
 pub fn install(ports: &mut Ports) {
     let live: Arc<dyn GpuPort> = Arc::new(live::LiveGpu::new());
     ports.add::<dyn Measured>(Arc::new(measure::GpuMeasures(Arc::clone(&live))));
     ports.insert::<dyn Graphics>(Arc::new(share::SharedCards(Arc::clone(&live))));
+    ports.insert::<dyn hob_supervisor::graphics::Leases>(Arc::new(lease::Nobody));
     ports.insert::<dyn GpuPort>(live);
 }

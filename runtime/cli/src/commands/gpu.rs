@@ -111,7 +111,7 @@ fn card_table(cards: &[Card]) -> Table {
 fn ledger_table(ledger: &Json) -> Table {
     let mut table = Table::new([
         Column::number("GPU"),
-        Column::new("SERVICE"),
+        Column::new("WHO"),
         Column::number("DECLARED"),
         Column::number("MEASURED"),
         Column::number("PRIORITY"),
@@ -121,8 +121,11 @@ fn ledger_table(ledger: &Json) -> Table {
     let number = |value: &Json| or_dash(value.as_i64().map(|it| it.to_string()));
     let bytes = |value: &Json| or_dash(value.as_u64().map(size::format));
     let mut row = |it: &Json, state: Cell| {
-        let name = it["service"].as_str().unwrap_or_default();
-        let name = if name.is_empty() { Cell::from("(others)") } else { Cell::new(Role::Name, name) };
+        let name = match (it["service"].as_str(), it["run"].as_str()) {
+            (Some(service), _) => Cell::new(Role::Name, service),
+            (None, Some(run)) => Cell::new(Role::Name, format!("run {run}")),
+            (None, None) => Cell::from("(others)"),
+        };
         let (declared, measured) = (bytes(&it["declared"]), bytes(&it["measured"]));
         table.row([number(&it["card"]), name, declared, measured, number(&it["priority"]), state]);
     };

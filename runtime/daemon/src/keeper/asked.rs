@@ -12,7 +12,7 @@ use super::hold::{self, Holder};
 use super::{Inner, Keeper, renew, stop};
 
 /// How long one who waits for a service sleeps at most before it looks whether it is to go on waiting.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Carries out what `by` asks of a service, and blocks until it has come to rest.
 ///
@@ -197,7 +197,7 @@ impl KeptServices {
         let _ = self.0.set(Arc::downgrade(inner));
     }
 
-    fn inner(&self) -> Result<Arc<Inner>, OpError> {
+    pub(super) fn inner(&self) -> Result<Arc<Inner>, OpError> {
         self.0.get().and_then(Weak::upgrade).ok_or_else(|| {
             OpError::unavailable("this process keeps no services")
                 .hint("`hob up` does; while it serves, `hob run` runs there")

@@ -13,23 +13,24 @@ use hob_planner::declaration::Gpu;
 use hob_planner::room::{self, Claim, Standing, Verdict, Wanted};
 use hob_planner::{Service, ServiceState};
 use hob_supervisor::Running;
-use hob_supervisor::graphics::Seen;
+use hob_supervisor::graphics::{RUNS, Seen};
 use serde_json::{Value as Json, json};
 
 use super::table::{Entry, Table};
-use super::{Inner, asked, stop};
+use super::{Inner, asked, leases, stop};
 
 /// How old a look may be that is decided by.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What people can do who want to know more.
-const CURE: &str = "`hob gpu` shows who has how much";
+pub(super) const CURE: &str = "`hob gpu` shows who has how much";
 
 /// What is known of the cards.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cards {
     seen: Option<Look>,
     looking: bool,
+    pub(super) leases: leases::Ledger,
 }
 
 /// What a look found.
@@ -118,10 +119,9 @@ fn users<'t>(inner: &'t Inner, table: &'t Table) -> impl Iterator<Item = (&'t Se
 }
 
 fn holders(inner: &Inner, table: &Table) -> BTreeSet<String> {
-    users(inner, table)
-        .filter(|(_, _, entry)| holds(entry))
-        .map(|(service, ..)| service.name.clone())
-        .collect()
+    let services =
+        users(inner, table).filter(|(_, _, entry)| holds(entry)).map(|(service, ..)| &service.name);
+    services.chain(table.cards.leases.holders()).cloned().collect()
 }
 
 /// Whether a service can be stopped for another one.
@@ -142,7 +142,7 @@ fn standing(inner: &Inner, table: &Table, name: &str, entry: &Entry) -> Standing
 
 /// Who holds what of the cards.
 fn claims(inner: &Inner, table: &Table, seen: &Seen) -> Vec<Claim> {
-    let mut claims = Vec::new();
+    let mut claims = table.cards.leases.claims(seen);
     for (service, gpu, entry) in users(inner, table).filter(|(_, _, entry)| holds(entry)) {
         // One whose card nobody wrote down is taken to have the first that it may have.
         let first = room::candidates(&seen.cards, gpu).ok().and_then(|cards| Some(cards.first()?.id.clone()));
@@ -167,7 +167,7 @@ fn claims(inner: &Inner, table: &Table, seen: &Seen) -> Vec<Claim> {
 }
 
 /// Those of these services, which nothing else holds up, that may start now. For others who are less important is stopped, if
-/// they say so.
+/// they say so. Runs that want memory of a card are decided about with them.
 pub(super) fn admitted(
     inner: &Arc<Inner>,
     table: &mut Table,
@@ -176,7 +176,7 @@ pub(super) fn admitted(
 ) -> Vec<String> {
     let gpu_of = |name: &String| inner.homelab.service(name).and_then(|it| it.gpu.clone());
     let (want, mut start): (Vec<String>, _) = free.into_iter().partition(|name| gpu_of(name).is_some());
-    if want.is_empty() {
+    if want.is_empty() && !table.cards.leases.is_asked() {
         return start;
     }
     let Some(found) = fresh(inner, table, now) else {
@@ -186,6 +186,8 @@ pub(super) fn admitted(
     let seen = match found {
         Ok(seen) => seen,
         Err(error) => {
+            table.cards.leases.refuse_all(&super::start::with_hint(&error));
+            inner.changed.notify_all();
             for name in want {
                 table.share(&name).refused = Some(super::start::with_hint(&error));
                 start.push(name);
@@ -198,9 +200,12 @@ pub(super) fn admitted(
         let displaced = table.services.get(&who)?.share.displaced;
         Some(Wanted { gpu: gpu_of(&who)?, who, displaced })
     });
-    let wanted: Vec<Wanted> = wanted.collect();
+    let wanted: Vec<Wanted> = wanted.chain(table.cards.leases.wanted()).collect();
     for (name, verdict) in room::decide(&seen.cards, &claims, &wanted) {
-        let Some(entry) = table.services.get_mut(&name) else { continue };
+        let Some(entry) = table.services.get_mut(&name) else {
+            leased(inner, table, &name, &verdict, &seen);
+            continue;
+        };
         entry.share.waits = matches!(verdict, Verdict::Wait(_));
         entry.share.refused = None;
         match verdict {
@@ -221,6 +226,15 @@ pub(super) fn admitted(
         }
     }
     start
+}
+
+/// What was decided about a run that wants memory of a card.
+fn leased(inner: &Arc<Inner>, table: &mut Table, id: &str, verdict: &Verdict, seen: &Seen) {
+    table.cards.leases.take_in(id, verdict, &seen.cards);
+    if let Verdict::MakeRoom(stop) = verdict {
+        stop.iter().for_each(|victim| displace(inner, table, victim, &leases::told(id)));
+    }
+    inner.changed.notify_all();
 }
 
 /// Stops a service, and what needs it, for a more important one. It comes back when there is room again.
@@ -254,13 +268,13 @@ fn look_in_background(inner: &Arc<Inner>, table: &mut Table, now: Duration) {
         return;
     }
     let holders = holders(inner, table);
-    let running: Vec<Running> = users(inner, table).filter_map(|(.., entry)| entry.running.clone()).collect();
+    let running = running(inner, table);
     let inner_of_thread = Arc::clone(inner);
     let spawned = std::thread::Builder::new().name("hob-cards".into()).spawn(move || {
         let inner = inner_of_thread;
         let found = look(&inner, &running);
         let mut table = inner.table();
-        table.cards = Cards { seen: Some(Look { at: now, holders, found }), looking: false };
+        (table.cards.seen, table.cards.looking) = (Some(Look { at: now, holders, found }), false);
         table.stale = true;
         drop(table);
         inner.changed.notify_all();
@@ -269,6 +283,20 @@ fn look_in_background(inner: &Arc<Inner>, table: &mut Table, now: Duration) {
         tracing::warn!(%error, "no thread can be started");
         table.cards.looking = false;
     }
+}
+
+/// Whose processes are looked for: services that run, and, after them, hob itself, whose runs have the rest.
+fn running(inner: &Inner, table: &Table) -> Vec<Running> {
+    let services = users(inner, table).filter_map(|(.., entry)| entry.running.clone());
+    let own = Running {
+        name: RUNS.to_owned(),
+        instance: hob_supervisor::Instance(String::new()),
+        pid: Some(std::process::id()),
+        key: String::new(),
+        digest: None,
+        started: inner.runs.now(),
+    };
+    services.chain([own]).collect()
 }
 
 fn look(inner: &Inner, running: &[Running]) -> Result<Seen, OpError> {
@@ -282,10 +310,11 @@ fn look(inner: &Inner, running: &[Running]) -> Result<Seen, OpError> {
 pub(super) fn view(inner: &Inner) -> Json {
     let running: Vec<Running> = {
         let table = inner.table();
-        if users(inner, &table).next().is_none() {
+        let leases = &table.cards.leases;
+        if users(inner, &table).next().is_none() && leases.holders().chain(leases.asked()).next().is_none() {
             return Json::Null;
         }
-        users(inner, &table).filter_map(|(.., entry)| entry.running.clone()).collect()
+        running(inner, &table)
     };
     let seen = match look(inner, &running) {
         Ok(seen) => seen,
@@ -299,23 +328,31 @@ pub(super) fn view(inner: &Inner) -> Json {
             "room": room::room(card, &claims), "foreign": room::foreign(card, &claims),
         })
     });
+    let service = |who: &str| Some(who.to_owned()).filter(|who| !who.contains('/'));
+    let run = |who: &str| who.split_once('/').map(|it| it.0.to_owned());
     let claim = |it: &Claim| {
         let index = seen.cards.iter().position(|card| card.id == it.card);
         json!({
-            "card": index, "service": it.who, "declared": it.declared, "measured": it.measured,
+            "card": index, "service": service(&it.who), "run": run(&it.who), "declared": it.declared, "measured": it.measured,
             "priority": it.priority, "leaves": it.standing == Standing::Leaves,
         })
     };
     let waiting = users(inner, &table).filter(|(_, _, entry)| entry.wanted && entry.share.waits);
     let waiting = waiting.map(|(service, gpu, entry)| {
         json!({
-            "service": service.name, "declared": gpu.vram, "priority": gpu.priority,
+            "service": service.name, "run": null, "declared": gpu.vram, "priority": gpu.priority,
             "displaced": entry.share.displaced, "note": entry.note,
+        })
+    });
+    let runs = table.cards.leases.waiting().map(|(id, gpu, note)| {
+        json!({
+            "service": null, "run": run(id), "declared": gpu.vram, "priority": gpu.priority,
+            "displaced": false, "note": note,
         })
     });
     json!({
         "cards": cards.collect::<Vec<_>>(),
         "claims": claims.iter().map(claim).collect::<Vec<_>>(),
-        "waiting": waiting.collect::<Vec<_>>(),
+        "waiting": waiting.chain(runs).collect::<Vec<_>>(),
     })
 }

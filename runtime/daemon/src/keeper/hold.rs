@@ -182,7 +182,8 @@ fn fact(name: &str, by: Holder, value: Option<Value>) -> Write {
     Write::Fact { key: key_of(name, by), value }
 }
 
-fn write(inner: &Inner, writes: Vec<Write>) -> Result<(), OpError> {
+/// Records this, durably.
+pub(super) fn write(inner: &Inner, writes: Vec<Write>) -> Result<(), OpError> {
     let journal = inner.runs.journal();
     let ticket = journal.submit(Commit { writes });
     journal.wait(ticket).map_err(|error| OpError::unavailable(error.to_string()))

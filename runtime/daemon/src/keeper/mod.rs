@@ -15,6 +15,7 @@ mod health;
 mod hold;
 mod hooks;
 mod image;
+mod leases;
 mod look;
 mod mounts;
 mod native;
@@ -186,6 +187,7 @@ impl Keeper {
         let inner = &self.inner;
         native::settle_previous(&inner.runs).map_err(|error| error.diagnostic())?;
         hold::load(inner)?;
+        leases::load(inner)?;
         image::load(inner)?;
         let (observed, unseen) = observe::with(&**inner.runs.journal(), &inner.supervisors, &inner.homelab)?;
         for error in unseen {
@@ -288,6 +290,7 @@ impl Keeper {
     /// A run has ended: what it held ends with it, and who waits for it is told.
     pub fn run_ended(&self, run: RunId, end: Option<&RunEnd>) {
         hold::run_ended(&self.inner, run);
+        leases::run_ended(&self.inner, run);
         end.into_iter().for_each(|end| self.inner.hooks.run_ended(run, end));
     }
 }
