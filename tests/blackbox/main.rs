@@ -44,6 +44,7 @@ mod setup;
 mod sources;
 mod state;
 mod top;
+mod traces;
 mod triggers;
 mod tunnel;
 mod updates;

@@ -22,6 +22,7 @@ use hob_model::{Code, Diagnostic, Level, Value, duration};
 use hob_planner::{Goal, Homelab, Plan};
 use hob_runs::Listener;
 use hob_terminal::Role;
+use hob_traces::Traces;
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -265,6 +266,8 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     hosts.extend(url.as_ref().and_then(|url| url.host_str()).map(str::to_owned));
     let store = context.open()?;
     let journal: Arc<dyn Journal> = Arc::clone(&store) as Arc<dyn Journal>;
+    let traces = hob_traces::is_wanted().then(|| Traces::start(Arc::clone(&journal))).transpose()?;
+    let traces = traces.map(Arc::new);
     let (ears, waiters, async_core) =
         (Arc::new(CoreEars::default()), Arc::new(Waiters::default()), AsyncCore::default());
     let node = Node::new(NodeParts {
@@ -272,11 +275,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
         registry: assemble::registry(),
         ports: assemble::ports(),
         core: async_core.clone(),
-        listeners: vec![
-            Arc::clone(&ears) as Arc<dyn Listener>,
-            Arc::clone(&waiters) as Arc<dyn Listener>,
-            Arc::new(RunMeter),
-        ],
+        listeners: listeners(&ears, &waiters, traces.as_ref()),
         purpose: Purpose::Act,
     })
     .map_err(|error| Diagnostic::error(Code::StateUnusable, format!("no thread can be started: {error}")))?;
@@ -318,7 +317,21 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Outcome {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     served.end();
     core.end(stop);
+    traces.iter().for_each(|traces| traces.flush());
     Ok(Exit::Done)
+}
+
+/// Who hears what happens to the runs of a hob that serves.
+fn listeners(
+    ears: &Arc<CoreEars>,
+    waiters: &Arc<Waiters>,
+    traces: Option<&Arc<Traces>>,
+) -> Vec<Arc<dyn Listener>> {
+    let mut all: Vec<Arc<dyn Listener>> =
+        vec![Arc::clone(ears) as Arc<dyn Listener>, Arc::clone(waiters) as Arc<dyn Listener>];
+    all.push(Arc::new(RunMeter));
+    all.extend(traces.map(|traces| Arc::clone(traces) as Arc<dyn Listener>));
+    all
 }
 
 /// The file with what is shown at login: one that pam_motd shows where hob serves the machine, else one in the state directory.
