@@ -27,6 +27,7 @@ mod gpu;
 mod handed;
 mod history;
 mod holds;
+mod hooks;
 mod install;
 mod kill;
 mod metrics;

@@ -155,9 +155,16 @@ fn idle_standing(
     Standing::Pending
 }
 
-/// The state of a tier as a whole: the one of its services that is of most concern. An empty tier is ready.
+/// The state of a tier as a whole; an empty one is ready.
 #[must_use]
 pub fn tier_state(homelab: &Homelab, tier: &str, state: impl Fn(&str) -> ServiceState) -> ServiceState {
+    let members = homelab.services.iter().filter(|it| it.tier.as_deref() == Some(tier));
+    overall(&members.map(|it| state(&it.name)).collect::<Vec<_>>())
+}
+
+/// The state of several services as a whole: the one that is of most concern. None at all are ready.
+#[must_use]
+pub fn overall(states: &[ServiceState]) -> ServiceState {
     const BY_CONCERN: [ServiceState; 7] = [
         ServiceState::Failed,
         ServiceState::Blocked,
@@ -167,8 +174,6 @@ pub fn tier_state(homelab: &Homelab, tier: &str, state: impl Fn(&str) -> Service
         ServiceState::Stopped,
         ServiceState::Ready,
     ];
-    let members = homelab.services.iter().filter(|it| it.tier.as_deref() == Some(tier));
-    let states: Vec<ServiceState> = members.map(|it| state(&it.name)).collect();
     if !states.is_empty() && states.iter().all(|state| *state == ServiceState::Completed) {
         return ServiceState::Completed;
     }

@@ -77,7 +77,7 @@ impl Runs {
                 }
             };
             let mut state = self.state();
-            if state.closing {
+            if state.leaves(run) {
                 return Ok(Next::Nothing);
             }
             let Some(active) = state.active.get_mut(&run) else { break cx };

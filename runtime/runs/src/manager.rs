@@ -94,6 +94,8 @@ pub(crate) struct State {
     pub(crate) event_cursor: u64,
     /// Nothing new begins.
     pub(crate) closing: bool,
+    /// Runs that go on all the same.
+    spared: std::collections::HashSet<RunId>,
     /// Somebody compares new events with waits now; whoever comes meanwhile has it done once more.
     pub(crate) comparing: Option<Again>,
     /// The number of the last [`Active`].
@@ -104,6 +106,11 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn serves(&self, run: RunId) -> bool {
         self.own.as_ref().is_none_or(|own| own.contains(&run))
+    }
+
+    /// Whether the process ends, and the run is left to the next one.
+    pub(crate) fn leaves(&self, run: RunId) -> bool {
+        self.closing && !self.spared.contains(&run)
     }
 }
 
@@ -335,7 +342,7 @@ impl Runs {
         run: RunId,
         fresh: Option<(Records, Arc<Bundle>)>,
     ) -> Option<TakenUp> {
-        if state.closing || state.held.contains(&run) || state.turns.contains(&run) {
+        if state.leaves(run) || state.held.contains(&run) || state.turns.contains(&run) {
             return None;
         }
         if let Some(own) = &mut state.own {
@@ -453,11 +460,27 @@ impl Runs {
     pub fn close(&self) {
         let mut state = self.state();
         state.closing = true;
-        for active in state.active.values() {
+        for (_, active) in state.active.iter().filter(|(run, _)| state.leaves(**run)) {
             if let Some(cx) = &active.cx {
                 cx.leave();
             }
         }
+    }
+
+    /// Has a run go on also while the process ends, which waits for it: what is to happen before a service stops. Say so
+    /// before it is started.
+    pub fn spare(&self, run: RunId) {
+        self.state().spared.insert(run);
+    }
+
+    /// The end of [`Runs::spare`].
+    pub fn spare_no_more(&self, run: RunId) {
+        self.state().spared.remove(&run);
+    }
+
+    /// Goes on with a run that somebody here waits for, also where the process takes over none by itself.
+    pub fn go_on(&self, run: RunId) {
+        self.schedule(run);
     }
 }
 

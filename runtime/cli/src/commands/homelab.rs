@@ -14,8 +14,9 @@ use hob_daemon::keeper::{self, Keeper};
 use hob_daemon::metrics::RunMeter;
 use hob_daemon::node::{Node, NodeParts, Purpose};
 use hob_daemon::performer::AsyncCore;
+use hob_daemon::schedules::Launch;
 use hob_daemon::settings::{Retention, Settings, check_host};
-use hob_engine::Base;
+use hob_engine::{Base, Bundle};
 use hob_journal::sqlite::PrunePolicy;
 use hob_journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
 use hob_model::{Code, Diagnostic, Level, Value, duration};
@@ -152,7 +153,12 @@ pub(crate) fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
     if !args.yes && !confirmed(context, "apply")? {
         return Ok(Exit::Usage);
     }
-    carry_out(context, homelab, |keeper| keeper.apply(Goal::Up), || apply_there(context, &plan))
+    carry_out(
+        context,
+        (homelab, loaded.bundle),
+        |keeper| keeper.apply(Goal::Up),
+        || apply_there(context, &plan),
+    )
 }
 
 /// Has the hob that serves carry out a plan, if it would do the same.
@@ -178,13 +184,13 @@ pub(crate) fn down(context: &Context, path: &Path) -> Outcome {
         context.say("done; the hob that serves goes on without services");
         Ok(Exit::Done)
     };
-    carry_out(context, homelab, |keeper| keeper.apply(Goal::Down), there)
+    carry_out(context, (homelab, loaded.bundle), |keeper| keeper.apply(Goal::Down), there)
 }
 
 /// Brings services to a state in this process, and they go on when it ends; or has the hob do so that serves.
 fn carry_out(
     context: &Context,
-    homelab: Homelab,
+    (homelab, bundle): (Homelab, Arc<Bundle>),
     work: impl FnOnce(&Keeper) -> Result<(), Diagnostic>,
     there: impl FnOnce() -> Outcome,
 ) -> Outcome {
@@ -196,6 +202,9 @@ fn carry_out(
     let node = super::run::node(journal, vec![], Purpose::Act)?;
     node.recover(false)?;
     let keeper = Keeper::new(node.runs.clone(), homelab, &context.state)?;
+    let directory = directory_of(&bundle).to_string_lossy().into_owned();
+    let (runs, admission, bell) = (node.runs.clone(), Arc::default(), Arc::default());
+    keeper.launch_around_with(Launch { runs, bundle, directory, admission, bell });
     super::boot::shown(context, &keeper, || work(&keeper))?;
     keeper.end(false);
     node.close(std::time::Duration::from_secs(1));

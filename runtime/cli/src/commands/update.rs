@@ -31,7 +31,10 @@ pub(crate) fn update(context: &Context, args: &UpdateArgs) -> Outcome {
     for name in names {
         let path = format!("/api/v1/services/{}/update", hob_daemon::client::segment(&name));
         match client.post(&path, &json!({ "dry_run": args.dry_run })) {
-            Ok(told) => results.push(told),
+            Ok(told) => match told["replicas"].as_array() {
+                Some(each) => results.extend(each.iter().cloned()),
+                None => results.push(told),
+            },
             // One that cannot be updated is no reason to leave out the others.
             Err(error) if args.service.is_none() => results.push(failed(&name, &error)),
             Err(error) => return Err(error.into()),

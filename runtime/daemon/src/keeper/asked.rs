@@ -1,5 +1,6 @@
 //! What people and runs ask of single services.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use hob_primitive::{Patience, ServiceRequest, Services};
 use serde_json::{Value as Json, json};
 
 use super::hold::{self, Holder};
-use super::{Inner, Keeper, renew, stop};
+use super::{Inner, Keeper, around, renew, replicas, stop};
 
 /// How long one who waits for a service sleeps at most before it looks whether it is to go on waiting.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -26,7 +27,14 @@ pub(super) fn carry_out(
     request: &ServiceRequest,
     patience: Patience<'_>,
 ) -> Result<Json, OpError> {
+    let several = replicas::of(&inner.homelab, name);
+    if !several.is_empty() {
+        return replicas::ask_each(inner, by, (name, &several), request, patience);
+    }
     let service = find(inner, name)?;
+    if let Holder::Run(run) = by {
+        around::refuse_own(inner, run, name, request)?;
+    }
     match request {
         ServiceRequest::Start => {
             free_for(inner, by, &[name.to_owned()])?;
@@ -233,15 +241,25 @@ impl Services for KeptServices {
 
     fn status(&self, name: &str) -> Result<Value, OpError> {
         let inner = self.inner()?;
+        let several = replicas::of(&inner.homelab, name);
+        if !several.is_empty() {
+            return value(replicas::view(&inner.table(), name, &several));
+        }
         let service = find(&inner, name)?;
         value(inner.table().view(service))
     }
 
     fn stops_with(&self, name: &str) -> Result<Vec<String>, OpError> {
         let inner = self.inner()?;
-        find(&inner, name)?;
-        let mut names = stop::order_with_dependents(&inner, name);
-        names.reverse();
+        let several = replicas::of(&inner.homelab, name);
+        if several.is_empty() {
+            find(&inner, name)?;
+        }
+        let each = several.iter().map(|it| it.name.as_str()).chain(several.is_empty().then_some(name));
+        let with: BTreeSet<String> =
+            each.flat_map(|name| stop::order_with_dependents(&inner, name)).collect();
+        let order = inner.homelab.services_in_order().map(|it| it.name.clone());
+        let mut names: Vec<String> = order.filter(|name| with.contains(name)).collect();
         let table = inner.table();
         names.retain(|name| table.state(name).is_alive());
         Ok(names)

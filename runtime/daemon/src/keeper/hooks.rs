@@ -10,7 +10,7 @@ use hob_planner::declaration::RunPolicy;
 use super::Inner;
 use crate::schedules::Launch;
 
-/// How long one waits for a run before one looks whether hob itself ends.
+/// How long one waits for a run before one looks whether it is to be waited for further.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Runs that somebody waits for.
@@ -77,28 +77,70 @@ pub(super) fn run(inner: &Inner, launch: &Launch, function: &Function<'_>) -> Re
 /// # Errors
 /// When hob ends first, or the journal cannot be read.
 pub(super) fn await_end(inner: &Inner, id: RunId) -> Result<RunEnd, Diagnostic> {
-    inner.hooks.awaited().insert(id, None);
-    // It may have ended before anybody listened.
-    let ended = inner.runs.row(id).map(|row| row.end).map_err(|error| error.diagnostic());
-    let end = match ended {
-        Ok(Some(end)) => Ok(end),
-        Ok(None) => await_news(inner, id),
-        Err(error) => Err(error),
-    };
-    inner.hooks.awaited().remove(&id);
-    end
+    let until = Until { limit: None, given_up: &|| false, past_end: false };
+    match await_within(inner, id, &until)? {
+        Waited::End(end) => Ok(end),
+        _ => Err(Diagnostic::error(Code::ServiceFailed, "hob ends")),
+    }
 }
 
-fn await_news(inner: &Inner, id: RunId) -> Result<RunEnd, Diagnostic> {
-    let mut awaited = inner.hooks.awaited();
+/// How long a run is waited for.
+pub(super) struct Until<'u> {
+    /// Until when, on the supervisor's clock.
+    pub(super) limit: Option<Duration>,
+    /// Whether nobody waits for it any more.
+    pub(super) given_up: &'u dyn Fn() -> bool,
+    /// Whether also while hob ends.
+    pub(super) past_end: bool,
+}
+
+/// What waiting for a run came to.
+pub(super) enum Waited {
+    /// It has ended.
+    End(RunEnd),
+    /// It goes on, and the time is up.
+    TimeUp,
+    /// It goes on, and nobody waits for it any more.
+    GivenUp,
+    /// It goes on with the next hob.
+    HobEnds,
+}
+
+/// Waits for the end of a run that was started, not for ever.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub(super) fn await_within(inner: &Inner, id: RunId, until: &Until<'_>) -> Result<Waited, Diagnostic> {
+    inner.hooks.awaited().insert(id, None);
+    let waited = await_news(inner, id, until);
+    inner.hooks.awaited().remove(&id);
+    waited
+}
+
+fn await_news(inner: &Inner, id: RunId, until: &Until<'_>) -> Result<Waited, Diagnostic> {
     loop {
+        // It may have ended before anybody listened, and where a homelab is only applied nobody tells.
+        if let Some(end) = inner.runs.row(id).map_err(|error| error.diagnostic())?.end {
+            return Ok(Waited::End(end));
+        }
+        if inner.cancel.is_cancelled() && !until.past_end {
+            return Ok(Waited::HobEnds);
+        }
+        if (until.given_up)() {
+            return Ok(Waited::GivenUp);
+        }
+        let left = until.limit.map(|at| at.saturating_sub(inner.supervisors.now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(Waited::TimeUp);
+        }
+        let pause = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+        let mut awaited = inner.hooks.awaited();
+        if !awaited.get(&id).is_some_and(Option::is_some) {
+            let waited = inner.hooks.ended.wait_timeout(awaited, pause);
+            awaited = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         if let Some(end) = awaited.get_mut(&id).and_then(Option::take) {
-            return Ok(end);
+            return Ok(Waited::End(end));
         }
-        if inner.cancel.is_cancelled() {
-            return Err(Diagnostic::error(Code::ServiceFailed, "hob ends"));
-        }
-        let waited = inner.hooks.ended.wait_timeout(awaited, LOOK_AGAIN);
-        awaited = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
 }

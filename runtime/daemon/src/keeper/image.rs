@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(super) newer: bool,
     /// Somebody updates it now.
     pub(super) busy: bool,
+    /// Its time has come, and somebody is about to update it.
+    pub(super) queued: bool,
     /// A new one gets ready beside it.
     pub(super) beside: bool,
     /// When a registry was last asked by itself.
@@ -115,7 +117,7 @@ impl State {
 
     /// Whether somebody updates it, or a new image has still to prove itself.
     pub(super) fn is_under_way(&self) -> bool {
-        self.busy || self.beside || self.trial.is_some()
+        self.busy || self.queued || self.beside || self.trial.is_some()
     }
 
     /// Whether it is to be made from one image, whatever its name stands for, and is made from another one.

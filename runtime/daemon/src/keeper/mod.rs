@@ -5,6 +5,7 @@
 //! stop has a thread of its own. Whatever changes a state wakes the deciding thread.
 
 mod apply;
+mod around;
 mod asked;
 mod boot;
 mod borrow;
@@ -22,6 +23,7 @@ mod native;
 mod observe;
 mod prepare;
 mod renew;
+mod replicas;
 mod rolling;
 mod secrets;
 mod setup;
@@ -37,6 +39,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hob_model::{Code, Diagnostic, RunEnd, RunId, Value};
+use hob_planner::declaration::Hook;
 use hob_planner::progress::progress_without;
 use hob_planner::progress::tier_state;
 use hob_planner::{Goal, Homelab, Node, Plan};
@@ -76,6 +79,8 @@ pub(crate) struct Inner {
     steps: setup::Steps,
     /// Runs of functions that somebody here waits for.
     hooks: hooks::Hooks,
+    /// Those of functions around starts and stops.
+    around: around::Around,
     /// How runs of functions are started; not where a homelab is only applied.
     launch: OnceLock<Launch>,
     /// Ends waiting for gates when the process ends.
@@ -132,6 +137,7 @@ impl Keeper {
             beats: AtomicU64::new(0),
             steps: setup::Steps::default(),
             hooks: hooks::Hooks::default(),
+            around: around::Around::default(),
             launch: OnceLock::new(),
             cancel: Cancel::default(),
         };
@@ -145,7 +151,13 @@ impl Keeper {
 
     /// Says how runs of functions that services declare are started: without it they are left out.
     pub fn launch_with(&self, launch: Launch) {
+        self.launch_around_with(launch.clone());
         let _ = self.inner.launch.set(launch);
+    }
+
+    /// As [`Keeper::launch_with`], of those around starts and stops alone.
+    pub fn launch_around_with(&self, launch: Launch) {
+        let _ = self.inner.around.launch.set(launch);
     }
 
     /// How often the deciding thread looked around.
@@ -315,13 +327,18 @@ fn keep(keeper: &Keeper) {
         });
         for name in cards::admitted(inner, &mut table, free, now) {
             if table.calling() < CALLS_AT_ONCE {
-                table.begin_start(&name);
-                start::in_background(inner, &name);
+                let hooks = inner.homelab.service(&name).map(|it| &it.hooks);
+                let calls = !hooks.is_some_and(|hooks| hooks.has(Hook::BeforeStart));
+                let attempt = table.begin_start(&name, calls);
+                start::in_background(inner, &name, attempt);
             }
         }
         let order = inner.homelab.graph.order().map(Node::name);
         for name in table.begin_preparing(order, now, prepare::AT_ONCE) {
             prepare::in_background(inner, &name);
+        }
+        for name in around::due(&mut table) {
+            around::in_background(inner, &name);
         }
         for name in borrow::due(&mut table) {
             borrow::in_background(inner, &name);

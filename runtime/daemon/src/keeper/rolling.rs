@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hob_journal::{Commit, Write};
 use hob_model::{Diagnostic, ErrorKind, OpError, Position, Value};
-use hob_planner::declaration::{Gate, successor};
+use hob_planner::declaration::{Gate, Hook, successor};
 use hob_planner::{Exit, Service, ServiceState};
 use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 use serde_json::Value as Json;
@@ -20,7 +20,7 @@ use super::native::{NativeRun, service_fact};
 use super::start::{ended, fact_of, supervisor_of, told, watch, with_hint};
 use super::table::Care;
 use super::update::{failed, with_trial};
-use super::{Inner, Keeper, event, mounts, secrets};
+use super::{Inner, Keeper, around, event, mounts, secrets};
 
 /// How long one waits for an end before one looks whether hob itself ends.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -114,6 +114,7 @@ impl Roll<'_> {
     /// Starts the new one, and sees it get ready and settle.
     fn prove(&self) -> Result<(), Refused> {
         let (service, next) = (self.service, self.spec.known_as());
+        around::beside(self.inner, service, Hook::BeforeStart).map_err(Refused::Other)?;
         // Whoever comes back after a crash finds it by this, whether or not it was started.
         let known = Value::map([
             ("fields", service.fields()),
@@ -144,6 +145,7 @@ impl Roll<'_> {
                 return Err(Refused::Bad(told(&not_ready.to_string(), lines)));
             }
         }
+        around::beside(self.inner, service, Hook::AfterStart).map_err(Refused::Bad)?;
         self.settle(supervisor, &running)
     }
 
@@ -182,6 +184,9 @@ impl Roll<'_> {
         self.claim_service()?;
         let (inner, service) = (self.inner, self.service);
         let accepted = State { busy: true, beside: true, ..State::default() };
+        if let Ok(supervisor) = self.supervisor() {
+            around::before_stop(inner, service, supervisor);
+        }
         let done = self.run.effect(&self.position(3), "services::update", &self.args(), |_| {
             let running = self.supervisor()?.promote(&Spec::from(service), service.stop_timeout)?;
             let writes = vec![
@@ -194,6 +199,8 @@ impl Roll<'_> {
         });
         match done {
             Ok(running) => {
+                around::after_stop(inner, service, true);
+                around::note_owed(inner, service, Some(&running));
                 let now = inner.supervisors.now();
                 inner.update(&service.name, |entry| {
                     entry.busy = false;

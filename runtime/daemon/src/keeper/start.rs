@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use hob_journal::{Commit, Write};
 use hob_model::{OpError, Position, Value};
-use hob_planner::declaration::Gate;
+use hob_planner::declaration::{Gate, Hook};
 use hob_planner::{Exit, Service, ServiceState};
 use hob_supervisor::{Look, NotReady, Running, Spec, Supervisor, await_ready};
 
+use super::around::{self, Unfinished};
 use super::cards::{self, Given};
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
@@ -71,6 +72,7 @@ pub(super) fn adopt(inner: &Arc<Inner>) {
             continue;
         }
         let running = running.clone();
+        around::note_owed(inner, &service, Some(&running));
         let fact = inner.runs.journal().fact(&service_fact(&running.name)).ok().flatten();
         let card = fact.as_ref().and_then(|fact| Given::recorded(fact).card);
         tracing::info!(service = running.name, instance = %running.instance, "adopted");
@@ -84,6 +86,9 @@ pub(super) fn adopt(inner: &Arc<Inner>) {
         in_thread(inner, &service.name.clone(), move || attend(&inner_of_thread, &service, running));
     }
     for service in &inner.homelab.services {
+        if !all.iter().any(|(_, running)| running.name == service.name) {
+            around::note_owed(inner, service, None);
+        }
         let fact = inner.runs.journal().fact(&service_fact(&service.name)).ok().flatten();
         let digest = service.digest().to_string();
         let done = fact.is_some_and(|fact| {
@@ -97,10 +102,10 @@ pub(super) fn adopt(inner: &Arc<Inner>) {
 }
 
 /// Starts a service on a thread of its own; it was marked as starting before.
-pub(super) fn in_background(inner: &Arc<Inner>, name: &str) {
+pub(super) fn in_background(inner: &Arc<Inner>, name: &str, attempt: u64) {
     let Some(service) = inner.homelab.service(name).cloned() else { return };
     let inner_of_thread = Arc::clone(inner);
-    in_thread(inner, name, move || start(&inner_of_thread, &service));
+    in_thread(inner, name, move || start(&inner_of_thread, &service, attempt));
 }
 
 pub(super) fn in_thread(inner: &Arc<Inner>, name: &str, work: impl FnOnce() + Send + 'static) {
@@ -115,10 +120,36 @@ pub(super) fn in_thread(inner: &Arc<Inner>, name: &str, work: impl FnOnce() + Se
     }
 }
 
-fn start(inner: &Arc<Inner>, service: &Service) {
-    let position = Position::root().step(&service.name, 1).effect(1);
+fn start(inner: &Arc<Inner>, service: &Service, attempt: u64) {
     let began = inner.supervisors.now();
-    let started = NativeRun::begin(&inner.runs, "start", &format!("service:{}", service.name))
+    let started = match around::before_start(inner, service, attempt) {
+        Ok(()) => called(inner, service),
+        Err(Unfinished::Failed(why)) => Err(OpError::failed(why)),
+        // Whoever gave it up says what becomes of it.
+        Err(Unfinished::GivenUp | Unfinished::Ended(_)) => return,
+    };
+    if started.is_err() {
+        around::not_started(inner, service);
+    }
+    let now = inner.supervisors.now();
+    inner.update(&service.name, |entry| {
+        entry.times.called(began, now);
+        entry.calling = false;
+        entry.image.started();
+        entry.owes = started.is_ok() && service.hooks.has(Hook::AfterStop);
+        service.body.kind().clone_into(&mut entry.kind);
+        entry.running = started.as_ref().ok().cloned();
+    });
+    match started {
+        Ok(running) => attend(inner, service, running),
+        Err(error) => ended(inner, service, Exit::Unknown, &with_hint(&error)),
+    }
+}
+
+/// The call that starts a service.
+fn called(inner: &Inner, service: &Service) -> Result<Running, OpError> {
+    let position = Position::root().step(&service.name, 1).effect(1);
+    NativeRun::begin(&inner.runs, "start", &format!("service:{}", service.name))
         .map_err(|error| OpError::unavailable(error.to_string()))
         .and_then(|run| {
             let args = Value::Array(vec![Value::from(service.name.as_str())]);
@@ -136,22 +167,11 @@ fn start(inner: &Arc<Inner>, service: &Service) {
                     ("instance", Value::from(started.running.instance.to_string())),
                     ("adopted", Value::from(started.adopted)),
                 ]);
-                let writes = vec![fact_of(service, &started.running, &given)];
+                let mut writes = vec![fact_of(service, &started.running, &given)];
+                writes.extend(around::owed_by(service, &started.running));
                 Ok((started.running, told, writes))
             })
-        });
-    let now = inner.supervisors.now();
-    inner.update(&service.name, |entry| {
-        entry.times.called(began, now);
-        entry.calling = false;
-        entry.image.started();
-        service.body.kind().clone_into(&mut entry.kind);
-        entry.running = started.as_ref().ok().cloned();
-    });
-    match started {
-        Ok(running) => attend(inner, service, running),
-        Err(error) => ended(inner, service, Exit::Unknown, &with_hint(&error)),
-    }
+        })
 }
 
 /// A program whose port answers before it runs would count as ready by the word of another one.
@@ -184,11 +204,27 @@ fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
         }
     };
     let spec = Spec::from(service);
+    let attempt = inner.table().services.get(&service.name).map_or(0, |entry| entry.attempt);
     let seen = await_ready(supervisor, &running, &spec, &service.ready, &inner.cancel, &waits);
     // Whoever stops it meanwhile says what becomes of it.
     if is_being_stopped(inner, &service.name) {
         return;
     }
+    let after = match &seen {
+        Ok(()) => around::after_start(inner, service, supervisor, &running, attempt),
+        Err(_) => Ok(()),
+    };
+    let is_given_up =
+        matches!(after, Err(Unfinished::GivenUp)) && !around::goes_on(inner, &service.name, attempt);
+    if is_given_up || is_being_stopped(inner, &service.name) {
+        return;
+    }
+    let seen = match after {
+        Ok(()) => seen,
+        Err(Unfinished::GivenUp) => Err(NotReady::Cancelled),
+        Err(Unfinished::Ended(exit)) => Err(NotReady::Ended { exit, last_lines: Vec::new() }),
+        Err(Unfinished::Failed(why)) => Err(NotReady::Unknown(OpError::failed(why))),
+    };
     match seen {
         Ok(()) if service.ready.gate == Gate::Completed => completed(inner, service),
         Ok(()) => {

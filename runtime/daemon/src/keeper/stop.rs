@@ -6,12 +6,12 @@ use hob_journal::{Commit, Write};
 use hob_model::{Diagnostic, OpError, Position, RunEnd, Value};
 use hob_planner::declaration::{PROCESS, STOP_TIMEOUT};
 use hob_planner::{Action, Change, Node, Plan, ServiceState};
-use hob_supervisor::Supervisor;
+use hob_supervisor::{Stopped, Supervisor};
 
 use super::native::{NativeRun, service_fact};
 use super::observe::kind_of;
 use super::table::Prepared;
-use super::{Inner, borrow, event};
+use super::{Inner, around, borrow, event};
 
 /// Stops what the plan says must not run as it does: what is changed, what is not declared any more. Leaves out what cannot
 /// be claimed; what is, is marked as busy.
@@ -77,7 +77,7 @@ pub(super) fn order_with_dependents(inner: &Inner, name: &str) -> Vec<String> {
 }
 
 /// Whether `other` needs `name`, itself or over others.
-fn needs(inner: &Inner, other: &str, name: &str) -> bool {
+pub(super) fn needs(inner: &Inner, other: &str, name: &str) -> bool {
     let mut todo = vec![other.to_owned()];
     let mut seen = std::collections::BTreeSet::new();
     while let Some(at) = todo.pop() {
@@ -175,12 +175,20 @@ fn supervisor_of<'i>(inner: &'i Inner, name: &str) -> Result<&'i Arc<dyn Supervi
 
 /// Stops one service.
 pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> Result<(), OpError> {
-    let timeout = inner.homelab.service(name).map_or(STOP_TIMEOUT, |service| service.stop_timeout);
+    let declared = inner.homelab.service(name);
+    let timeout = declared.map_or(STOP_TIMEOUT, |service| service.stop_timeout);
+    inner.update(name, |entry| entry.attempt += 1);
+    around::abandon(inner, name);
+    if let (Some(service), Ok(supervisor)) = (declared, supervisor_of(inner, name)) {
+        around::before_stop(inner, service, &**supervisor);
+    }
+    let mut ran = false;
     let position = Position::root().step(name, 1).effect(1);
     let args = Value::Array(vec![Value::from(name)]);
     let result = run.effect(&position, "services::stop", &args, |_| {
         let supervisor = supervisor_of(inner, name)?;
         let stopped = supervisor.stop(name, timeout)?;
+        ran = stopped != Stopped::NotRunning;
         super::secrets::removed(&inner.supervisors, name);
         let mut writes = vec![event(inner, name, "stopped", "")];
         if matches!(after, After::Remake | After::Forget) {
@@ -188,9 +196,13 @@ pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> R
         }
         if after == After::Forget {
             writes.push(Write::Fact { key: service_fact(name), value: None });
+            writes.extend(around::forgotten(name));
         }
         Ok(((), Value::from(format!("{stopped:?}")), writes))
     });
+    if let Some(service) = declared.filter(|_| result.is_ok()) {
+        around::after_stop(inner, service, ran);
+    }
     inner.update(name, |entry| {
         entry.busy = result.is_ok() && matches!(after, After::StayBusy | After::Remake);
         entry.running = None;

@@ -40,6 +40,10 @@ pub(crate) struct Entry {
     pub(crate) busy: bool,
     /// Whether the call that starts it is under way.
     pub(crate) calling: bool,
+    /// How often it was begun to start or to stop: who started it before has nothing to say any more.
+    pub(crate) attempt: u64,
+    /// Whether it owes what comes after its end.
+    pub(crate) owes: bool,
     /// Whether what it needs to start is there.
     pub(crate) prepared: Prepared,
     pub(crate) care: Care,
@@ -99,7 +103,14 @@ impl Entry {
         let begins =
             self.startable && self.wanted && self.is_free() && self.failures == 0 && !self.share.waits;
         let leaves = self.astray && !self.is_held();
-        self.busy || self.returns || leaves || begins || self.state == ServiceState::Starting
+        let starts = begins || self.state == ServiceState::Starting;
+        self.busy || self.returns || leaves || starts || self.pays_now()
+    }
+
+    /// Whether it has ended, and what comes after that is still to be done.
+    pub(super) fn pays_now(&self) -> bool {
+        let ended = self.running.is_none() && !self.state.is_alive() && self.state != ServiceState::Unknown;
+        self.owes && ended && !self.busy
     }
 
     /// Whether nothing more happens to it by itself.
@@ -182,15 +193,17 @@ impl Table {
     /// Whether the service may start now, as far as it alone is concerned.
     pub(crate) fn may_start(&self, name: &str, now: Duration) -> bool {
         self.services.get(name).is_some_and(|entry| {
-            let free = entry.wanted && entry.is_free() && !entry.busy;
+            let free = entry.wanted && entry.is_free() && !entry.busy && !entry.pays_now();
             free && entry.prepared == Prepared::Done && entry.retry_at.is_none_or(|at| at <= now)
         })
     }
 
-    pub(crate) fn begin_start(&mut self, name: &str) {
-        if let Some(entry) = self.services.get_mut(name) {
+    /// Marks a service as being started, with the call for it unless something comes before; which attempt it is.
+    pub(crate) fn begin_start(&mut self, name: &str, calls: bool) -> u64 {
+        self.services.get_mut(name).map_or(0, |entry| {
+            entry.attempt += 1;
             entry.busy = true;
-            entry.calling = true;
+            entry.calling = calls;
             entry.retry_at = None;
             entry.state = ServiceState::Starting;
             entry.astray = false;
@@ -198,7 +211,8 @@ impl Table {
             entry.note.clear();
             entry.drift.started();
             entry.share.started();
-        }
+            entry.attempt
+        })
     }
 
     /// How many calls that start something are under way.

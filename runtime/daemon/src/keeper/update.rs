@@ -6,7 +6,7 @@ use std::time::Duration;
 use hob_journal::Commit;
 use hob_model::{Code, Diagnostic, EffectClass, OpError, Position, RunEnd, RunId, Timestamp, Value};
 use hob_planner::Service;
-use hob_primitive::Patience;
+use hob_primitive::{Patience, ServiceRequest};
 use hob_supervisor::{Images, Spec};
 use serde_json::{Value as Json, json};
 
@@ -15,7 +15,7 @@ use super::image::{Rejected, State, Trial, short};
 use super::native::NativeRun;
 use super::start::{in_thread, supervisor_of, with_hint};
 use super::table::{Entry, Table};
-use super::{Inner, Keeper, asked, event, hooks, stop};
+use super::{Inner, Keeper, asked, event, hooks, replicas, stop};
 
 /// How long a run that waits sleeps at most before it looks whether it is to go on waiting.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -67,6 +67,10 @@ impl Keeper {
     /// When the service is held or has no image, another update of it is under way, the image cannot be fetched, or the
     /// function that runs before the update fails: then nothing was stopped.
     pub fn update(&self, name: &str, dry_run: bool) -> Result<Json, Diagnostic> {
+        let several = replicas::of(&self.inner.homelab, name);
+        if !several.is_empty() {
+            return self.ask(name, &ServiceRequest::Update { dry_run });
+        }
         let service = asked::find(&self.inner, name).map_err(|error| asked::problem(&error))?;
         self.update_as(service, dry_run, Asked::Person)
     }
@@ -277,7 +281,7 @@ impl Keeper {
         ]);
         let function = hooks::Function {
             kind: &format!("service.update.{hook}"),
-            name: &service.name,
+            name: service.declared(),
             policy: &update.policy,
             input,
             trigger: format!("update:{}", service.name),
@@ -304,6 +308,7 @@ impl Keeper {
                 let failed = event(&keeper.inner, &service.name, "update_failed", &error.message);
                 keeper.inner.runs.journal().submit(Commit::one(failed));
             }
+            keeper.inner.update(&service.name, |entry| entry.image.queued = false);
         });
     }
 }
@@ -326,6 +331,13 @@ pub(super) fn due(inner: &Arc<Inner>, table: &mut Table, now: Timestamp) -> Vec<
         let Some(schedule) = service.update.as_ref().and_then(|update| update.schedule.as_ref()) else {
             continue;
         };
+        // Of several that were declared as one, no two are down at one time.
+        let of_it = replicas::of(&inner.homelab, service.declared());
+        let others = of_it.iter().filter(|it| it.name != service.name);
+        let mut others = others.filter_map(|it| table.services.get(&it.name));
+        if others.any(|other| other.image.is_under_way() || !other.state.is_ready()) {
+            continue;
+        }
         let Some(entry) = table.services.get_mut(&service.name) else { continue };
         // What does not run yet is not in need of something newer.
         if entry.is_held() || entry.image.busy || !entry.state.is_ready() {
@@ -335,6 +347,7 @@ pub(super) fn due(inner: &Arc<Inner>, table: &mut Table, now: Timestamp) -> Vec<
         let after = [earliest, entry.image.asked].into_iter().flatten().max().unwrap_or(now);
         if schedule.next(after).is_some_and(|at| at <= now) {
             entry.image.asked = Some(now);
+            entry.image.queued = true;
             due.push(service.name.clone());
         }
     }

@@ -48,7 +48,8 @@ pub(super) fn references<D: Declaration>(
     let names = |kind: &str| -> BTreeSet<&str> {
         declared.iter().filter(|raw| raw.kind() == kind).map(D::name).collect()
     };
-    let (tiers, services, hosts) = (names("tier"), names("service"), names("host"));
+    let (tiers, mut services, hosts) = (names("tier"), names("service"), names("host"));
+    services.extend(homelab.services.iter().filter(|it| it.replica.is_some()).map(|it| it.name.as_str()));
     let workflows = names("workflow");
     // One that was refused for another mistake was not taken from what services need.
     let storage: BTreeSet<&str> = names("mount").union(&names("dataset")).copied().collect();

@@ -5,18 +5,56 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Surroundings, Tier, TierGate, alert, bad, channel,
-    check, host, ports, service, storage, update, work,
+    Backup, Dataset, Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Service, Surroundings, Tier,
+    TierGate, alert, bad, channel, check, host, ports, replicas, service, storage, update, work,
 };
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 
 /// The name of a homelab that was given none.
 const NAME: &str = "homelab";
 
-pub(super) fn read<D: Declaration>(
-    declared: &[D],
-    surroundings: &Surroundings<'_>,
-) -> (Homelab, Vec<Diagnostic>) {
+impl Homelab {
+    /// Reads and checks declarations. All mistakes are reported at once, in the order of the declarations.
+    #[must_use]
+    pub fn read<D: Declaration>(declared: &[D], surroundings: &Surroundings<'_>) -> (Self, Vec<Diagnostic>) {
+        read(declared, surroundings)
+    }
+
+    /// The datasets that are backed up.
+    pub fn backed_up(&self) -> impl Iterator<Item = (&Dataset, &Backup)> {
+        self.datasets.iter().filter_map(|dataset| Some((dataset, dataset.backup.as_ref()?)))
+    }
+
+    /// The service of this name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+
+    /// The services that a name stands for: one, all replicas of one, or none.
+    #[must_use]
+    pub fn members(&self, name: &str) -> Vec<&Service> {
+        let is_member =
+            |it: &&Service| it.name == name || it.replica.as_ref().is_some_and(|it| it.of == name);
+        self.services.iter().filter(is_member).collect()
+    }
+
+    /// Its services, in the order in which they start.
+    pub fn services_in_order(&self) -> impl DoubleEndedIterator<Item = &Service> {
+        self.graph.order().filter_map(|node| match node {
+            Node::Service(name) => self.service(name),
+            Node::Tier(_) => None,
+        })
+    }
+
+    /// The tier of this name.
+    #[must_use]
+    pub fn tier(&self, name: &str) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| tier.name == name)
+    }
+}
+
+fn read<D: Declaration>(declared: &[D], surroundings: &Surroundings<'_>) -> (Homelab, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let mut homelab = Homelab {
         name: NAME.to_owned(),
@@ -50,6 +88,7 @@ pub(super) fn read<D: Declaration>(
     for raw in unique.iter().filter(|raw| raw.kind() != "homelab") {
         read_one(&raw.open(), &mut homelab, surroundings, &mut common, &mut diagnostics);
     }
+    replicas::resolve(declared, &mut homelab, &mut diagnostics);
     storage::assign(&mut homelab, surroundings.kinds, &mut diagnostics);
     storage::places(&homelab.mounts, &mut diagnostics);
     check::references(declared, &homelab, &mut diagnostics);

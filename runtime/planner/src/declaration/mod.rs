@@ -10,10 +10,12 @@ mod gate;
 mod gpu;
 mod health;
 mod homelab;
+mod hooks;
 mod host;
 mod options;
 mod ports;
 mod raw;
+mod replicas;
 mod secret;
 mod service;
 mod storage;
@@ -27,7 +29,9 @@ pub use body::{Asked, Body, Kept, Kind, Listens, PROCESS, Process, Published};
 pub use channel::{Channel, DEFAULT_CHANNEL};
 pub(crate) use fields::is_common;
 pub use gpu::{Encode, Full, GPU_DEVICE, Gpu, Pick};
+pub use hooks::{HOOK_TIMEOUT, Hook, Hooks};
 pub use raw::{Declaration, Raw};
+pub use replicas::{REPLICA_VARIABLE, REPLICAS_MAX, Replica};
 pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};
 pub use storage::MOUNT_TIMEOUT;
 pub use trigger::Subscription;
@@ -43,7 +47,7 @@ use hob_model::{Code, Diagnostic, OnDoubt, Source, Value};
 use hob_scheduler::{Schedule, When};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use crate::graph::{Graph, Node};
+use crate::graph::Graph;
 use crate::restart::{OnDrift, Restart};
 
 /// How many characters a name may have: it becomes part of file names and of variables.
@@ -313,6 +317,10 @@ pub struct Service {
     pub exposure: Exposure,
     /// When it is updated by itself, and how.
     pub update: Option<Update>,
+    /// What runs around its start and its stop.
+    pub hooks: Hooks,
+    /// Which one it is of several that were declared as one.
+    pub replica: Option<Replica>,
     /// What it needs of a graphics card.
     pub gpu: Option<Gpu>,
     /// Its options as they were written, with what its host says.
@@ -444,36 +452,11 @@ pub struct Workflow {
     pub source: Source,
 }
 
-impl Homelab {
-    /// Reads and checks declarations. All mistakes are reported at once, in the order of the declarations.
+impl Service {
+    /// The name of its declaration, in which its functions are.
     #[must_use]
-    pub fn read<D: Declaration>(declared: &[D], surroundings: &Surroundings<'_>) -> (Self, Vec<Diagnostic>) {
-        homelab::read(declared, surroundings)
-    }
-
-    /// The datasets that are backed up.
-    pub fn backed_up(&self) -> impl Iterator<Item = (&Dataset, &Backup)> {
-        self.datasets.iter().filter_map(|dataset| Some((dataset, dataset.backup.as_ref()?)))
-    }
-
-    /// The service of this name.
-    #[must_use]
-    pub fn service(&self, name: &str) -> Option<&Service> {
-        self.services.iter().find(|service| service.name == name)
-    }
-
-    /// Its services, in the order in which they start.
-    pub fn services_in_order(&self) -> impl DoubleEndedIterator<Item = &Service> {
-        self.graph.order().filter_map(|node| match node {
-            Node::Service(name) => self.service(name),
-            Node::Tier(_) => None,
-        })
-    }
-
-    /// The tier of this name.
-    #[must_use]
-    pub fn tier(&self, name: &str) -> Option<&Tier> {
-        self.tiers.iter().find(|tier| tier.name == name)
+    pub fn declared(&self) -> &str {
+        self.replica.as_ref().map_or(&self.name, |replica| &replica.of)
     }
 }
 

@@ -10,13 +10,13 @@ use super::gpu::{GPU_DEVICE, read_gpu};
 use super::health::read_health;
 use super::options::{Options, text, texts};
 use super::{
-    Asked, Body, Exposure, Gate, Homelab, Kept, Kind, Process, READY_TIMEOUT, Raw, Readiness, STOP_TIMEOUT,
-    SecretUse, Service, Surroundings, bad, host, update,
+    Asked, Body, Exposure, Gate, Homelab, Kept, Kind, Process, READY_TIMEOUT, REPLICA_VARIABLE, Raw,
+    Readiness, Replica, STOP_TIMEOUT, SecretUse, Service, Surroundings, bad, hooks, host, replicas, update,
 };
 use crate::restart::{OnDrift, Policy, Restart};
 
 /// The options of every service.
-const COMMON: [&str; 20] = [
+const COMMON: [&str; 21] = [
     "tier",
     "host",
     "port",
@@ -36,6 +36,7 @@ const COMMON: [&str; 20] = [
     "tailscale_funnel",
     "network",
     "update",
+    "hooks",
     "gpu",
 ];
 
@@ -44,7 +45,7 @@ const PROCESS: [&str; 5] = ["command", "args", "env", "user", "workdir"];
 
 /// Options of services that this version cannot honour: refused by name, because what is passed over would look as if it
 /// held.
-const LATER: [&str; 3] = ["backup", "hooks", "replicas"];
+const LATER: [&str; 1] = ["backup"];
 
 /// The most variables of one service.
 const VARIABLES_MAX: usize = 1_000;
@@ -55,19 +56,31 @@ pub(super) const OWN_VARIABLES: &str = "HOB_";
 /// A command as text or list.
 pub(super) const COMMAND: &str = "a text or an array of texts such as [\"caddy\", \"run\"]";
 
-/// Reads a service; `None` where it lacks what it cannot be without.
+/// Reads a service, or each of its replicas; none where it lacks what it cannot be without.
 pub(super) fn read(
     raw: &Raw,
     homelab: &Homelab,
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Service> {
+) -> Vec<Service> {
     let mut raw = raw.clone();
     let host = host::of(&raw, &homelab.hosts, surroundings.host);
     let set_by = host.map(|host| host::apply(&mut raw, host)).unwrap_or_default();
     let told = diagnostics.len();
     let written = raw.options.clone();
-    let service = read_merged(raw, homelab, surroundings, diagnostics);
+    let count = replicas::take(&mut raw, diagnostics);
+    let service = read_merged(raw.clone(), None, homelab, surroundings, diagnostics);
+    let services = match (service, count) {
+        (Some(service), Some(count)) => {
+            // What is wrong with one is wrong with all, and was told.
+            let read = |name: String, replica| {
+                let raw = Raw { name: name.into(), ..raw.clone() };
+                read_merged(raw, Some(replica), homelab, surroundings, &mut Vec::new())
+            };
+            replicas::all(service, count, surroundings.kinds, diagnostics, read)
+        }
+        (service, _) => service.into_iter().collect(),
+    };
     if let Some(host) = host.filter(|_| !set_by.is_empty()) {
         let keys = set_by.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         for diagnostic in diagnostics.iter_mut().skip(told) {
@@ -75,18 +88,20 @@ pub(super) fn read(
             *diagnostic = diagnostic.clone().note(note);
         }
     }
-    service.map(|service| Service { options: written, set_by, ..service })
+    let with = |service| Service { options: written.clone(), set_by: set_by.clone(), ..service };
+    services.into_iter().map(with).collect()
 }
 
 /// Reads a service that is as its host wants it.
 fn read_merged(
     mut raw: Raw,
+    replica: Option<Replica>,
     homelab: &Homelab,
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Service> {
     refuse_later(&mut raw, diagnostics);
-    let hooks = update::take_hooks(&mut raw);
+    let (around_update, around) = (update::take_hooks(&mut raw), hooks::take(&mut raw));
     let kind = kind_of(&raw, surroundings.kinds, diagnostics)?;
     let own: BTreeSet<&str> = kind.map_or_else(|| PROCESS.into(), Kind::options);
     let secrets = super::secret::take(&mut raw, own.contains("credentials"), diagnostics);
@@ -98,12 +113,15 @@ fn read_merged(
     let port = options.port("port");
     let gpu = read_gpu(&mut options);
     let (body, workdir) = match kind {
-        None => process(&mut options, surroundings.directory, secrets),
+        None => process(&mut options, surroundings.directory, secrets, replica.as_ref()),
         Some(kind) => {
+            let mut given: BTreeMap<String, Value> =
+                own.iter().filter_map(|key| Some(((*key).to_owned(), options.take(key)?))).collect();
+            replica.iter().for_each(|replica| replicas::tell(&mut given, replica));
             let asked = Asked {
                 homelab: &homelab.name,
                 name: &raw.name,
-                options: own.iter().filter_map(|key| Some(((*key).to_owned(), options.take(key)?))).collect(),
+                options: given,
                 via: via.as_deref(),
                 device: gpu.as_ref().map(|gpu| format!("{GPU_DEVICE}={}", gpu.pick)),
                 stop_timeout,
@@ -142,11 +160,13 @@ fn read_merged(
         stop_on_exit: options.bool("stop_on_exit"),
         critical: options.bool("critical").unwrap_or_default(),
         exposure: read_exposure(&mut options),
-        update: update::read_update(&mut options, &raw.name, hooks, &homelab.timezone, surroundings)
+        update: update::read_update(&mut options, &raw.name, around_update, &homelab.timezone, surroundings)
             .filter(|_| may_update(&mut options, kind))
             .filter(|it| {
                 update::may_roll(&mut options, it, kind, body.as_ref(), (via.as_deref(), gpu.as_ref()))
             }),
+        hooks: hooks::read(&mut options, around),
+        replica,
         gpu,
         via,
         body: body.clone().unwrap_or_else(|| Body::Process(Process::default())),
@@ -294,12 +314,19 @@ fn kept(
 }
 
 /// A process, and its working directory.
-fn process(options: &mut Options<'_>, directory: &Path, secrets: Vec<SecretUse>) -> (Option<Body>, PathBuf) {
+fn process(
+    options: &mut Options<'_>,
+    directory: &Path,
+    secrets: Vec<SecretUse>,
+    replica: Option<&Replica>,
+) -> (Option<Body>, PathBuf) {
     let workdir = directory.join(options.text("workdir").unwrap_or_default());
     let command = read_command(options);
+    let mut env = read_env(options);
+    env.extend(replica.map(|replica| (REPLICA_VARIABLE.to_owned(), replica.number.to_string())));
     let process = Process {
         command: command.clone().unwrap_or_default(),
-        env: read_env(options),
+        env,
         user: options.read("user", "a name or a number of the user database", user),
         workdir: workdir.clone(),
         secrets,
@@ -323,11 +350,7 @@ fn refuse_later(raw: &mut Raw, diagnostics: &mut Vec<Diagnostic>) {
         }
         raw.closures.retain(|path| path != key && !path.starts_with(&format!("{key}.")));
         let message = format!("service `{}`: `{key}` is not supported by this version of hob", raw.name);
-        let hint = match key {
-            "hooks" => "functions around an update are its options: `update: #{ before: || …, after: || … }`",
-            _ => "remove it: hob refuses what it cannot keep",
-        };
-        diagnostics.push(bad(&raw.source, message).hint(hint));
+        diagnostics.push(bad(&raw.source, message).hint("remove it: hob refuses what it cannot keep"));
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::trigger::when_text;
-use super::{Body, Gpu, Homelab, Kind, Raw, RunPolicy, Service, Surroundings, bad};
+use super::{Body, Gpu, Homelab, Kind, Raw, RunPolicy, Service, Surroundings, bad, hooks};
 
 /// How long a new image has to run well after it got ready, unless the service says otherwise.
 pub const UPDATE_SETTLE: Duration = Duration::from_secs(30);
@@ -57,12 +57,7 @@ impl Update {
 
 /// The hooks among the functions of `raw`, which are taken out of it.
 pub(super) fn take_hooks(raw: &mut Raw) -> [bool; 2] {
-    HOOKS.map(|hook| {
-        let path = format!("update.{hook}");
-        let count = raw.closures.len();
-        raw.closures.retain(|it| *it != path);
-        raw.closures.len() < count
-    })
+    hooks::take_functions(raw, "update", HOOKS)
 }
 
 /// The name of what is to take the place of the service `name` in a rolling update, until it does.
@@ -141,11 +136,7 @@ pub(super) fn read_update(
     let mut inner = Options::open(&inner, &known, &mut found);
     let (when, window) = (inner.take("when"), inner.duration("window"));
     update.settle = inner.duration("settle").unwrap_or(UPDATE_SETTLE);
-    for (hook, is_function) in HOOKS.into_iter().zip([before, after]) {
-        if let Some(other) = inner.take(hook).filter(|_| !is_function) {
-            inner.wrong(hook, "a function such as || process::run([\"backup\"])", &other);
-        }
-    }
+    hooks::refuse_others(&mut inner, HOOKS, [before, after]);
     update.rolling = inner.bool("rolling").unwrap_or_default();
     match when {
         Some(when) => match When::from_value(&when_text(&when), surroundings.zones) {
