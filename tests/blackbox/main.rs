@@ -37,6 +37,7 @@ mod pipeline;
 mod planned;
 mod quickstart;
 mod repl;
+mod replicas;
 mod rotation;
 mod schedules;
 mod secrets;

@@ -48,7 +48,8 @@ pub(super) fn references<D: Declaration>(
     let names = |kind: &str| -> BTreeSet<&str> {
         declared.iter().filter(|raw| raw.kind() == kind).map(D::name).collect()
     };
-    let (tiers, mut services, hosts) = (names("tier"), names("service"), names("host"));
+    let (tiers, declared_services, hosts) = (names("tier"), names("service"), names("host"));
+    let mut services = declared_services.clone();
     services.extend(homelab.services.iter().filter(|it| it.replica.is_some()).map(|it| it.name.as_str()));
     let workflows = names("workflow");
     // One that was refused for another mistake was not taken from what services need.
@@ -80,7 +81,7 @@ pub(super) fn references<D: Declaration>(
     }
     for host in &homelab.hosts {
         for name in host.services.keys() {
-            check(&services, "service", name, format!("host `{}` changes", host.name), &host.source);
+            check(&declared_services, "service", name, format!("host `{}` changes", host.name), &host.source);
         }
     }
     for setup in &homelab.setups {

@@ -16,7 +16,7 @@ use super::{
 use crate::restart::{OnDrift, Policy, Restart};
 
 /// The options of every service.
-const COMMON: [&str; 21] = [
+const COMMON: [&str; 22] = [
     "tier",
     "host",
     "port",
@@ -37,6 +37,7 @@ const COMMON: [&str; 21] = [
     "network",
     "update",
     "hooks",
+    "replicas",
     "gpu",
 ];
 
@@ -117,7 +118,7 @@ fn read_merged(
         Some(kind) => {
             let mut given: BTreeMap<String, Value> =
                 own.iter().filter_map(|key| Some(((*key).to_owned(), options.take(key)?))).collect();
-            replica.iter().for_each(|replica| replicas::tell(&mut given, replica));
+            replica.iter().filter(|_| own.contains("env")).for_each(|it| replicas::tell(&mut given, it));
             let asked = Asked {
                 homelab: &homelab.name,
                 name: &raw.name,

@@ -23,7 +23,7 @@ impl Kind for Boxes {
         "lid"
     }
     fn options(&self) -> BTreeSet<&'static str> {
-        BTreeSet::from(["lid", "color", "user", "network"])
+        BTreeSet::from(["lid", "color", "user", "network", "env"])
     }
     fn has_gate(&self, gate: &Gate) -> bool {
         !matches!(gate, Gate::Log { .. })

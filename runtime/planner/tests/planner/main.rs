@@ -3,10 +3,12 @@
 mod alerts;
 mod boot;
 mod declarations;
+mod hooks;
 mod hosts;
 mod kinds;
 mod order;
 mod plans;
+mod replicas;
 mod room;
 mod secrets;
 
