@@ -38,6 +38,7 @@ mod context;
 mod measure;
 mod operation;
 mod options;
+mod programs;
 mod receiver;
 mod registry;
 mod secret;
@@ -53,6 +54,7 @@ pub use hob_macros::{Choice, IntoValue, Options, primitive};
 pub use measure::{Family, Measured, MetricKind, Sample};
 pub use operation::{BlockingFn, BoxFuture, Handler, Keyed, Look, Operation, Param, Primitive, Probe};
 pub use options::{FromOptions, Nested, NoOptions, OPTION_DETAIL, OptionMap, OptionSpec};
+pub use programs::{ContainerPrograms, HostPrograms, ProgramEnd, ProgramLine, Room, RunningProgram};
 pub use receiver::AlertReceiver;
 pub use registry::{Registry, RegistryError};
 pub use secret::{

@@ -8,6 +8,7 @@ pub(crate) fn primitives() -> Vec<Primitive> {
     all.extend([hob_std_base64::primitive()]);
     all.extend(hob_std_containers::primitives());
     all.extend([hob_std_csv::primitive()]);
+    all.extend(hob_std_databases::primitives());
     all.extend([hob_std_env::primitive()]);
     all.extend([hob_std_events::primitive()]);
     all.extend([hob_std_files::primitive()]);
@@ -37,6 +38,7 @@ pub(crate) fn install(ports: &mut Ports) {
     hob_std_base64::install(ports);
     hob_std_containers::install(ports);
     hob_std_csv::install(ports);
+    hob_std_databases::install(ports);
     hob_std_env::install(ports);
     hob_std_events::install(ports);
     hob_std_files::install(ports);

@@ -6,12 +6,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use hob_model::{Digest, OpError, Value};
+use hob_primitive::Room;
 use rusqlite::{Connection, OpenFlags};
 use rustic_core::repofile::SnapshotFile;
 use rustic_core::{IndexedFullStatus, Repository};
 
 use crate::repository::Session;
-use crate::source::command::{Line, Output, Program};
+use crate::source::command::{Line, Output};
 use crate::target::{Filter, Manner, Target, plan};
 
 /// How a file begins that is a database of SQLite (<https://www.sqlite.org/fileformat.html>).
@@ -108,11 +109,12 @@ impl Drill<'_> {
     }
 
     fn check_by(&self, command: &[String], root: &Path) -> Result<(), OpError> {
-        let (program, args) = command.split_first().ok_or_else(|| OpError::invalid("`command` is empty"))?;
-        let (program, args) = (program.clone(), args.to_vec());
-        let line = Line { program, args, env: Vec::new(), cwd: root.to_owned() };
-        let (program, stdout) = Program::start(&line, &self.session.watch)?;
-        let done = io::copy(&mut Output::new(stdout, program), &mut io::sink());
+        if command.is_empty() {
+            return Err(OpError::invalid("`command` is empty"));
+        }
+        let (words, cwd) = (command.to_vec(), root.to_owned());
+        let line = Line { words, env: Vec::new(), user: None, cwd, room: Room::Host };
+        let done = io::copy(&mut Output::start(&line, &self.session.watch)?, &mut io::sink());
         self.session.watch.check()?;
         done.map(drop).map_err(|error| OpError::failed(error.to_string()))
     }

@@ -20,7 +20,7 @@ mod operations {
 
     use crate::lock::Use;
     use crate::repository::{self, Access, Place, Places, Session, Wanted};
-    use crate::source::command::Line;
+    use crate::source::command::Command;
     use crate::source::exclude::Excludes;
     use crate::source::walk;
     use crate::take::{self, Order, Source};
@@ -177,8 +177,9 @@ mod operations {
 
     /// Backs up what a program writes, such as a dump of a database, without a file in between.
     ///
-    /// `name` is the file in the snapshot: `"postgres.dump"`. `command` is an array of program and arguments; it is run once
-    /// for each repository. The snapshot is written only when the program ended with 0 and what it wrote was read back from
+    /// `name` is the file in the snapshot: `"postgres.dump"`. `command` is an array of program and arguments, or a map of
+    /// `command`, `env`, `user` and `service` or `container`, whose program runs there: `databases::postgres::stream` and its
+    /// like give such maps. It is run once for each repository. The snapshot is written only when the program ended with 0 and what it wrote was read back from
     /// the repository.
     ///
     /// It gives what `backup::snapshot` gives.
@@ -200,20 +201,20 @@ mod operations {
         cx: &Ctx,
         to: Places,
         name: String,
-        command: Vec<String>,
+        command: Command,
         options: StreamOptions,
     ) -> Result<Value, OpError> {
         everywhere(cx, &to, &stream_order(cx, &name, command, options)?)
     }
 
     fn probe_stream(cx: &Ctx, mut args: Args) -> Result<Probe, OpError> {
-        let (to, name, command): (Places, String, Vec<String>) =
+        let (to, name, command): (Places, String, Command) =
             (args.next("to")?, args.next("name")?, args.next("command")?);
         made_everywhere(cx, &to, &stream_order(cx, &name, command, args.options()?)?)
     }
 
     fn model_stream(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
-        let (_, name, command): (Places, String, Vec<String>) =
+        let (_, name, command): (Places, String, Command) =
             (args.next("to")?, args.next("name")?, args.next("command")?);
         stream_order(cx, &name, command, args.options()?)?;
         Ok(Value::Array(Vec::new()))
@@ -222,7 +223,7 @@ mod operations {
     fn stream_order(
         cx: &Ctx,
         name: &str,
-        command: Vec<String>,
+        command: Command,
         options: StreamOptions,
     ) -> Result<Order, OpError> {
         let path = Path::new("/").join(name.trim_start_matches('/'));
@@ -236,16 +237,14 @@ mod operations {
         }
         let tags = options.tags.unwrap_or_default();
         take::check_tags(&tags)?;
-        let mut words = command.into_iter();
-        let program = words.next().filter(|it| !it.is_empty());
-        let program = program.ok_or_else(|| {
+        let program = command.words.first().filter(|it| !it.is_empty()).ok_or_else(|| {
             OpError::invalid("`command` is empty")
                 .hint("such as [\"pg_dump\", \"--format=custom\", \"gitea\"]")
         })?;
-        let last = program.rsplit('/').next().unwrap_or(&program);
+        let last = program.rsplit('/').next().unwrap_or(program);
         cx.permit(&format!("process:{last}"))?;
-        let env = options.env.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)).collect();
-        let line = Line { program, args: words.collect(), env, cwd: cx.cwd().to_owned() };
+        let mut line = command.line(cx)?;
+        line.env.extend(options.env.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)));
         Ok(Order {
             access: Access { password: options.password, wait: options.wait },
             tags,

@@ -19,7 +19,7 @@ use crate::lock::Use;
 use crate::port::Backups;
 use crate::repository::{Access, INCOMPLETE, Place, Session};
 use crate::source::Report;
-use crate::source::command::{Line, Output, Program, Single};
+use crate::source::command::{Line, Output, Single};
 use crate::source::exclude::Excludes;
 use crate::source::walk::{self, Trees};
 
@@ -180,11 +180,11 @@ impl Order {
         path: &Path,
         line: &Line,
     ) -> Result<SnapshotFile, OpError> {
-        let (program, stdout) = Program::start(line, &session.watch)?;
+        let output = Output::start(line, &session.watch)?;
         let now = Some(cx.now());
         let mut meta =
             Metadata { mode: Some(0o600), mtime: now, atime: now, ctime: now, ..Metadata::default() };
-        let source = Single::new(path, meta.clone(), Output::new(stdout, program));
+        let source = Single::new(path, meta.clone(), output);
         let paths = [path.to_owned()];
         let repo = session.indexed(Repository::to_indexed_ids)?;
         let first = self.archive(cx, session, &repo, &source, &paths)?;

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bollard::models;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
 pub use self::faults::{Faults, Strikes};
 use self::world::{World, refused};
 use crate::port::{
-    BuildRequest, Channel, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, ListTells, LogQuery,
-    Login, PortFuture, PortStream, Step,
+    BuildRequest, Channel, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, Input, ListTells,
+    LogQuery, Login, PortFuture, PortStream, Step,
 };
 
 /// The image that is there from the start.
@@ -231,7 +231,9 @@ impl Engine for Fake {
         })
     }
 
-    fn exec_start(&self, exec: &str, stdin: Option<Bytes>) -> PortStream<Chunk> {
+    fn exec_start(&self, exec: &str, stdin: Option<Input>) -> PortStream<Chunk> {
+        // In memory it is there at once.
+        let stdin = stdin.map(|it| it.collect::<Vec<_>>().now_or_never().unwrap_or_default().concat());
         let goes_on = self.world().execs.get(exec).is_some_and(|exec| exec.ran.code.is_none());
         let written = self.items("exec_start", |world| {
             let Some(exec) = world.execs.get(exec) else {

@@ -6,7 +6,7 @@
 //! | [`options`], [`parts`], [`devices`], [`read`], [`compose`] | what scripts write, and which keys of Compose are taken |
 //! | [`body`] | from that to what the API takes |
 //! | [`compare`] | whether a container is as declared, field by field |
-//! | `life`, `run`, `observe`, `transfer`, `context` | making and replacing; programs; looking; images on their way; files for the engine |
+//! | `life`, `run`, `piped`, `observe`, `transfer`, `context` | making and replacing; programs; their output while they run; looking; images on their way; files for the engine |
 //! | [`view`] | what scripts get |
 //! | [`problem`] | what goes wrong, in words that name cause and cure |
 //! | [`events`] | what happens to containers, for the event bus |
@@ -32,6 +32,7 @@ mod networks;
 mod observe;
 pub mod options;
 pub mod parts;
+mod piped;
 pub mod podman;
 pub mod port;
 pub mod problem;
@@ -65,5 +66,6 @@ pub fn install(ports: &mut hob_primitive::Ports) {
     ports.add_source(Arc::new(events::ContainerEvents::new(Arc::clone(&port))));
     ports.add::<dyn hob_supervisor::ServiceKind>(Arc::new(service::Containers::new(Arc::clone(&port))));
     ports.add::<dyn hob_primitive::Measured>(Arc::new(measure::ContainerMeasures(Arc::clone(&port))));
+    ports.insert::<dyn hob_primitive::ContainerPrograms>(Arc::new(piped::Inside::default()));
     ports.insert::<dyn ContainersPort>(port);
 }

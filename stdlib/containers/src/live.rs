@@ -22,8 +22,8 @@ use tokio::io::AsyncWriteExt;
 use self::answers::{amount, async_stream, build_step, bytes, chunk, removed, seconds};
 use crate::podman;
 use crate::port::{
-    BuildRequest, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, ListTells, LogQuery, Login,
-    PortFuture, PortStream, Step,
+    BuildRequest, Chunk, ContainersPort, Engine, EngineError, Fault, Filters, Input, ListTells, LogQuery,
+    Login, PortFuture, PortStream, Step,
 };
 use crate::raw;
 use crate::sockets::{self, Address};
@@ -327,7 +327,7 @@ impl Engine for LiveEngine {
         self.call(move |docker| async move { docker.create_exec(&id, config).await.map(|exec| exec.id) })
     }
 
-    fn exec_start(&self, exec: &str, stdin: Option<Bytes>) -> PortStream<Chunk> {
+    fn exec_start(&self, exec: &str, stdin: Option<Input>) -> PortStream<Chunk> {
         let (docker, exec) = (self.docker.clone(), exec.to_owned());
         let attached = async move {
             let started = docker.start_exec(&exec, None::<StartExecOptions>).await.map_err(problem)?;
@@ -336,7 +336,8 @@ impl Engine for LiveEngine {
             };
             // Beside its output, or the two of us wait for each other when both pipes are full.
             let writing = async move {
-                if let Some(bytes) = stdin {
+                let mut stdin = stdin.unwrap_or_else(|| stream::empty().boxed());
+                while let Some(bytes) = stdin.next().await {
                     input.write_all(&bytes).await?;
                 }
                 input.shutdown().await

@@ -17,6 +17,9 @@ pub type PortFuture<T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + S
 /// What arrives bit by bit.
 pub type PortStream<T> = Pin<Box<dyn Stream<Item = Result<T, EngineError>> + Send>>;
 
+/// What a program in a container reads, bit by bit.
+pub type Input = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
 /// The engines of this machine.
 pub trait ContainersPort: Send + Sync {
     /// The engine at `socket` (a path, `unix://…` or `tcp://…`), or the one that convention finds: see
@@ -63,7 +66,7 @@ pub trait Engine: Send + Sync {
     /// Prepares a program in it; gives the id of the exec.
     fn exec(&self, id: &str, config: models::ExecConfig) -> PortFuture<String>;
     /// Starts the prepared program with `stdin` and gives what it writes until it ends.
-    fn exec_start(&self, exec: &str, stdin: Option<Bytes>) -> PortStream<Chunk>;
+    fn exec_start(&self, exec: &str, stdin: Option<Input>) -> PortStream<Chunk>;
     /// The exit code of a program that ended.
     fn exec_code(&self, exec: &str) -> PortFuture<Option<i64>>;
     /// Removes containers that do not run and that `filters` fit; their ids, and the bytes that got free.

@@ -3,16 +3,17 @@
 //! No engine has a request that ends a program which `exec` started, and the process id that it tells is that of its own
 //! machine. So each program gets a variable that no other has, and is found by it and ended by a shell inside.
 
+use std::future::ready;
 use std::time::Duration;
 
 use bollard::models::ExecConfig;
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use hob_model::{OpError, Value};
 use hob_primitive::{Ctx, Options, SecretContent, Size};
 
 use crate::life::{self, engine, told};
-use crate::port::{Channel, Engine};
+use crate::port::{Channel, Engine, Input};
 use crate::problem::too_late;
 use crate::read::{Variables, Words};
 
@@ -32,7 +33,7 @@ pub(crate) const MARK: &str = "HOB_EXEC";
 const MARK_DIGITS: usize = 32;
 
 /// How long ending a program may take.
-const END_WAIT: Duration = Duration::from_secs(8);
+pub(crate) const END_WAIT: Duration = Duration::from_secs(8);
 
 /// Ends all processes whose environment has `$1`. Those that fork meanwhile are found in the next round.
 pub(crate) const END_SCRIPT: &str = r#"
@@ -124,8 +125,7 @@ pub(crate) async fn exec(
             .hint("start it first: containers::start")
             .nothing_happened());
     }
-    let digest = blake3::hash(cx.key().as_bytes()).to_hex();
-    let mark = format!("{MARK}={}", &digest[..MARK_DIGITS]);
+    let mark = mark(cx);
     let mut environment = vec![mark.clone()];
     environment.extend(options.environment.plain.iter().map(|(key, value)| format!("{key}={value}")));
     for (key, secret) in &options.environment.secrets {
@@ -179,6 +179,12 @@ pub(crate) async fn exec(
     })
 }
 
+/// The variable that programs of an effect have, with its value.
+pub(crate) fn mark(cx: &Ctx) -> String {
+    let digest = blake3::hash(cx.key().as_bytes()).to_hex();
+    format!("{MARK}={}", &digest[..MARK_DIGITS])
+}
+
 /// Waits until the time of the call is over; gives how long that was.
 async fn late(cx: &Ctx) -> Duration {
     match cx.timeout() {
@@ -191,7 +197,7 @@ async fn late(cx: &Ctx) -> Duration {
 }
 
 /// Whether what was started is no more.
-async fn ended(engine: &dyn Engine, container: &str, ender: ExecConfig) -> bool {
+pub(crate) async fn ended(engine: &dyn Engine, container: &str, ender: ExecConfig) -> bool {
     let Ok(exec) = engine.exec(container, ender).await else { return false };
     let mut output = engine.exec_start(&exec, None);
     while output.next().await.is_some() {}
@@ -215,6 +221,7 @@ impl Seen {
         exec: &str,
         stdin: Option<Bytes>,
     ) -> Result<Option<i64>, OpError> {
+        let stdin = stdin.map(|bytes| stream::once(ready(bytes)).boxed() as Input);
         let mut output = engine.exec_start(exec, stdin);
         while let Some(chunk) = output.next().await {
             let chunk = told(engine, container, chunk)?;

@@ -23,5 +23,7 @@ pub use port::ProcessPort;
 pub fn install(ports: &mut hob_primitive::Ports) {
     let environ =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    ports.insert::<dyn ProcessPort>(std::sync::Arc::new(live::Live::new(environ)));
+    let live = std::sync::Arc::new(live::Live::new(environ));
+    ports.insert::<dyn hob_primitive::HostPrograms>(live.clone());
+    ports.insert::<dyn ProcessPort>(live);
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // This is the adapter: what it does is I/O, and measuring takes a real clock.
 
 mod lookup;
+mod piped;
 mod raw;
 mod session;
 mod spawn;

@@ -13,6 +13,7 @@ mod listening;
 pub mod marker;
 pub mod mosquitto;
 pub mod nut;
+pub mod postgres;
 pub mod systemd;
 
 /// Starts a server for a test, or says on standard error why the test is skipped. In CI (`CI=true`) nothing is skipped.

@@ -1,168 +1,137 @@
 //! What a program writes as a source: it goes into the repository, and never to a disk of this machine.
-#![allow(clippy::disallowed_methods)] // This is the adapter: it starts programs.
 
 use std::io::{self, Read};
 use std::iter::{Once, once};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use hob_model::{OpError, Secret};
+use hob_model::{OpError, Secret, Value};
+use hob_primitive::{
+    Ctx, FromValue, Mismatch, Nested, Options, ProgramLine, Room, RunningProgram, SecretTexts,
+};
 use rustic_core::repofile::{Metadata, Node, NodeType};
 use rustic_core::{ReadSource, ReadSourceEntry, RusticResult};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::guard::Watch;
 
-/// How much of what a program complains about is kept, in bytes.
-const STDERR_BYTES_MAX: usize = 4 << 10;
+/// How a program is written as a map.
+#[derive(Clone, Debug, Options)]
+pub(crate) struct CommandOptions {
+    /// The program and its arguments.
+    command: Vec<String>,
+    /// Its variables, which may be secrets.
+    env: Option<SecretTexts>,
+    /// The user of the system that it runs as.
+    user: Option<String>,
+    /// The service beside which it runs: in its container, or on this machine.
+    service: Option<String>,
+    /// The container that it runs in.
+    container: Option<String>,
+}
 
-/// How often it is looked whether to go on while a program writes nothing.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// A program as a script names it: an array, or a map that says where it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Command {
+    pub(crate) words: Vec<String>,
+    pub(crate) env: Vec<(String, Secret)>,
+    user: Option<String>,
+    service: Option<String>,
+    container: Option<String>,
+}
 
-/// What of hob's own environment a program gets.
-const INHERITED: [&str; 5] = ["PATH", "HOME", "USER", "LANG", "TZ"];
+impl FromValue for Command {
+    const KIND: &'static str = "array or map";
+    const TAKES_SECRETS: bool = true;
+
+    fn from_value(value: Value) -> Result<Self, Mismatch> {
+        let Value::Map(_) = value else {
+            let words = Vec::<String>::from_value(value)?;
+            return Ok(Self { words, env: Vec::new(), user: None, service: None, container: None });
+        };
+        let read: CommandOptions = Nested::read(value)?;
+        if read.service.is_some() && read.container.is_some() {
+            let hint = Some("leave one of them out".to_owned());
+            return Err(Mismatch { message: "it has both `service` and `container`".to_owned(), hint });
+        }
+        let env = read.env.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)).collect();
+        let (user, service, container) = (read.user, read.service, read.container);
+        Ok(Self { words: read.command, env, user, service, container })
+    }
+}
+
+impl Command {
+    /// Where it runs.
+    pub(crate) fn line(self, cx: &Ctx) -> Result<Line, OpError> {
+        let room = match (self.container, self.service) {
+            (Some(container), _) => Room::Container(container),
+            (None, Some(service)) => Room::of_service(cx, &service)?,
+            (None, None) => Room::Host,
+        };
+        Ok(Line { words: self.words, env: self.env, user: self.user, cwd: cx.cwd().to_owned(), room })
+    }
+}
 
 /// What a program is started with.
 pub(crate) struct Line {
-    pub(crate) program: String,
-    pub(crate) args: Vec<String>,
+    pub(crate) words: Vec<String>,
     /// Beside what all programs get.
     pub(crate) env: Vec<(String, Secret)>,
+    pub(crate) user: Option<String>,
     pub(crate) cwd: PathBuf,
-}
-
-struct Running {
-    child: Child,
-    stderr: Option<JoinHandle<Vec<u8>>>,
-    watcher: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
-    ended: bool,
-}
-
-/// A program that writes, which ends with its last owner.
-pub(crate) struct Program {
-    name: String,
-    running: Mutex<Running>,
-    watch: Arc<Watch>,
-}
-
-impl Program {
-    /// Starts it, as the leader of a process group.
-    ///
-    /// # Errors
-    /// `not_found` when there is no such program, or no such secret.
-    pub(crate) fn start(line: &Line, watch: &Arc<Watch>) -> Result<(Arc<Self>, ChildStdout), OpError> {
-        let mut command = Command::new(&line.program);
-        command.args(&line.args).current_dir(&line.cwd).env_clear().process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.envs(INHERITED.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.envs(watch.cx().env_all().iter().map(|(name, value)| (name, value)));
-        for (name, value) in &line.env {
-            let value = watch.cx().open(value)?;
-            command.env(name, std::os::unix::ffi::OsStrExt::from_bytes(&value) as &std::ffi::OsStr);
-        }
-        let mut child = command.spawn().map_err(|error| OpError::io(&error, &line.program))?;
-        let stdout = child.stdout.take().expect("it is piped");
-        let stderr = child.stderr.take().expect("it is piped");
-        let stderr = std::thread::spawn(move || tail(stderr));
-        let (done, end) = mpsc::channel::<()>();
-        let (group, watched) = (Pid::from_child(&child), Arc::clone(watch));
-        let watcher = std::thread::spawn(move || {
-            while end.recv_timeout(LOOK_AGAIN) == Err(mpsc::RecvTimeoutError::Timeout) {
-                if watched.check().is_err() {
-                    let _ = kill_process_group(group, Signal::KILL);
-                }
-            }
-        });
-        let running = Running { child, stderr: Some(stderr), watcher: Some((done, watcher)), ended: false };
-        let (name, watch) = (line.program.clone(), Arc::clone(watch));
-        Ok((Arc::new(Self { name, running: Mutex::new(running), watch }), stdout))
-    }
-
-    fn running(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for its end, once it writes no more; whether it did well.
-    ///
-    /// # Errors
-    /// `failed`, with the end of what it complained about.
-    fn finish(&self) -> Result<(), OpError> {
-        let mut running = self.running();
-        if running.ended {
-            return Ok(());
-        }
-        // What it left running keeps its streams open. The group's number is its own until it is waited for.
-        let (pid, until) = (Pid::from_child(&running.child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-        let _ = waitid(WaitId::Pid(pid), until);
-        let _ = kill_process_group(pid, Signal::KILL);
-        let status = running.child.wait().map_err(|error| OpError::io(&error, &self.name))?;
-        running.ended = true;
-        let complaint = running.stderr.take().and_then(|it| it.join().ok()).unwrap_or_default();
-        if status.success() {
-            return Ok(());
-        }
-        let complaint = String::from_utf8_lossy(&complaint);
-        Err(OpError::failed(format!("{} ended with {status}: {}", self.name, complaint.trim()))
-            .hint("no snapshot was written"))
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let mut running = self.running();
-        if !running.ended {
-            let _ = kill_process_group(Pid::from_child(&running.child), Signal::KILL);
-            let _ = running.child.wait();
-        }
-        if let Some((done, watcher)) = running.watcher.take() {
-            drop(done);
-            let _ = watcher.join();
-        }
-    }
-}
-
-/// The end of what is read.
-fn tail(mut from: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut part = [0; 1024];
-    while let Ok(read @ 1..) = from.read(&mut part) {
-        kept.extend_from_slice(&part[..read]);
-        let over = kept.len().saturating_sub(STDERR_BYTES_MAX);
-        kept.drain(..over);
-    }
-    kept
+    pub(crate) room: Room,
 }
 
 /// What a program writes. Its end is read only when it did well: a dump that broke off is none.
 pub(crate) struct Output {
-    stdout: ChildStdout,
-    program: Arc<Program>,
+    name: String,
+    program: Box<dyn RunningProgram>,
+    watch: Arc<Watch>,
 }
 
 impl Output {
-    pub(crate) fn new(stdout: ChildStdout, program: Arc<Program>) -> Self {
-        Self { stdout, program }
+    /// Starts it.
+    ///
+    /// # Errors
+    /// `not_found` when there is no such program, or no such secret.
+    pub(crate) fn start(line: &Line, watch: &Arc<Watch>) -> Result<Self, OpError> {
+        let over = Arc::clone(watch);
+        let program = ProgramLine {
+            words: line.words.clone(),
+            env: line.env.clone(),
+            user: line.user.clone(),
+            cwd: line.cwd.clone(),
+            stdin: None,
+            is_over: Arc::new(move || over.check().is_err()),
+        };
+        let name = line.words.first().cloned().unwrap_or_default();
+        Ok(Self { name, program: line.room.start(watch.cx(), program)?, watch: Arc::clone(watch) })
+    }
+
+    /// Whether it did well, once it writes no more.
+    fn finish(&mut self) -> Result<(), OpError> {
+        self.watch.check()?;
+        let end = self.program.finish()?;
+        if end.is_good() {
+            return Ok(());
+        }
+        let text = format!("{} ended with {}: {}", self.name, end.told(), end.complaint);
+        Err(OpError::failed(text).hint("no snapshot was written"))
     }
 }
 
 impl Read for Output {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let watch = &self.program.watch;
-        watch.check().map_err(io::Error::other)?;
-        let read = self.stdout.read(buffer).map_err(|error| OpError::io(&error, &self.program.name));
+        self.watch.check().map_err(io::Error::other)?;
+        let read = self.program.read(buffer).map_err(|error| OpError::io(&error, &self.name));
         let ended = read.and_then(|read| {
             if read == 0 && !buffer.is_empty() {
-                watch.check().and_then(|()| self.program.finish())?;
+                self.finish()?;
             }
-            watch.advance(read as u64);
+            self.watch.advance(read as u64);
             Ok(read)
         });
         ended.map_err(|error| {
-            watch.end(error.clone());
+            self.watch.end(error.clone());
             io::Error::other(error)
         })
     }

@@ -79,8 +79,12 @@ impl World {
     }
 
     pub(crate) fn harness(&self, key: &str) -> Harness {
-        let harness =
-            Harness::new().port::<dyn Backups>(Arc::clone(&self.backups)).cwd(self.path("")).key(key);
+        let programs = hob_std_process::live::Live::new(std::env::vars());
+        let harness = Harness::new()
+            .port::<dyn Backups>(Arc::clone(&self.backups))
+            .port::<dyn hob_primitive::HostPrograms>(Arc::new(programs))
+            .cwd(self.path(""))
+            .key(key);
         // restic goes by the clock of this machine; and snapshots come one after the other.
         let began = Duration::from_micros(u64::try_from(harness.clock().now().as_microsecond()).unwrap());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

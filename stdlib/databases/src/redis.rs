@@ -1,0 +1,143 @@
+//! The operations on Redis.
+
+pub(crate) use operations::primitive;
+
+use hob_primitive::primitive;
+
+/// Redis and Valkey: consistent snapshots, and looking.
+///
+/// A server is a map as `databases::postgres` takes it; `redis-cli` runs inside the container, or on this machine. To restore,
+/// stop the server, put the file where its `dir` and `dbfilename` say, and start it.
+#[primitive(name = "databases::redis")]
+mod operations {
+    use std::path::PathBuf;
+
+    use hob_model::{ErrorKind, OpError, Value};
+    use hob_primitive::{Args, Ctx, Options, PathText};
+
+    use crate::client::{Call, Client};
+    use crate::target::Target;
+
+    /// How a snapshot of Redis begins.
+    const RDB: &[u8] = b"REDIS";
+
+    fn client(cx: &Ctx, target: &Target) -> Result<Client, OpError> {
+        let mut connection = Vec::new();
+        match (&target.host, target.port) {
+            (Some(path), _) if path.starts_with('/') => connection.extend(["-s".to_owned(), path.clone()]),
+            (Some(host), _) => connection.extend(["-h".to_owned(), host.clone()]),
+            (None, _) => {}
+        }
+        if let Some(port) = target.port {
+            connection.extend(["-p".to_owned(), port.to_string()]);
+        }
+        if let Some(user) = &target.user {
+            connection.extend(["--user".to_owned(), user.clone()]);
+        }
+        connection.extend(["--no-auth-warning".to_owned(), "-e".to_owned()]);
+        let env = target.password.clone().map(|password| ("REDISCLI_AUTH".to_owned(), password));
+        let (room, name) = (target.room(cx)?, target.told());
+        // Whoever reaches its port needs no user of the system.
+        let run_as = None;
+        Ok(Client { cx: cx.clone(), name, room, run_as, env: env.into_iter().collect(), connection })
+    }
+
+    /// A snapshot of all, as a replica gets it.
+    fn snapshot() -> Call {
+        Call::new("redis-cli", ["--rdb", "-"])
+    }
+
+    /// Tells whether a server answers: `ready`, `version`, `role`, `lag_seconds` (since a replica last heard of its primary),
+    /// and `reason` where it does not.
+    ///
+    /// Class `observe`: it only looks.
+    ///
+    /// Fails with `denied` for a wrong password, and `not_found` where `redis-cli` is missing.
+    ///
+    /// ```rhai,no_run
+    /// databases::redis::ping(#{ service: "redis" }).ready
+    /// ```
+    #[operation(observe, permission = "databases.redis.ping", timeout = "30s", returns = "map")]
+    fn ping(cx: &Ctx, target: Target) -> Result<Value, OpError> {
+        let told = match client(cx, &target)?.answer(&Call::new("redis-cli", ["INFO"])) {
+            Ok(told) => told,
+            Err(error) if error.kind == ErrorKind::Unavailable => {
+                return Ok(Value::map([
+                    ("ready", Value::Bool(false)),
+                    ("reason", Value::from(error.message)),
+                ]));
+            }
+            Err(error) => return Err(error),
+        };
+        let field = |name: &str| {
+            told.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':')).map(str::to_owned)
+        };
+        let text = |name: &str| field(name).map_or(Value::Unit, Value::from);
+        let is_loading = field("loading").as_deref() == Some("1");
+        Ok(Value::map([
+            ("ready", Value::Bool(!is_loading)),
+            ("version", text("redis_version")),
+            ("role", text("role")),
+            (
+                "lag_seconds",
+                field("master_last_io_seconds_ago")
+                    .and_then(|it| it.parse::<i64>().ok())
+                    .map_or(Value::Unit, Value::from),
+            ),
+            ("reason", if is_loading { Value::from("it still loads its data") } else { Value::Unit }),
+        ]))
+    }
+
+    /// Options of `databases::redis::dump`.
+    #[derive(Debug, Options)]
+    struct DumpOptions {
+        /// Where the dump comes to lie.
+        to: Option<PathText>,
+    }
+
+    /// Writes a snapshot of all that a server has, as of one moment, to a file, and gives its path.
+    ///
+    /// The server makes it as for a replica, in a process of its own, and goes on meanwhile. Without `to` it comes to lie at
+    /// `dumps/SERVER.rdb`. Only the user of hob may read it.
+    ///
+    /// Class `ensure`: it is made again, and takes its place as a whole, over what was there.
+    ///
+    /// Fails with `denied` for a wrong password, `not_found` where `redis-cli` is missing, `unavailable` when the server does
+    /// not answer or the disk is full.
+    ///
+    /// ```rhai,no_run
+    /// backup::snapshot("nas", [databases::redis::dump(#{ service: "redis" })], #{ tags: ["redis"] });
+    /// ```
+    #[operation(ensure, permission = "databases.redis.dump", timeout = "1h", returns = "string", model = model_dump)]
+    fn dump(cx: &Ctx, target: Target, options: DumpOptions) -> Result<Value, OpError> {
+        let to = place(cx, &target, &options)?;
+        client(cx, &target)?.write(&snapshot(), &to, RDB)?;
+        Ok(Value::from(to.to_string_lossy().into_owned()))
+    }
+
+    fn model_dump(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let target: Target = args.next("target")?;
+        Ok(Value::from(place(cx, &target, &args.options()?)?.to_string_lossy().into_owned()))
+    }
+
+    fn place(cx: &Ctx, target: &Target, options: &DumpOptions) -> Result<PathBuf, OpError> {
+        let to = match &options.to {
+            Some(PathText(to)) => cx.resolve(to),
+            None => cx.resolve(&format!("dumps/{}.rdb", target.file_name())),
+        };
+        cx.permit(&format!("files.write:{}", to.display()))?;
+        Ok(to)
+    }
+
+    /// Describes a snapshot that `backup::stream` reads, so that it is never on a disk.
+    ///
+    /// Class `observe`: it starts nothing, and looks where the service runs. Passwords in it stay names.
+    ///
+    /// ```rhai,no_run
+    /// backup::stream("nas", "redis.rdb", databases::redis::stream(#{ service: "redis" }), #{ tags: ["redis"] });
+    /// ```
+    #[operation(observe, permission = "databases.redis.dump", returns = "map")]
+    fn stream(cx: &Ctx, target: Target) -> Result<Value, OpError> {
+        Ok(client(cx, &target)?.described(&snapshot(), target.described()))
+    }
+}
