@@ -35,7 +35,7 @@ fn backed_up(more: &str) -> (Home, Canaries) {
 }
 
 /// restic on a repository of the home, which must do well.
-fn restic(home: &Home, canaries: &Canaries, repository: &str, args: &[&str]) -> String {
+pub(crate) fn restic(home: &Home, canaries: &Canaries, repository: &str, args: &[&str]) -> String {
     let mut command = Command::new("restic");
     command.env("RESTIC_PASSWORD", canaries.value("token")).arg("--no-cache").arg("-r");
     let output = command.arg(home.path(repository)).args(args).output().expect("restic is installed");
@@ -51,7 +51,7 @@ fn place(home: &Home, repository: &str) -> Json {
 }
 
 /// Names of programs with their arguments, of everything that lives below the home.
-fn told_in_argv(canaries: &Canaries) -> Option<String> {
+pub(crate) fn told_in_argv(canaries: &Canaries) -> Option<String> {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .find_map(|line| canaries.in_bytes(&line))

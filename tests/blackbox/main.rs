@@ -18,6 +18,7 @@ mod cases;
 mod check;
 mod damaged;
 mod drift;
+mod dumps;
 mod engines;
 mod examples;
 mod exposed;

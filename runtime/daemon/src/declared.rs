@@ -49,7 +49,8 @@ pub fn read_homelab(
     let setups = homelab.setups.iter_mut().map(|it| (&mut it.policy, &it.source));
     let datasets = homelab.datasets.iter_mut();
     let backups = datasets.filter_map(|it| it.backup.as_mut().map(|backup| (&mut backup.policy, &it.source)));
-    for (policy, source) in workflows.chain(updates).chain(setups).chain(backups) {
+    let services = homelab.service_backups.iter_mut().map(|it| (&mut it.backup.policy, &it.source));
+    for (policy, source) in workflows.chain(updates).chain(setups).chain(backups).chain(services) {
         diagnostics.extend(hold(policy, source, base, host, settings));
     }
     if let Some(form) = host.ports.get::<dyn hob_primitive::ChannelForm>() {

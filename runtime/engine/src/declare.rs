@@ -295,7 +295,7 @@ fn install_kinds(module: &mut Module) {
         let name = options.get("name").and_then(|name| name.clone().into_string().ok()).unwrap_or_default();
         add(&ctx, "homelab", &name, options, None)
     });
-    for kind in ["host", "tier", "service", "mount", "channel", "alert"] {
+    for kind in ["host", "tier", "mount", "channel", "alert"] {
         FuncRegistration::new(kind).set_into_module(
             module,
             move |ctx: NativeCallContext<'_>, name: ImmutableString, options: Map| {

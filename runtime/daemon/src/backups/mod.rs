@@ -1,6 +1,6 @@
-//! Backups of datasets: what is known of them, and what people do with them.
+//! Backups of datasets and services: what is known of them, and what people do with them.
 //!
-//! What is done is a run, of a schedule or of a function that the engine gave the dataset. What came of it is kept as a fact
+//! What is done is a run, of a schedule or of a function that the engine gave them. What came of it is kept as a fact
 //! for each repository, so that it is known after the run was pruned.
 
 mod known;
@@ -33,11 +33,11 @@ const RECALLED: usize = 20;
 #[derive(Clone, Default)]
 pub struct Backups(Vec<BackedUp>);
 
-/// A dataset that is.
+/// A dataset that is; or a service, which has no directory of its own.
 #[derive(Clone)]
 struct BackedUp {
     dataset: String,
-    path: PathBuf,
+    path: Option<PathBuf>,
     repositories: Vec<String>,
     policy: RunPolicy,
     /// When it is backed up by itself.
@@ -49,12 +49,12 @@ impl Backups {
     #[must_use]
     pub fn of(homelab: &Homelab) -> Self {
         let schedule = |name: String| homelab.schedules.iter().find(|it| *it.schedule.name == name);
-        let all = homelab.backed_up().map(|(dataset, backup)| BackedUp {
-            dataset: dataset.name.clone(),
-            path: dataset.path.clone(),
+        let all = homelab.backed_up().map(|(name, path, backup)| BackedUp {
+            dataset: name.to_owned(),
+            path: path.map(Path::to_owned),
             repositories: backup.repositories.clone(),
             policy: backup.policy.clone(),
-            schedule: schedule(format!("{}.backup", dataset.name)).map(|it| it.schedule.clone()),
+            schedule: schedule(format!("{name}.backup")).map(|it| it.schedule.clone()),
         });
         Self(all.collect())
     }
@@ -62,7 +62,7 @@ impl Backups {
     fn find(&self, dataset: &str) -> Result<&BackedUp, Diagnostic> {
         self.0.iter().find(|it| it.dataset == dataset).ok_or_else(|| {
             let problem =
-                Diagnostic::error(Code::UnknownName, format!("there is no dataset `{dataset}` with backups"));
+                Diagnostic::error(Code::UnknownName, format!("there is no dataset or service `{dataset}` with backups"));
             match names::nearest(dataset, self.0.iter().map(|it| it.dataset.as_str())) {
                 Some(near) => problem.hint(format!("did you mean `{near}`?")),
                 None => problem.hint(
@@ -93,7 +93,7 @@ impl Backups {
         if act == "run"
             && let Some(live) = live(runs, dataset).map_err(|error| error.diagnostic())?
         {
-            let message = format!("dataset `{dataset}` is being backed up already, by run {live}");
+            let message = format!("`{dataset}` is being backed up already, by run {live}");
             return Err(Diagnostic::error(Code::WrongRunState, message).hint(format!(
                 "wait for its end: `hob runs show {live}`; or cancel it with `hob runs cancel`"
             )));
@@ -212,7 +212,7 @@ impl Backups {
             let repositories = repositories.collect::<Result<Vec<_>, JournalError>>()?;
             Ok(json!({
                 "dataset": it.dataset,
-                "path": it.path.to_string_lossy(),
+                "path": it.path.as_ref().map(|path| path.to_string_lossy()),
                 "next": next.map(|at| at.to_string()),
                 "repositories": repositories,
             }))

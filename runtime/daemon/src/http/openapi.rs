@@ -179,7 +179,7 @@ fn schemas() -> Json {
         })),
         "AlertTest": { "type": "object" },
         "Backup": object(json!({
-            "dataset": text(), "path": text(), "next": maybe(), "repositories": list(json!({ "type": "object" })),
+            "dataset": text(), "path": maybe(), "next": maybe(), "repositories": list(json!({ "type": "object" })),
         })),
         "Setup": object(json!({ "name": text(), "state": text(), "at": maybe(), "run": maybe(), "note": text() })),
         "Notices": object(json!({ "file": maybe(), "lines": list(text()) })),

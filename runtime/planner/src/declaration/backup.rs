@@ -1,4 +1,5 @@
-//! How a dataset is backed up. What is done with that is the engine's `dataset.rhai`; what is wrong with it is told here.
+//! How a dataset or a service is backed up. What is done with that is the engine's `dataset.rhai`; what is wrong with it is
+//! told here.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,16 @@ const OPTIONS: [&str; 15] = [
     "when",
 ];
 
+/// What is for services alone: what is dumped or copied, and what the service does meanwhile.
+const OF_SERVICES: [&str; 5] = ["dump", "paths", "quiesce", "resume", "stop"];
+
+/// The databases that `dump` knows, and what each takes beside `service`.
+const DUMPS: [(&str, &[&str]); 3] = [
+    ("postgres", &["database", "host", "password", "port", "run_as", "user"]),
+    ("mariadb", &["database", "host", "password", "port", "run_as", "user"]),
+    ("redis", &["host", "password", "port", "run_as", "user"]),
+];
+
 /// What `keep` takes: how many, for how long, and with which tags.
 const KEEP_COUNTS: [&str; 6] = ["last", "hourly", "daily", "weekly", "monthly", "yearly"];
 
@@ -60,9 +71,14 @@ pub(super) fn without_functions(raw: &Raw) -> Raw {
     raw
 }
 
-/// Reads the option `backup`.
-pub(super) fn read(raw: Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Backup> {
-    let mut options = Options::open(&raw, &OPTIONS, diagnostics);
+/// Reads the option `backup` of a dataset, or of a service.
+pub(super) fn read(raw: Raw, of_service: bool, diagnostics: &mut Vec<Diagnostic>) -> Option<Backup> {
+    let own = if of_service { &OF_SERVICES[..] } else { &[] };
+    let known: Vec<&str> = OPTIONS.iter().chain(own).copied().collect();
+    let mut options = Options::open(&raw, &known, diagnostics);
+    if of_service {
+        service(&mut options);
+    }
     let needs_password = options.peek("password").is_none();
     if let Some(password) = options.take("password") {
         secret(&mut options, "password", &password);
@@ -80,12 +96,75 @@ pub(super) fn read(raw: Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Backup
     let _ = options.read("exclude_larger_than", "a size such as \"2G\"", size);
     let _ = options.duration("deadline");
     let _ = options.read("retry", "a map such as #{ attempts: 3, backoff: \"5m\" }", map);
-    for (key, known) in
-        [("upkeep", &["when", "read"][..]), ("verify", &["when", "path", "scratch", "command", "sqlite"])]
-    {
+    for (key, known) in [
+        ("upkeep", &["when", "read"][..]),
+        ("verify", &["when", "path", "scratch", "command", "sqlite", "rows"]),
+    ] {
         work(&mut options, key, known);
     }
     Some(Backup { repositories: repositories?, policy: RunPolicy::default() })
+}
+
+/// Reads what is for services alone.
+fn service(options: &mut Options<'_>) {
+    let stops = options.bool("stop").unwrap_or_default();
+    let dump = options.take("dump");
+    if let Some(dump) = &dump {
+        read_dump(options, dump);
+    }
+    let _ = options.read("paths", "an array of texts", texts);
+    let quiesces = ["quiesce", "resume"].map(|key| {
+        let value = options.take(key);
+        if let Some(value) = value.as_ref().filter(|value| super::service::command(value).is_none()) {
+            options.wrong(key, super::service::COMMAND, value);
+        }
+        value.is_some()
+    });
+    if stops && (dump.is_some() || quiesces[0]) {
+        let other = if dump.is_some() { "dump" } else { "quiesce" };
+        let hint = "a dump needs no stop: leave `stop` out; files of a database need one, and no dump";
+        options.report_with(Code::BadDeclaration, format!("it has both `stop` and `{other}`"), hint);
+    }
+    if quiesces == [false, true] {
+        options.report_with(
+            Code::BadDeclaration,
+            "it has `resume` without `quiesce`",
+            "say what `resume` ends",
+        );
+    }
+}
+
+/// What is dumped: the name of a database, or a map with what it takes, or a command.
+fn read_dump(options: &mut Options<'_>, dump: &Value) {
+    let names = || DUMPS.iter().map(|(name, _)| *name);
+    let expected = "\"postgres\", \"mariadb\", \"redis\", #{ postgres: #{ database: \"…\" } }, or #{ command: […], name: \"…\" }";
+    let Value::Map(given) = dump else {
+        if !dump.as_str().is_some_and(|text| names().any(|name| name == text)) {
+            options.wrong("dump", expected, dump);
+        }
+        return;
+    };
+    if let Some(command) = given.get("command") {
+        let is_plain = given.keys().all(|key| ["command", "name", "user"].contains(&key.as_str()));
+        if !is_plain || texts(command).is_none_or(|words| words.is_empty()) {
+            options.wrong("dump", "#{ command: [\"program\", …], name: \"…\", user: \"…\" }", dump);
+        }
+        return;
+    }
+    for (kind, takes) in given {
+        let (Some((_, known)), Value::Map(takes)) = (DUMPS.iter().find(|(name, _)| name == kind), takes)
+        else {
+            options.wrong("dump", expected, dump);
+            return;
+        };
+        if let Some(unknown) = takes.keys().find(|key| !known.contains(&key.as_str())) {
+            let hint = format!("{kind} takes {}", known.join(", "));
+            options.report_with(Code::UnknownOption, format!("`dump`: there is no option `{unknown}`"), hint);
+        }
+        if let Some(password) = takes.get("password") {
+            secret(options, "password", password);
+        }
+    }
 }
 
 fn map(value: &Value) -> Option<BTreeMap<String, Value>> {

@@ -16,6 +16,8 @@ pub(super) fn unique<'r, D: Declaration>(declared: &'r [D], diagnostics: &mut Ve
         let space = match raw.kind() {
             // A person starts schedules and workflows by name alone.
             "schedule" => "workflow",
+            // The backups of a service, which the engine declares beside it.
+            "dataset" if raw.open().options.get("service").is_some() => "dataset",
             // What a service needs is any of these.
             "mount" | "dataset" => "service",
             kind => kind,

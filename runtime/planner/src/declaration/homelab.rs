@@ -1,11 +1,13 @@
 //! A homelab from its declarations.
 
+use std::path::Path;
+
 use hob_model::{Code, Diagnostic, Value};
 use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Backup, Dataset, Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Service, Surroundings, Tier,
+    Backup, Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Service, Surroundings, Tier,
     TierGate, alert, bad, channel, check, host, ports, replicas, service, storage, update, work,
 };
 use crate::graph::{Graph, Node};
@@ -20,9 +22,11 @@ impl Homelab {
         read(declared, surroundings)
     }
 
-    /// The datasets that are backed up.
-    pub fn backed_up(&self) -> impl Iterator<Item = (&Dataset, &Backup)> {
-        self.datasets.iter().filter_map(|dataset| Some((dataset, dataset.backup.as_ref()?)))
+    /// The datasets and services that are backed up, by name; datasets with their directories.
+    pub fn backed_up(&self) -> impl Iterator<Item = (&str, Option<&Path>, &Backup)> {
+        let datasets = self.datasets.iter();
+        let datasets = datasets.filter_map(|it| Some((&*it.name, Some(&*it.path), it.backup.as_ref()?)));
+        datasets.chain(self.service_backups.iter().map(|it| (&*it.service, None, &it.backup)))
     }
 
     /// The service of this name.
@@ -67,6 +71,7 @@ fn read<D: Declaration>(declared: &[D], surroundings: &Surroundings<'_>) -> (Hom
         services: Vec::new(),
         mounts: Vec::new(),
         datasets: Vec::new(),
+        service_backups: Vec::new(),
         channels: Vec::new(),
         alerts: Vec::new(),
         alertmanager: None,
@@ -178,6 +183,9 @@ fn read_one(
             homelab.services.extend(service);
         }
         "mount" => homelab.mounts.extend(storage::mount(raw, diagnostics)),
+        "dataset" if raw.options.get("service").is_some() => {
+            homelab.service_backups.extend(storage::of_service(raw, diagnostics));
+        }
         "dataset" => homelab.datasets.extend(storage::dataset(raw, surroundings.directory, diagnostics)),
         "alert" => homelab.alerts.extend(alert::read(raw, surroundings, diagnostics)),
         "channel" => homelab.channels.extend(channel::read(raw, diagnostics)),

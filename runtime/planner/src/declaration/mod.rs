@@ -99,6 +99,8 @@ pub struct Homelab {
     pub mounts: Vec<Mount>,
     /// The directories with data.
     pub datasets: Vec<Dataset>,
+    /// What of services is backed up.
+    pub service_backups: Vec<ServiceBackup>,
     /// How people are told.
     pub channels: Vec<Channel>,
     /// What is looked for, and whom it is told.
@@ -155,6 +157,17 @@ pub struct Dataset {
     pub path: PathBuf,
     /// How it is backed up.
     pub backup: Option<Backup>,
+    /// Where it was declared.
+    pub source: Source,
+}
+
+/// How a service is backed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceBackup {
+    /// The service.
+    pub service: String,
+    /// How.
+    pub backup: Backup,
     /// Where it was declared.
     pub source: Source,
 }

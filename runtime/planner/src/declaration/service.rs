@@ -16,7 +16,8 @@ use super::{
 use crate::restart::{OnDrift, Policy, Restart};
 
 /// The options of every service.
-const COMMON: [&str; 22] = [
+const COMMON: [&str; 23] = [
+    "backup",
     "tier",
     "host",
     "port",
@@ -43,10 +44,6 @@ const COMMON: [&str; 22] = [
 
 /// The options of services that are processes.
 const PROCESS: [&str; 5] = ["command", "args", "env", "user", "workdir"];
-
-/// Options of services that this version cannot honour: refused by name, because what is passed over would look as if it
-/// held.
-const LATER: [&str; 1] = ["backup"];
 
 /// The most variables of one service.
 const VARIABLES_MAX: usize = 1_000;
@@ -101,7 +98,6 @@ fn read_merged(
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Service> {
-    refuse_later(&mut raw, diagnostics);
     let (around_update, around) = (update::take_hooks(&mut raw), hooks::take(&mut raw));
     let kind = kind_of(&raw, surroundings.kinds, diagnostics)?;
     let own: BTreeSet<&str> = kind.map_or_else(|| PROCESS.into(), Kind::options);
@@ -109,6 +105,14 @@ fn read_merged(
     refuse_other_kinds(&mut raw, kind, &own, surroundings.kinds, diagnostics);
     let known: Vec<&str> = COMMON.into_iter().chain(own.iter().copied()).collect();
     let mut options = Options::open(&raw, &known, diagnostics);
+    if let Some(backup) = options.take("backup") {
+        // The engine took it where it is a map.
+        options.wrong(
+            "backup",
+            "a map such as #{ to: \"…\", password: secret(\"…\"), dump: \"postgres\" }",
+            &backup,
+        );
+    }
     let via = read_via(&mut options, kind);
     let stop_timeout = options.duration("stop_timeout").unwrap_or(STOP_TIMEOUT);
     let port = options.port("port");
@@ -340,19 +344,6 @@ fn sorted(names: Option<Vec<String>>) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-/// Refuses what is not there yet.
-fn refuse_later(raw: &mut Raw, diagnostics: &mut Vec<Diagnostic>) {
-    let Value::Map(map) = &mut raw.options else { return };
-    for key in LATER {
-        if map.remove(key).is_none() {
-            continue;
-        }
-        raw.closures.retain(|path| path != key && !path.starts_with(&format!("{key}.")));
-        let message = format!("service `{}`: `{key}` is not supported by this version of hob", raw.name);
-        diagnostics.push(bad(&raw.source, message).hint("remove it: hob refuses what it cannot keep"));
-    }
 }
 
 fn read_command(options: &mut Options<'_>) -> Option<Vec<String>> {

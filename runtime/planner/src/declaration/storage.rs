@@ -6,7 +6,7 @@ use std::time::Duration;
 use hob_model::{Code, Diagnostic, Value};
 
 use super::options::{Options, text};
-use super::{Dataset, Homelab, Kind, Mount, Raw, Service, backup, bad};
+use super::{Dataset, Homelab, Kind, Mount, Raw, Service, ServiceBackup, backup, bad};
 
 /// How long services wait for a file system that is not there yet, unless it says otherwise.
 pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,8 +43,20 @@ pub(super) fn dataset(raw: &Raw, directory: &Path, diagnostics: &mut Vec<Diagnos
     }
     let nested = options.as_raw("backup");
     let declared = options.take("backup");
-    let backup = declared.and_then(|declared| backup::read(Raw { options: declared, ..nested }, diagnostics));
+    let read = |declared| backup::read(Raw { options: declared, ..nested }, false, diagnostics);
+    let backup = declared.and_then(read);
     path.map(|path| Dataset { name: raw.name.to_string(), path, backup, source: raw.source.clone() })
+}
+
+/// Reads what the engine makes of `service(name, #{ backup })`; nothing for the declaration of a dataset.
+pub(super) fn of_service(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<ServiceBackup> {
+    let service = raw.options.get("service").and_then(Value::as_str)?.to_owned();
+    let raw = &backup::without_functions(&Raw { kind: "service".to_owned(), ..raw.clone() });
+    let mut options = Options::open(raw, &["service", "backup"], diagnostics);
+    let nested = options.as_raw("backup");
+    let declared = options.take("backup")?;
+    let backup = backup::read(Raw { options: declared, ..nested }, true, diagnostics)?;
+    Some(ServiceBackup { service, backup, source: raw.source.clone() })
 }
 
 fn given(raw: &Raw, key: &str) -> bool {
