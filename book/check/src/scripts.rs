@@ -107,7 +107,7 @@ fn homelab(evaluator: &Scripts, bundle: &Arc<Bundle>, cwd: &Path, depth: Depth) 
     for it in declared.iter().filter(runs).filter(|_| depth == Depth::Run) {
         let entry = RunEntry::Declared { kind: it.kind.to_owned(), name: it.name.to_string() };
         let rehearsed = evaluator.evaluate(bundle, entry, input_of(it.kind), cwd, Mode::Dry);
-        if lacks_a_disk(&rehearsed) {
+        if lacks_the_house(&rehearsed) {
             continue;
         }
         judge(rehearsed).map_err(|error| format!("rehearsing {} `{}`: {error}", it.kind, it.name))?;
@@ -141,13 +141,19 @@ fn input_of(kind: &str) -> Value {
     ])
 }
 
-/// A script ends well, or waits; one that gives `false` says that what the document claims does not hold.
-/// Whether a body ended because this machine has not the disks of the homelab's: that is no mistake of the script.
-fn lacks_a_disk(evaluated: &Evaluated) -> bool {
-    matches!(evaluated, Evaluated::Failed { error, .. }
-        if error.kind == ErrorKind::NotFound && error.operation.starts_with("storage::"))
+/// Whether a body ended because this machine has not the disks of the homelab's, or keeps none of its services: that is no
+/// mistake of the script.
+fn lacks_the_house(evaluated: &Evaluated) -> bool {
+    let Evaluated::Failed { error, .. } = evaluated else { return false };
+    let of = |primitive: &str| error.operation.starts_with(primitive);
+    match error.kind {
+        ErrorKind::NotFound => of("storage::") || of("services::"),
+        ErrorKind::Unavailable => of("services::"),
+        _ => false,
+    }
 }
 
+/// A script ends well, or waits; one that gives `false` says that what the document claims does not hold.
 fn judge(evaluated: Evaluated) -> Result<(), String> {
     let told = |error: &OpError| format!("{error} {:?}", error.hint);
     match evaluated {

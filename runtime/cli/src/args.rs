@@ -114,7 +114,7 @@ pub(crate) enum Command {
     /// The event bus
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Backups of datasets
+    /// Backups of datasets and services
     #[command(subcommand)]
     Backup(BackupCommand),
     /// What alerts found, and silences

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// A dataset, and where its homelab is.
+/// A dataset or service, and where its homelab is.
 #[derive(Debug, Args)]
 pub(crate) struct DatasetArgs {
-    /// The dataset
+    /// The dataset or service
     pub dataset: String,
     /// Only at this repository, as it is declared
     #[arg(long, value_name = "REPOSITORY")]
@@ -20,19 +20,19 @@ pub(crate) struct DatasetArgs {
 /// `hob backup …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackupCommand {
-    /// Show for each dataset the last good backup, its age and size, and what verified it
+    /// Show for each dataset and service the last good backup, its age and size, and what verified it
     Status {
         /// The directory with homelab.rhai, where no hob serves it
         #[arg(long, value_name = "DIR", default_value = ".")]
         homelab: PathBuf,
     },
-    /// Make the repositories of a dataset where there are none
+    /// Make the repositories of a dataset or service where there are none
     Init(DatasetArgs),
-    /// Back up a dataset now
+    /// Back up a dataset or service now
     Run(DatasetArgs),
-    /// List the snapshots of a dataset
+    /// List the snapshots of a dataset or service
     List(DatasetArgs),
-    /// Bring back a dataset or parts of it, in place or elsewhere
+    /// Bring back a dataset or service, or parts of it, in place or elsewhere
     Restore(RestoreArgs),
     /// Look whether the repositories hold all that their snapshots refer to
     Check {
@@ -60,10 +60,10 @@ pub(crate) struct RestoreArgs {
     /// This snapshot: its id, or the beginning of it [default: the last whole one]
     #[arg(long, value_name = "ID")]
     pub snapshot: Option<String>,
-    /// Into this directory [default: where the dataset is]
+    /// Into this directory [default: where it is]
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
-    /// Only this part of the dataset: albums/2024, or a pattern: '*.jpg'
+    /// Only this part: albums/2024, a pattern: '*.jpg', or a dump: gitea.dump
     #[arg(long = "part", value_name = "PATH")]
     pub parts: Vec<String>,
     /// Only tell what would change
@@ -72,7 +72,7 @@ pub(crate) struct RestoreArgs {
     /// Remove what the snapshot does not have
     #[arg(long)]
     pub delete: bool,
-    /// Do not ask before files of the dataset are replaced
+    /// Do not ask before anything is replaced
     #[arg(long)]
     pub yes: bool,
 }

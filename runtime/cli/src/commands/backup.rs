@@ -53,7 +53,7 @@ fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     if to.is_none() && !args.dry_run && !args.yes {
         let dataset = &args.of.dataset;
         context.say(&format!(
-            "what dataset {dataset} has now is replaced; --dry-run shows it, --to restores elsewhere"
+            "what {dataset} has now is replaced; --dry-run shows it, --to restores elsewhere"
         ));
         if !confirmed(context, "restore")? {
             return Ok(Exit::Usage);
@@ -272,7 +272,7 @@ fn status(context: &Context, homelab: &Path) -> Outcome {
         return Ok(exit);
     }
     if items(&all).is_empty() {
-        context.say("the homelab declares no dataset with backups");
+        context.say("the homelab declares no dataset or service with backups");
         return Ok(exit);
     }
     let columns = ["DATASET", "STATE", "LAST", "AGE", "SIZE", "CHECKED", "VERIFIED", "REPOSITORY"];
