@@ -111,6 +111,10 @@ pub(super) fn resolve<D: Declaration>(
     if groups.is_empty() {
         return;
     }
+    for backup in homelab.service_backups.iter().filter(|it| groups.contains_key(&it.service)) {
+        let message = format!("service `{}`: `backup` cannot be of one that has replicas", backup.service);
+        diagnostics.push(bad(&backup.source, message).hint("back up what they share as a `dataset`"));
+    }
     let expand = |names: &mut Vec<String>| {
         let each = |name: &String| groups.get(name).cloned().unwrap_or_else(|| vec![name.clone()]);
         *names = names.iter().flat_map(each).collect();

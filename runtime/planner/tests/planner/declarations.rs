@@ -107,7 +107,7 @@ fn all_mistakes_are_reported_at_once() {
           help: did you mean `Europe/Berlin`?
         error[HOB-0105]: tier `core`: `on_failure`: expected one of "stop", "continue", found "explode" (homelab.rhai:2:1)
         error[HOB-0105]: service `a`: there is no option `prot` (homelab.rhai:3:1)
-          note: allowed are args, bypass_auth, command, critical, drift, env, gpu, health, hooks, host, needs, network, port, public, ready, ready_timeout, reload, replicas, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
+          note: allowed are args, backup, bypass_auth, command, critical, drift, env, gpu, health, hooks, host, needs, network, port, public, ready, ready_timeout, reload, replicas, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
           help: did you mean `port`?
         error[HOB-0105]: service `a`: `port`: expected a port from 1 to 65535, found 99999 (homelab.rhai:3:1)
         error[HOB-0501]: service `a` belongs to the tier `cor`, which is not declared (homelab.rhai:3:1)
@@ -125,7 +125,7 @@ fn all_mistakes_are_reported_at_once() {
         error[HOB-0501]: service `a` is declared twice (homelab.rhai:7:1)
           3: first declared here
         error[HOB-0105]: service `e`: there is no option `limits` (homelab.rhai:8:1)
-          note: allowed are args, bypass_auth, command, critical, drift, env, gpu, health, hooks, host, needs, network, port, public, ready, ready_timeout, reload, replicas, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
+          note: allowed are args, backup, bypass_auth, command, critical, drift, env, gpu, health, hooks, host, needs, network, port, public, ready, ready_timeout, reload, replicas, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
         error[HOB-0105]: service `e`: `stop_timeout`: `9` is no duration: a unit is missing; write for example "90s", "1h30m", "7d" or "250ms" (homelab.rhai:8:1)
         error[HOB-0501]: service `f`: `ready`: healthy() says nothing about a process (homelab.rhai:9:1)
         error[HOB-0501]: services `e` and `f` both have the port 80 (homelab.rhai:9:1)

@@ -50,7 +50,7 @@ fn mistakes_of_a_host_are_told_where_they_are() {
     ]));
     expect![[r#"
         error[HOB-0105]: service `db`: there is no option `prot` (homelab.rhai:1:1)
-          note: allowed are args, bypass_auth, command, critical, drift, env, gpu, health, hooks, host, needs, network, port, public, ready, ready_timeout, reload, replicas, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
+          note: allowed are args, backup, bypass_auth, command, critical, drift, env, gpu, health, hooks, host, needs, network, port, public, ready, ready_timeout, reload, replicas, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
           note: host `here` sets `prot` at homelab.rhai:2:1
           help: did you mean `port`?
         error[HOB-0501]: host `here` changes the service `bd`, which is not declared (homelab.rhai:2:1)

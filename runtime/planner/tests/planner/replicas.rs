@@ -101,7 +101,7 @@ fn what_cannot_be_several_is_reported_once_and_with_a_cure() {
         error[HOB-0501]: service `ash`: `replicas` cannot be, since there is one such lid: no second one can run beside it (homelab.rhai:5:1)
           help: remove that, or `replicas`
         error[HOB-0105]: service `wrong`: there is no option `colour` (homelab.rhai:6:1)
-          note: allowed are args, bypass_auth, command, critical, drift, env, gpu, health, hooks, host, needs, network, port, public, ready, ready_timeout, reload, replicas, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
+          note: allowed are args, backup, bypass_auth, command, critical, drift, env, gpu, health, hooks, host, needs, network, port, public, ready, ready_timeout, reload, replicas, restart, stop_on_exit, stop_timeout, tailscale_funnel, tier, update, user, wants, workdir
         error[HOB-0501]: service `taken-2` has the name of a replica of `taken` (homelab.rhai:8:1)
           7: `taken` is declared here
           help: give it another name
