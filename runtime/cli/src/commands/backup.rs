@@ -52,9 +52,8 @@ fn restore(context: &Context, args: &RestoreArgs) -> Outcome {
     let to = args.to.as_deref().map(|to| absolute(to).to_string_lossy().into_owned());
     if to.is_none() && !args.dry_run && !args.yes {
         let dataset = &args.of.dataset;
-        context.say(&format!(
-            "what {dataset} has now is replaced; --dry-run shows it, --to restores elsewhere"
-        ));
+        context
+            .say(&format!("what {dataset} has now is replaced; --dry-run shows it, --to restores elsewhere"));
         if !confirmed(context, "restore")? {
             return Ok(Exit::Usage);
         }

@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::options::Options;
 use super::{
-    Backup, Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Service, Surroundings, Tier,
-    TierGate, alert, bad, channel, check, host, ports, replicas, service, storage, update, work,
+    Backup, Declaration, Homelab, NAME_CHARS_MAX, OnFailure, Raw, Service, Surroundings, Tier, TierGate,
+    alert, bad, channel, check, host, ports, replicas, service, storage, update, work,
 };
 use crate::graph::{Graph, Node};
 
