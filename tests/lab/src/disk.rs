@@ -175,12 +175,23 @@ impl Disk {
         Ok(())
     }
 
-    /// From now on nothing more is written, as if the power had gone; [`Disk::remount`] brings it back. For ext4 and XFS.
+    /// From now on nothing more is written, as if the power had gone; [`Disk::remount`] brings it back.
+    ///
+    /// Btrfs cannot be shut down. There what the disk holds now is set aside, and what is written later is not kept.
     ///
     /// # Panics
     /// When the kernel refuses.
-    pub fn cut_power(&self) {
+    pub fn cut_power(&mut self) {
+        if self.kind == Some(FileSystem::Btrfs) {
+            copy(&self.image(), &self.left());
+            return;
+        }
         cut_power(&self.path()).expect("ext4 and XFS can be shut down by root");
+    }
+
+    /// What a power cut left.
+    fn left(&self) -> PathBuf {
+        self.place.path().join("left")
     }
 
     /// Unmounts and mounts again after a power cut, which replays what the file system's own log has.
@@ -200,17 +211,25 @@ impl Disk {
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
+        if self.left().exists() {
+            let left = self.left();
+            self.next_image(|next| std::fs::rename(left, next).expect("both are in one directory"));
+        }
         self.mount().expect("it was mounted before");
     }
 
     /// Goes on with a copy of the image, which the old file system no longer changes.
     fn take_copy(&mut self) {
         let old = self.image();
+        self.next_image(|next| copy(&old, next));
+    }
+
+    /// Goes on with another image.
+    fn next_image(&mut self, make: impl FnOnce(&Path)) {
+        let old = self.image();
         self.copies += 1;
-        let copied = tool("cp", &["--sparse=always", text(&old), text(&self.image())]);
-        copied
-            .and_then(|()| std::fs::remove_file(&old).map_err(|error| error.to_string()))
-            .expect("there is room");
+        make(&self.image());
+        std::fs::remove_file(&old).expect("it is this disk's own");
     }
 
     /// Whether a loop device still stands for the image.
@@ -235,6 +254,10 @@ impl Drop for Disk {
             let_go(self.place.path());
         }
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    tool("cp", &["--sparse=always", text(from), text(to)]).expect("there is room");
 }
 
 fn text(path: &Path) -> &str {

@@ -190,7 +190,7 @@ impl Mover<'_> {
                 names[..at].iter().try_for_each(|name| self.discard(name))?;
                 return Err(fail);
             }
-            changed.extend(name.parent().map(Path::to_owned));
+            changed.extend(above(name));
             holder = &names[0];
         }
         Ok(())
@@ -222,7 +222,7 @@ impl Mover<'_> {
                 let what = dir.display();
                 return Err(Fail::Skip(format!("the target cannot have the directory {what}: {error}")));
             }
-            changed.extend([Some(dir), dir.parent()].into_iter().flatten().map(Path::to_owned));
+            changed.insert(dir.to_owned());
         }
         Ok(())
     }
@@ -319,6 +319,11 @@ impl Mover<'_> {
             }
         }
     }
+}
+
+/// The directories above a name: it is there for good when all of them are synced, whoever made them.
+pub(crate) fn above(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
+    name.ancestors().skip(1).map(Path::to_owned)
 }
 
 fn skip(moved: &mut Moved, group: &Group, reason: &str) {

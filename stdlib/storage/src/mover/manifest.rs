@@ -10,7 +10,7 @@ use super::{intent, place};
 use crate::tier::{Source, Tier, Time};
 
 /// How much is read at a time.
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// The most bytes of one manifest that are read.
 const BYTES_MAX: u64 = 1 << 30;

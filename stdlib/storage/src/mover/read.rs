@@ -27,7 +27,8 @@ pub(super) fn read_through(
     mut take: impl FnMut(&[u8], u64) -> Result<(), Fail>,
 ) -> Result<Through, Fail> {
     let unread = |error: io::Error| Fail::Skip(format!("it cannot be read: {error}"));
-    buffer.resize(CHUNK_BYTES, 0);
+    let chunk = usize::try_from(size).map_or(CHUNK_BYTES, |size| size.min(CHUNK_BYTES));
+    buffer.resize(buffer.len().max(chunk), 0);
     let mut hasher = blake3::Hasher::new();
     let mut at = 0;
     let mut part = if size > 0 { source.data_after(0).map_err(unread)? } else { None };
@@ -35,7 +36,7 @@ pub(super) fn read_through(
         hash_zeros(&mut hasher, start - at);
         at = start;
         while at < end {
-            let wanted = usize::try_from(end - at).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+            let wanted = usize::try_from(end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
             let count = source.read_at(&mut buffer[..wanted], at).map_err(unread)?;
             if count == 0 {
                 return Err(Fail::Skip("it became shorter while it was read".to_owned()));

@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 
 use hob_model::OpError;
 
+use super::batch::above;
 use super::intent::{Batch, Planned};
 use super::manifest::Line;
+use super::select::Found;
+use super::walk::walk;
 use super::{Fail, Moved, Mover, Skipped, intent, manifest, place};
 use crate::tier::{Kind, Lease};
 
@@ -51,6 +54,7 @@ impl Mover<'_> {
     /// When the work cannot go on.
     pub fn recover(&mut self) -> Result<Moved, OpError> {
         let mut moved = Moved::default();
+        self.sweep(false)?;
         let dir = Path::new(place::INTENTS);
         let mut names = self.target.list(dir).map_err(|error| self.fault(self.target, dir, &error))?;
         names.sort_unstable();
@@ -76,22 +80,24 @@ impl Mover<'_> {
             }
         }
         if !others {
-            self.sweep()?;
+            self.sweep(true)?; // what no intent knows
         }
         Ok(moved)
     }
 
-    /// Removes copies without a name that no intent knows.
-    fn sweep(&mut self) -> Result<(), OpError> {
+    /// Removes directories without a name with all in them, or, with `files`, copies without a name as well.
+    ///
+    /// Such a directory holds copies when power was cut before its name was synced, and then their originals are still there.
+    fn sweep(&mut self, files: bool) -> Result<(), OpError> {
         let dir = Path::new(place::NEW);
-        for name in self.target.list(dir).map_err(|error| self.fault(self.target, dir, &error))? {
-            let at = dir.join(name);
-            let removed = match self.target.stat(&at) {
-                Ok(meta) if meta.kind == Kind::Directory => self.target.remove_dir(&at),
-                Ok(_) => self.target.remove(&at),
-                Err(error) => Err(error),
-            };
-            removed.map_err(|error| self.fault(self.target, &at, &error))?;
+        let (swept, _) = walk(self.target, dir, self.gauge)?;
+        for Found { path, meta } in swept.into_iter().rev() {
+            let is_dir = meta.kind == Kind::Directory;
+            if !files && !is_dir && path.parent() == Some(dir) {
+                continue;
+            }
+            let removed = if is_dir { self.target.remove_dir(&path) } else { self.target.remove(&path) };
+            removed.map_err(|error| self.fault(self.target, &path, &error))?;
         }
         Ok(())
     }
@@ -166,34 +172,59 @@ impl Mover<'_> {
         unnamed: &Path,
         changed: &mut BTreeSet<PathBuf>,
     ) -> Result<bool, Fail> {
-        if self.target.stat(unnamed).is_ok() {
-            if !self.holds(true, unnamed, file, hash)? {
-                self.discard(unnamed)?;
-                return Ok(false);
-            }
-            return self.name(unnamed, &file.names, changed).map(|()| true);
-        }
+        // A power cut may have kept a later name and not the first one, so that the copy has names and is unnamed as well.
+        let is_unnamed = self.target.stat(unnamed).is_ok();
         let mut holder = None;
-        for name in &file.names {
-            if holder.is_none() && self.holds(true, name, file, hash)? {
-                holder = Some(name);
+        for at in is_unnamed.then_some(unnamed).into_iter().chain(file.names.iter().map(PathBuf::as_path)) {
+            if holder.is_none() && self.holds(true, at, file, hash)? {
+                holder = Some(at);
             }
+        }
+        if is_unnamed && holder != Some(unnamed) {
+            self.discard(unnamed)?;
         }
         let Some(holder) = holder else { return Ok(false) };
         let inode = self.target.stat(holder).map_err(|error| self.fault(self.target, holder, &error))?.inode;
-        for name in &file.names {
+        let named = self.link_all(holder, &file.names, changed);
+        if named.is_err() && file.names.iter().all(|name| self.source.stat(name).is_ok()) {
+            for name in &file.names {
+                if self.target.stat(name).is_ok_and(|meta| meta.inode == inode) {
+                    self.discard(name)?;
+                }
+            }
+        }
+        self.discard(unnamed)?;
+        named.map(|()| true)
+    }
+
+    /// Gives the file at `holder` those of its names that it lacks.
+    fn link_all<'p>(
+        &mut self,
+        mut holder: &'p Path,
+        names: &'p [PathBuf],
+        changed: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), Fail> {
+        let inode = self.target.stat(holder).map_err(|error| self.fault(self.target, holder, &error))?.inode;
+        let mut is_unnamed = place::is_own(holder);
+        for name in names {
             match self.target.stat(name) {
                 Ok(meta) if meta.inode == inode => {}
                 Ok(_) => return Err(Fail::Skip("something else got its name meanwhile".to_owned())),
                 Err(_) => {
                     self.make_parents(name, changed)?;
-                    let linked = self.target.link(holder, name);
-                    linked.map_err(|error| Fail::Skip(format!("its copy cannot get its name: {error}")))?;
+                    // Not all file systems know second names.
+                    let named = if is_unnamed {
+                        self.target.rename(holder, name)
+                    } else {
+                        self.target.link(holder, name)
+                    };
+                    named.map_err(|error| Fail::Skip(format!("its copy cannot get its name: {error}")))?;
+                    (holder, is_unnamed) = (name, false);
                 }
             }
-            changed.extend(name.parent().map(Path::to_owned));
+            changed.extend(above(name));
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Removes the originals that are still what was copied.
@@ -204,6 +235,8 @@ impl Mover<'_> {
         emptied: &mut BTreeSet<PathBuf>,
     ) -> Result<(), Fail> {
         for name in &file.names {
+            // That it went may not be on the disk yet.
+            emptied.extend(name.parent().map(Path::to_owned));
             let Ok(meta) = self.source.stat(name) else { continue };
             let same = (meta.inode, meta.size, meta.modified) == (file.inode, file.size, file.modified)
                 || self.holds(false, name, file, hash)?;
@@ -216,7 +249,6 @@ impl Mover<'_> {
                 return self.take_back(file);
             }
             self.source.remove(name).map_err(|error| self.fault(self.source, name, &error))?;
-            emptied.extend(name.parent().map(Path::to_owned));
         }
         Ok(())
     }

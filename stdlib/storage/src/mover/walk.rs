@@ -15,7 +15,8 @@ const ENTRIES_MAX: usize = 1_000_000;
 /// How deep directories may nest.
 const DEPTH_MAX: usize = 256;
 
-/// What is below `at`, and what could not be looked at.
+/// What is below `at`, and what could not be looked at; a directory comes before what is in it. The mover's own is only seen
+/// where `at` is in it.
 ///
 /// # Errors
 /// When `at` itself cannot be read, there is too much, or the gauge ends it.
@@ -40,7 +41,7 @@ pub fn walk(
         names.sort_unstable();
         for name in names {
             let path: PathBuf = dir.join(name);
-            if place::is_own(&path) {
+            if place::is_own(&path) && !place::is_own(at) {
                 continue;
             }
             let meta = match tier.stat(&path) {

@@ -7,7 +7,9 @@
 mod crashes;
 mod power;
 mod rules;
+mod strict;
 mod tree;
+mod volatile;
 
 /// Whether the larger counts are wanted.
 fn is_long() -> bool {

@@ -1,0 +1,123 @@
+//! Crashes and power cuts at every step, on a file system that keeps nothing but what was synced.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hob_std_storage::fault::{Fuse, Fused};
+use hob_std_storage::tier::{Attribute, Tier, Time};
+
+use crate::is_long;
+use crate::tree::{TAKEN, migrate};
+use crate::volatile::{Body, Volatile};
+
+const TREES: u64 = 24;
+const TREES_LONG: u64 = 1000;
+
+type Files = BTreeMap<PathBuf, (Body, usize)>;
+
+fn file(tier: &Volatile, name: &str, rng: &mut fastrand::Rng) {
+    let above: Vec<&Path> = Path::new(name).ancestors().skip(1).collect();
+    for dir in above.into_iter().rev().filter(|it| !it.as_os_str().is_empty() && tier.stat(it).is_err()) {
+        tier.make_private_dir(dir).unwrap();
+    }
+    let mut sink = tier.create(Path::new(name)).unwrap();
+    let content: Vec<u8> = (0..rng.usize(0..3000)).map(|_| rng.u8(1..)).collect();
+    sink.write_at(&content, 0).unwrap();
+    let attributes = [Attribute { name: c"user.origin".into(), value: b"tracker".to_vec() }];
+    let mut meta = tier.stat(Path::new(name)).unwrap();
+    (meta.mode, meta.uid) = (0o600 | rng.u32(..0o100), rng.u32(..));
+    meta.modified = Time { seconds: rng.i64(1_000_000_000..1_700_000_000), nanos: rng.u32(..1_000_000_000) };
+    sink.imitate(&meta, &attributes[..rng.usize(..2)], true).unwrap();
+}
+
+/// Both tiers before the move: some files in some directories, one with several names, and one in the way.
+fn planted(seed: u64) -> [Volatile; 2] {
+    let rng = &mut fastrand::Rng::with_seed(seed);
+    let (hot, cold) = (Volatile::new(1), Volatile::new(2));
+    for number in 0..rng.usize(1..7) {
+        file(&hot, &format!("d{}/e{}/{number}", rng.u8(..6), rng.u8(..2)), rng);
+    }
+    file(&hot, "torrents/linked", rng);
+    file(&hot, "library/L/other", rng);
+    for name in ["library/L/linked", "library/again"] {
+        hot.link(Path::new("torrents/linked"), Path::new(name)).unwrap();
+    }
+    file(&hot, TAKEN, rng);
+    file(&cold, TAKEN, rng);
+    for tier in [&hot, &cold] {
+        tier.sync_all().unwrap();
+    }
+    [hot, cold]
+}
+
+fn assert_safe(before: &[Files; 2], [hot, cold]: &[Volatile; 2], when: &str) {
+    let (hot, cold) = (hot.files(), cold.files());
+    for (path, (body, _)) in &before[0] {
+        let whole = |files: &Files| files.get(path).is_some_and(|it| it.0 == *body);
+        let (there, copy) = (hot.get(path), cold.get(path));
+        assert!(whole(&hot) || whole(&cold), "{when}: {path:?} is lost: {there:?} and {copy:?}");
+    }
+    let taken = |files: &Files| files.get(Path::new(TAKEN)).map(|it| it.0.clone());
+    assert_eq!(taken(&cold), taken(&before[1]), "{when}: what was in the way is what it was");
+}
+
+fn assert_moved(before: &[Files; 2], [hot, cold]: &[Volatile; 2], when: &str) {
+    let (hot, mut cold) = (hot.files(), cold.files());
+    assert_eq!(hot.keys().collect::<Vec<_>>(), [Path::new(TAKEN)], "{when}");
+    cold.remove(Path::new(TAKEN));
+    let bodies = |files: &Files| -> BTreeMap<PathBuf, Body> {
+        let named = files.iter().filter(|(path, _)| *path != Path::new(TAKEN));
+        named.map(|(path, it)| (path.clone(), it.0.clone())).collect()
+    };
+    assert_eq!(bodies(&cold), bodies(&before[0]), "{when}");
+    let one = ["torrents/linked", "library/L/linked", "library/again"].map(|name| cold[Path::new(name)].1);
+    assert!(one.iter().all(|it| *it == one[0]), "{when}: hard links are one file");
+}
+
+/// Moves until so many steps are taken; whether it came to its end.
+fn stopped([hot, cold]: &[Volatile; 2], steps: u64) -> bool {
+    let fuse = Fuse::new(steps);
+    let fused = |tier: &Volatile| Fused::new(tier.handle(), Arc::clone(&fuse));
+    let moved = migrate(&fused(hot), &fused(cold));
+    if steps == u64::MAX {
+        let skipped = moved.as_ref().expect("nothing is in its way").skipped.iter();
+        let others: Vec<_> = skipped.filter(|it| it.path != Path::new(TAKEN)).collect();
+        assert!(others.is_empty(), "{others:?}");
+    }
+    moved.is_ok() && fuse.taken() <= steps
+}
+
+#[test]
+fn what_is_not_synced_is_not_believed_in() {
+    let (mut crashes, mut cuts) = (0, 0);
+    for seed in 0..if is_long() { TREES_LONG } else { TREES } {
+        let planted = planted(seed);
+        let before = [planted[0].files(), planted[1].files()];
+        for step in 0.. {
+            let rng = &mut fastrand::Rng::with_seed(seed << 32 | step);
+            let tiers = [planted[0].fork(), planted[1].fork()];
+            let ended = stopped(&tiers, step);
+            // Then the power goes, or the process alone; and once more while the next one works on what is left.
+            for again in [rng.u64(..60), rng.u64(..60), u64::MAX] {
+                let cut = rng.u8(..3) > 0;
+                let when = format!("tree {seed}, step {step}, then {again}, {cut}");
+                if cut {
+                    tiers.iter().for_each(|tier| tier.cut_power(rng));
+                }
+                (crashes, cuts) = (crashes + 1, cuts + u64::from(cut));
+                assert_safe(&before, &tiers, &when);
+                stopped(&tiers, again);
+            }
+            let when = format!("tree {seed}, step {step}");
+            assert_moved(&before, &tiers, &when);
+            tiers.iter().for_each(|tier| tier.cut_power(rng));
+            assert_safe(&before, &tiers, &format!("{when}, cut when all was done"));
+            if ended {
+                break;
+            }
+        }
+    }
+    eprintln!("{crashes} crashes, {cuts} of them power cuts");
+    assert!(crashes > 2000 && cuts > 1000, "only {crashes} crashes, {cuts} of them power cuts");
+}
