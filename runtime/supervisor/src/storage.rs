@@ -1,7 +1,9 @@
 //! The file systems of this machine: what is mounted, and whether a directory is there.
 #![allow(clippy::disallowed_methods)] // It reads /proc and /dev, and waits in real time.
 
+use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -51,9 +53,9 @@ impl FileSystems {
         Ok(all
             .into_iter()
             .map(|it| {
-                let device = it.mount_source.unwrap_or_default();
+                let device = unescaped(&it.mount_source.unwrap_or_default()).to_string_lossy().into_owned();
                 let device = if device.starts_with("/dev/") { without_links(&device) } else { device };
-                Mounted { path: it.mount_point, device, fs_type: it.fs_type }
+                Mounted { path: unescaped(&it.mount_point.to_string_lossy()), device, fs_type: it.fs_type }
             })
             .collect())
     }
@@ -102,6 +104,20 @@ fn untold(error: impl std::fmt::Display) -> OpError {
     OpError::unavailable(format!("it cannot be told what is mounted: {MOUNTS}: {error}")).nothing_happened()
 }
 
+/// A path as it is: the kernel writes blanks, tabs, ends of lines and backslashes as `\` with three octal digits
+/// (`mangle_path`).
+fn unescaped(text: &str) -> PathBuf {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| *byte == b'\\').and_then(|it| std::str::from_utf8(it).ok());
+        let decoded = digits.and_then(|it| u8::from_str_radix(it, 8).ok());
+        plain.push(decoded.unwrap_or(*byte));
+        rest = if decoded.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(plain).into()
+}
+
 /// The path without links; as it is when nothing is there.
 fn without_links(path: &str) -> String {
     std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), |path| path.to_string_lossy().into_owned())
@@ -126,6 +142,19 @@ mod tests {
     #![allow(clippy::unwrap_used)] // a test fails by panicking
 
     use super::*;
+
+    #[test]
+    fn paths_are_what_people_call_them() {
+        for (told, path) in [
+            ("/mnt/the\\040share", "/mnt/the share"),
+            ("/a\\134040", "/a\\040"),
+            ("/a\\", "/a\\"),
+            ("/a\\9", "/a\\9"),
+            ("/\u{fc}", "/\u{fc}"),
+        ] {
+            assert_eq!(unescaped(told), Path::new(path));
+        }
+    }
 
     #[test]
     fn devices_are_known_by_what_is_on_them() {
