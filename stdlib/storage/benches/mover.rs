@@ -1,4 +1,5 @@
 //! Moves large and small files beside `rsync`: `cargo bench -p hob-std-storage --bench mover -- --dir /mnt/disk`.
+//! `--only large` or `--only small` takes one of them, `--rounds 5` measures more often.
 //!
 //! The mover syncs, reads again, verifies and removes; `rsync -a` only copies into memory. So both are printed: what that
 //! costs beside plain `rsync`, and how it stands beside an `rsync` that syncs, or that reads all again for checksums.
@@ -14,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use hob_model::OpError;
 use hob_std_storage::live::Live;
+use hob_std_storage::mover::batch::BATCH_BYTES;
 use hob_std_storage::mover::select::Rules;
 use hob_std_storage::mover::walk::walk;
 use hob_std_storage::mover::{Gauge, Mover};
 use hob_std_storage::tier::{Tiers, Time};
 
-/// Each is measured so often, in turns; the best counts.
+/// Each is measured so often unless it is told otherwise, in turns; the best counts.
 const ROUNDS: usize = 3;
 
 struct Free;
@@ -29,6 +31,10 @@ impl Gauge for Free {
         Ok(())
     }
     fn check(&mut self) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn pause(&mut self) -> Result<(), OpError> {
+        std::thread::sleep(Duration::from_millis(2));
         Ok(())
     }
     fn wait(&mut self) -> Result<(), OpError> {
@@ -76,6 +82,7 @@ fn migrate(hot: &Path, cold: &Path) {
         reserve_bytes: 0,
         prune: false,
         below: PathBuf::new(),
+        batch_bytes: BATCH_BYTES,
         gauge: &mut Free,
     };
     let _session = mover.begin().unwrap();
@@ -94,17 +101,19 @@ fn rsync(options: &[&str], hot: &Path, cold: &Path) {
 }
 
 fn main() {
-    let mut args = std::env::args().skip_while(|arg| arg != "--dir").skip(1);
-    let dir = args.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let given = |flag: &str| std::env::args().skip_while(|arg| arg != flag).nth(1);
+    let dir = given("--dir").map_or_else(std::env::temp_dir, PathBuf::from);
+    let rounds = given("--rounds").map_or(ROUNDS, |it| it.parse().unwrap());
+    let only = given("--only").unwrap_or_default();
     let rivals: [(&str, &[&str]); 4] = [
         ("rsync -a", &["-a"]),
         ("rsync -a --remove-source-files", &["-a", "--remove-source-files"]),
         ("rsync -a --fsync", &["-a", "--fsync"]),
         ("rsync -a, then rsync -a --checksum", &["-a"]),
     ];
-    for load in LOADS {
+    for load in LOADS.into_iter().filter(|it| it.name.starts_with(&only)) {
         let mut best = vec![Duration::MAX; rivals.len() + 1];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             for (at, best) in best.iter_mut().enumerate() {
                 let place = tempfile::Builder::new().prefix("hob-bench.").tempdir_in(&dir).unwrap();
                 let [hot, cold] = ["hot", "cold"].map(|name| place.path().join(name));

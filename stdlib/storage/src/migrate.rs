@@ -15,6 +15,7 @@ mod operations {
     use hob_model::{Digest, OpError, Value};
     use hob_primitive::{Args, Ctx, Options, PathText, Size};
 
+    use crate::mover::batch::BATCH_BYTES;
     use crate::mover::select::{self, Found, Rules, Selection};
     use crate::mover::walk::walk;
     use crate::mover::{Moved, Mover, Skipped, manifest, place};
@@ -187,6 +188,7 @@ mod operations {
                 reserve_bytes: self.options.reserve.0,
                 prune: self.options.prune,
                 below,
+                batch_bytes: BATCH_BYTES,
                 gauge: &mut watch,
             };
             let _session = mover.begin()?;

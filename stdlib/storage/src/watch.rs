@@ -15,6 +15,9 @@ const REPORT_BYTES: u64 = 8 << 20;
 /// The longest pause at a time: then it is looked whether to go on.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How long to wait before looking again whether a part of the work is done.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+
 /// How long to wait before looking again whether another mover is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -72,6 +75,11 @@ impl Gauge for Watch {
                 .hint("what was done stays done; `timeout` sets how long it may take"));
         }
         Ok(())
+    }
+
+    fn pause(&mut self) -> Result<(), OpError> {
+        let _ = self.cx.cancel().wait_timeout(PAUSE_MIN);
+        self.check()
     }
 
     fn wait(&mut self) -> Result<(), OpError> {

@@ -9,72 +9,121 @@ use hob_model::OpError;
 use super::copy::{Copy, is_same};
 use super::manifest::Line;
 use super::select::Group;
+use super::verify::Batch;
 use super::{Fail, Moved, Mover, Skipped, intent, manifest, place};
 use crate::tier::{Lease, Meta, Tier};
 
 /// The most files of a batch: they are recognisable as one only after a crash.
 const FILES_MAX: usize = 4096;
 
-/// The most bytes of a batch, but for a larger file, which is one alone.
-const BATCH_BYTES_MAX: u64 = 128 << 20;
+/// The most bytes of a batch as a rule, but for a larger file, which is one alone.
+pub const BATCH_BYTES: u64 = 128 << 20;
 
 /// Up to so many files or directories are synced one by one; beyond, the whole file system is.
 const SYNC_EACH_MAX: usize = 8;
 
-/// How many copies are read ahead of the one that is compared.
-const READ_AHEAD: usize = 32;
-
-/// Cuts into batches.
-fn batches(groups: &[Group]) -> Vec<&[Group]> {
-    let (mut batches, mut begin, mut bytes) = (Vec::new(), 0, 0_u64);
-    for (at, group) in groups.iter().enumerate() {
-        bytes = bytes.saturating_add(group.meta.size);
-        if at > begin && (bytes > BATCH_BYTES_MAX || at - begin >= FILES_MAX) {
-            batches.push(&groups[begin..at]);
-            (begin, bytes) = (at, group.meta.size);
-        }
-    }
-    batches.extend((begin < groups.len()).then(|| &groups[begin..]));
-    batches
-}
-
 impl Mover<'_> {
+    /// Cuts into batches.
+    fn batches<'g>(&self, groups: &'g [Group]) -> Vec<&'g [Group]> {
+        let (mut batches, mut begin, mut bytes) = (Vec::new(), 0, 0_u64);
+        for (at, group) in groups.iter().enumerate() {
+            bytes = bytes.saturating_add(group.meta.size);
+            if at > begin && (bytes > self.batch_bytes || at - begin >= FILES_MAX) {
+                batches.push(&groups[begin..at]);
+                (begin, bytes) = (at, group.meta.size);
+            }
+        }
+        batches.extend((begin < groups.len()).then(|| &groups[begin..]));
+        batches
+    }
+
     /// Moves these files; [`Mover::recover`] has finished or undone what an earlier call left.
+    ///
+    /// While one batch is read again from the disk, the next one is copied.
     ///
     /// # Errors
     /// When the work cannot go on; what was moved until then stays moved, and the rest where it was.
     pub fn run(&mut self, groups: &[Group], enough: &mut dyn FnMut() -> bool) -> Result<Moved, OpError> {
         let mut moved = Moved::default();
-        for (number, batch) in batches(groups).into_iter().enumerate() {
-            if enough() {
-                break;
+        std::thread::scope(|scope| {
+            let mut before: Option<Batch<'_, '_>> = None;
+            for (number, groups) in self.batches(groups).into_iter().enumerate() {
+                if enough() {
+                    break;
+                }
+                let begun = self.begin_batch(groups, number, &mut moved);
+                // Also when this one failed: the one before it is whole.
+                let finished = before.take().map_or(Ok(()), |batch| self.end_batch(batch, &mut moved));
+                let (stem, copies) = match (begun, finished) {
+                    (Ok(begun), Ok(())) => begun,
+                    (Ok((stem, copies)), Err(error)) => return Err(self.undo(&stem, &copies, error)),
+                    (Err(error), _) => return Err(error),
+                };
+                before = Some(Batch::verify(scope, self.target, self.all_attributes, groups, stem, copies));
             }
-            self.check_tiers()?;
-            let intent = Path::new(place::INTENTS).join(format!("{}-{number}.jsonl", self.mark));
-            self.write(&intent, &intent::begin(self.source.path(), batch))?;
-            self.sync_dir(self.target, Path::new(place::INTENTS))?;
-            self.batch(batch, &intent, &mut moved)?;
-            self.target.remove(&intent).map_err(|error| self.fault(self.target, &intent, &error))?;
-        }
+            before.map_or(Ok(()), |batch| self.end_batch(batch, &mut moved))
+        })?;
         Ok(moved)
     }
 
-    fn batch(&mut self, groups: &[Group], intent: &Path, moved: &mut Moved) -> Result<(), OpError> {
+    /// Writes the intent of a batch and copies its files.
+    fn begin_batch(
+        &mut self,
+        groups: &[Group],
+        number: usize,
+        moved: &mut Moved,
+    ) -> Result<(String, Vec<Copy>), OpError> {
+        self.check_tiers()?;
+        let stem = format!("{}-{number}", self.mark);
+        self.write(&place::intent(&stem), &intent::begin(self.source.path(), groups))?;
+        self.sync_dir(self.target, Path::new(place::INTENTS))?;
         let mut copies = Vec::new();
-        let copied = self
-            .copy_all(groups, &mut copies, moved)
-            .and_then(|()| self.verify_all(groups, &mut copies, moved));
-        if let Err(error) = copied {
-            // What cannot be undone now, the next call undoes: the intent is still there.
-            let undone = copies.iter().try_for_each(|copy| self.discard(&copy.unnamed));
-            return match undone.is_ok() && self.target.remove(intent).is_ok() {
-                true => Err(error),
-                false => Err(error.hint("the next call undoes what this one left unfinished")),
-            };
+        match self.copy_all(groups, &stem, &mut copies, moved) {
+            Ok(()) => Ok((stem, copies)),
+            Err(error) => Err(self.undo(&stem, &copies, error)),
         }
-        if copies.is_empty() {
-            return Ok(());
+    }
+
+    /// Takes back copies that have no names yet. What cannot be undone now, the next call undoes: the intent is still there.
+    fn undo(&self, stem: &str, copies: &[Copy], error: OpError) -> OpError {
+        let undone = copies.iter().try_for_each(|copy| self.discard(&copy.unnamed));
+        match undone.is_ok() && self.target.remove(&place::intent(stem)).is_ok() {
+            true => error,
+            false => error.hint("the next call undoes what this one left unfinished"),
         }
+    }
+
+    /// Waits until a batch is verified, gives its copies their names and removes the originals.
+    fn end_batch(&mut self, batch: Batch<'_, '_>, moved: &mut Moved) -> Result<(), OpError> {
+        let (groups, stem) = (batch.groups, batch.stem.clone());
+        let (mut copies, verified) = batch.wait(self.gauge);
+        let mut verified = verified.into_iter();
+        let checked = self.each(groups, &mut copies, moved, |it, _, copy| {
+            let verified =
+                verified.next().unwrap_or_else(|| Err(Fail::Skip("it was not verified".to_owned())));
+            verified.map_err(|fail| match it.discard(&copy.unnamed) {
+                Ok(()) => fail,
+                Err(error) => Fail::Stop(error),
+            })
+        });
+        if let Err(error) = checked {
+            return Err(self.undo(&stem, &copies, error));
+        }
+        let intent = place::intent(&stem);
+        if !copies.is_empty() {
+            self.give_over(groups, copies, &intent, moved)?;
+        }
+        self.target.remove(&intent).map_err(|error| self.fault(self.target, &intent, &error))
+    }
+
+    /// Notes that copies are verified, gives them their names and removes the originals.
+    fn give_over(
+        &mut self,
+        groups: &[Group],
+        mut copies: Vec<Copy>,
+        intent: &Path,
+        moved: &mut Moved,
+    ) -> Result<(), OpError> {
         let hashes: Vec<(usize, String)> =
             copies.iter().map(|copy| (copy.number, copy.hash.to_hex().to_string())).collect();
         self.write(intent, &intent::verified(hashes.iter().map(|(number, hash)| (*number, hash.as_str()))))?;
@@ -99,50 +148,20 @@ impl Mover<'_> {
     fn copy_all(
         &mut self,
         groups: &[Group],
+        stem: &str,
         copies: &mut Vec<Copy>,
         moved: &mut Moved,
     ) -> Result<(), OpError> {
         let mut buffer = Vec::new();
         for (number, group) in groups.iter().enumerate() {
             self.gauge.check()?;
-            match self.copy(group, number, &mut buffer) {
+            match self.copy(group, place::unnamed(stem, number), number, &mut buffer) {
                 Ok(copy) => copies.push(copy),
                 Err(Fail::Skip(reason)) => skip(moved, group, &reason),
                 Err(Fail::Stop(error)) => return Err(error),
             }
         }
         Ok(())
-    }
-
-    /// Syncs the copies, reads them again from the disk and compares; those that differ are dropped.
-    fn verify_all(
-        &mut self,
-        groups: &[Group],
-        copies: &mut Vec<Copy>,
-        moved: &mut Moved,
-    ) -> Result<(), OpError> {
-        if copies.is_empty() {
-            return Ok(());
-        }
-        self.target.sync_all().map_err(|error| self.fault(self.target, Path::new(place::NEW), &error))?;
-        for copy in &*copies {
-            if let Ok(source) = self.target.open(&copy.unnamed) {
-                source.evict();
-            }
-        }
-        let all: Vec<PathBuf> = copies.iter().map(|copy| copy.unnamed.clone()).collect();
-        let mut ahead = all.iter().filter_map(|path| self.target.open(path).ok());
-        ahead.by_ref().take(READ_AHEAD).for_each(|source| source.prefetch());
-        let mut buffer = Vec::new();
-        self.each(groups, copies, moved, |it, _, copy| {
-            if let Some(source) = ahead.next() {
-                source.prefetch();
-            }
-            it.verify(copy, &mut buffer).map_err(|fail| match it.discard(&copy.unnamed) {
-                Ok(()) => fail,
-                Err(error) => Fail::Stop(error),
-            })
-        })
     }
 
     /// Does a step for each copy; those for which it fails are dropped, with the reason.

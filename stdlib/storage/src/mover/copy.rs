@@ -7,7 +7,7 @@ use hob_model::OpError;
 
 use super::read::{hash, read_through};
 use super::select::Group;
-use super::{Fail, Mover, place};
+use super::{Fail, Mover};
 use crate::tier::{Attribute, Lease, Meta, Sink, Source, Tier};
 
 /// How much is written before the disk is told to begin.
@@ -22,14 +22,20 @@ pub(crate) struct Copy {
     pub(crate) unnamed: PathBuf,
     /// The original as it was when it was copied.
     pub(crate) meta: Meta,
-    attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<Attribute>,
     /// The hash of what was copied.
     pub(crate) hash: blake3::Hash,
 }
 
 impl Mover<'_> {
     /// Copies a file to where nobody looks; nothing stays when that fails.
-    pub(crate) fn copy(&mut self, group: &Group, number: usize, buffer: &mut Vec<u8>) -> Result<Copy, Fail> {
+    pub(crate) fn copy(
+        &mut self,
+        group: &Group,
+        unnamed: PathBuf,
+        number: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Copy, Fail> {
         let name = &group.names[0];
         for name in &group.names {
             match self.target.stat(name) {
@@ -47,7 +53,6 @@ impl Mover<'_> {
             return Err(Fail::Skip("somebody writes to it".to_owned()));
         }
         self.check_space(meta.allocated)?;
-        let unnamed = place::unnamed(&self.mark, number);
         let mut sink =
             self.target.create(&unnamed).map_err(|error| self.skip_or_stop(self.target, &unnamed, &error))?;
         let filled = self.fill(&*source, &mut *sink, &meta, name, buffer);
@@ -117,35 +122,6 @@ impl Mover<'_> {
             sink.set_size(size).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
         }
         Ok(copied.hash)
-    }
-
-    /// Reads a synced copy from the disk and compares it with what was copied.
-    pub(crate) fn verify(&mut self, copy: &Copy, buffer: &mut Vec<u8>) -> Result<(), Fail> {
-        let unread = |error: io::Error| Fail::Skip(format!("its copy cannot be read: {error}"));
-        let source = self.target.open(&copy.unnamed).map_err(unread)?;
-        if hash(&*source, copy.meta.size, self.gauge, buffer)? != copy.hash {
-            return Err(Fail::Skip(
-                "its copy read from the disk differs from it: is the disk sound?".to_owned(),
-            ));
-        }
-        if !self.all_attributes {
-            return Ok(());
-        }
-        let (kept, attributes) = (source.meta().map_err(unread)?, source.attributes().map_err(unread)?);
-        let missing = copy.attributes.iter().find(|it| !attributes.contains(it));
-        let wrong = [
-            (kept.modified != copy.meta.modified, "its time to the nanosecond".to_owned()),
-            (kept.mode != copy.meta.mode, "its mode".to_owned()),
-            ((kept.uid, kept.gid) != (copy.meta.uid, copy.meta.gid), "its owner".to_owned()),
-            (
-                missing.is_some(),
-                missing.map_or_else(String::new, |it| it.name.to_string_lossy().into_owned()),
-            ),
-        ];
-        match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
-            None => Ok(()),
-            Some((_, what)) => Err(Fail::Skip(format!("the target cannot keep {what}"))),
-        }
     }
 
     /// Removes a copy that has no name.

@@ -20,6 +20,7 @@ pub mod place;
 pub(crate) mod read;
 pub mod recover;
 pub mod select;
+mod verify;
 pub mod walk;
 
 use std::io;
@@ -61,6 +62,11 @@ pub trait Gauge {
     /// # Errors
     /// When the work is to end now.
     fn check(&mut self) -> Result<(), OpError>;
+    /// Something goes on elsewhere: waits for a moment.
+    ///
+    /// # Errors
+    /// When the work is to end now.
+    fn pause(&mut self) -> Result<(), OpError>;
     /// Another mover works on the target: waits for a moment.
     ///
     /// # Errors
@@ -86,6 +92,8 @@ pub struct Mover<'a> {
     pub prune: bool,
     /// Only those below this one, from the root of the source.
     pub below: PathBuf,
+    /// The most bytes of a batch, but for a larger file: as a rule [`batch::BATCH_BYTES`].
+    pub batch_bytes: u64,
     /// Hears of each step.
     pub gauge: &'a mut dyn Gauge,
 }

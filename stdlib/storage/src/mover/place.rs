@@ -23,9 +23,14 @@ pub(crate) const DRAINING: &str = ".hob-mover/draining";
 /// The directories, in the order in which they are made.
 pub(crate) const DIRS: [&str; 5] = [DIR, NEW, INTENTS, MANIFESTS, DRAINING];
 
-/// Where the copy with this number is while it has no name.
-pub(crate) fn unnamed(mark: &str, number: usize) -> PathBuf {
-    Path::new(NEW).join(format!("{mark}-{number}"))
+/// Where the intent with this stem is, `MARK-NUMBER`.
+pub(crate) fn intent(stem: &str) -> PathBuf {
+    Path::new(INTENTS).join(format!("{stem}.jsonl"))
+}
+
+/// Where the copy with this number is while it has no name; `stem` is that of its intent.
+pub(crate) fn unnamed(stem: &str, number: usize) -> PathBuf {
+    Path::new(NEW).join(format!("{stem}-{number}"))
 }
 
 /// Whether a path is the mover's own.

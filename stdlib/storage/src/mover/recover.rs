@@ -103,11 +103,11 @@ impl Mover<'_> {
     }
 
     fn finish(&mut self, batch: &Batch, intent: &Path, moved: &mut Moved) -> Result<(), OpError> {
-        let mark = mark_of(intent);
+        let stem = intent.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (mut lines, mut changed, mut emptied) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut named = Vec::new();
         for file in &batch.files {
-            let unnamed = place::unnamed(&mark, file.number);
+            let unnamed = place::unnamed(&stem, file.number);
             let Some(hash) = &file.hash else {
                 self.discard(&unnamed)?;
                 continue;
@@ -132,7 +132,7 @@ impl Mover<'_> {
             }
         }
         self.sync_dirs(self.source, &emptied)?;
-        self.write_manifest(&mark, &lines)?; // its own effect tells of them when it is done again
+        self.write_manifest(mark_of(&stem), &lines)?; // its own effect tells of them when it is done again
         if self.prune {
             self.prune(&emptied);
         }
@@ -266,10 +266,9 @@ impl Mover<'_> {
     }
 }
 
-/// The mark in the name of an intent, `MARK-NUMBER.jsonl`.
-fn mark_of(intent: &Path) -> String {
-    let stem = intent.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    stem.rsplit_once('-').map_or(stem.clone(), |(mark, _)| mark.to_owned())
+/// The mark in the stem of an intent, `MARK-NUMBER`.
+fn mark_of(stem: &str) -> &str {
+    stem.rsplit_once('-').map_or(stem, |(mark, _)| mark)
 }
 
 fn skip(moved: &mut Moved, file: &Planned, reason: &str) {

@@ -8,11 +8,11 @@ use hob_std_storage::fault::{Fuse, Fused};
 use hob_std_storage::tier::{Attribute, Tier, Time};
 
 use crate::is_long;
-use crate::tree::{TAKEN, migrate};
+use crate::tree::{TAKEN, migrate_in_batches};
 use crate::volatile::{Body, Volatile};
 
 const TREES: u64 = 24;
-const TREES_LONG: u64 = 1000;
+const TREES_LONG: u64 = 200;
 
 type Files = BTreeMap<PathBuf, (Body, usize)>;
 
@@ -75,11 +75,11 @@ fn assert_moved(before: &[Files; 2], [hot, cold]: &[Volatile; 2], when: &str) {
     assert!(one.iter().all(|it| *it == one[0]), "{when}: hard links are one file");
 }
 
-/// Moves until so many steps are taken; whether it came to its end.
-fn stopped([hot, cold]: &[Volatile; 2], steps: u64) -> bool {
+/// Moves in batches of so many bytes until so many steps are taken; whether it came to its end.
+fn stopped([hot, cold]: &[Volatile; 2], batch_bytes: u64, steps: u64) -> bool {
     let fuse = Fuse::new(steps);
     let fused = |tier: &Volatile| Fused::new(tier.handle(), Arc::clone(&fuse));
-    let moved = migrate(&fused(hot), &fused(cold));
+    let moved = migrate_in_batches("0123456789ab", batch_bytes, &fused(hot), &fused(cold));
     if steps == u64::MAX {
         let skipped = moved.as_ref().expect("nothing is in its way").skipped.iter();
         let others: Vec<_> = skipped.filter(|it| it.path != Path::new(TAKEN)).collect();
@@ -94,10 +94,11 @@ fn what_is_not_synced_is_not_believed_in() {
     for seed in 0..if is_long() { TREES_LONG } else { TREES } {
         let planted = planted(seed);
         let before = [planted[0].files(), planted[1].files()];
+        let batch_bytes = [1, 3000, 6000, u64::MAX][seed as usize % 4];
         for step in 0.. {
             let rng = &mut fastrand::Rng::with_seed(seed << 32 | step);
             let tiers = [planted[0].fork(), planted[1].fork()];
-            let ended = stopped(&tiers, step);
+            let ended = stopped(&tiers, batch_bytes, step);
             // Then the power goes, or the process alone; and once more while the next one works on what is left.
             for again in [rng.u64(..60), rng.u64(..60), u64::MAX] {
                 let cut = rng.u8(..3) > 0;
@@ -107,7 +108,7 @@ fn what_is_not_synced_is_not_believed_in() {
                 }
                 (crashes, cuts) = (crashes + 1, cuts + u64::from(cut));
                 assert_safe(&before, &tiers, &when);
-                stopped(&tiers, again);
+                stopped(&tiers, batch_bytes, again);
             }
             let when = format!("tree {seed}, step {step}");
             assert_moved(&before, &tiers, &when);

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use hob_model::OpError;
+use hob_std_storage::mover::batch::BATCH_BYTES;
 use hob_std_storage::mover::select::Rules;
 use hob_std_storage::mover::walk::walk;
 use hob_std_storage::mover::{Gauge, Moved, Mover};
@@ -191,18 +192,32 @@ impl Gauge for Free {
     fn check(&mut self) -> Result<(), OpError> {
         Ok(())
     }
+    fn pause(&mut self) -> Result<(), OpError> {
+        std::thread::yield_now();
+        Ok(())
+    }
     fn wait(&mut self) -> Result<(), OpError> {
         unreachable!("nobody else moves here")
     }
 }
 
-/// Recovers and moves all, as `storage::migrate` does.
+/// Recovers and moves all, as `storage::migrate` does, in small batches.
 pub fn migrate(source: &dyn Tier, target: &dyn Tier) -> Result<Moved, OpError> {
-    migrate_as("0123456789ab", source, target)
+    migrate_in_batches("0123456789ab", 2 << 20, source, target)
 }
 
 /// The same as the effect with this mark.
 pub fn migrate_as(mark: &str, source: &dyn Tier, target: &dyn Tier) -> Result<Moved, OpError> {
+    migrate_in_batches(mark, BATCH_BYTES, source, target)
+}
+
+/// The same in batches of so many bytes.
+pub fn migrate_in_batches(
+    mark: &str,
+    batch_bytes: u64,
+    source: &dyn Tier,
+    target: &dyn Tier,
+) -> Result<Moved, OpError> {
     let mut mover = Mover {
         source,
         target,
@@ -212,6 +227,7 @@ pub fn migrate_as(mark: &str, source: &dyn Tier, target: &dyn Tier) -> Result<Mo
         reserve_bytes: 0,
         prune: true,
         below: PathBuf::new(),
+        batch_bytes,
         gauge: &mut Free,
     };
     let _session = mover.begin()?;

@@ -121,9 +121,9 @@ impl State {
         let mut wanted: Vec<bool> =
             self.pending.iter().map(|it| it.slots().any(|slot| slot.0 == dir)).collect();
         for at in (0..wanted.len()).rev().filter(|at| wanted[*at]).collect::<Vec<_>>() {
-            for before in 0..at {
-                let same = |slot: &Slot| self.pending[at].slots().any(|it| it == slot);
-                wanted[before] |= self.pending[before].slots().any(same);
+            let same = |slot: &Slot| self.pending[at].slots().any(|it| it == slot);
+            for (before, wanted) in self.pending[..at].iter().zip(&mut wanted) {
+                *wanted |= before.slots().any(same);
             }
         }
         let pending = std::mem::take(&mut self.pending);
