@@ -3,32 +3,45 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `migrate`, `scrub`, `cleanup`, `usage` | the operations |
+//! | `migrate`, `scrub`, `cleanup`, `usage`, [`directories`], `smart`, `mount_units`, `snapshot` | the operations |
+//! | `acl` | what new files in a directory may be: pure |
 //! | `due`, `forecast` | what cleanup removes, and when a disk will be full: pure |
 //! | [`mover`] | how files move without ever being at risk |
 //! | [`tier`] | the trait to the file systems |
+//! | `disk` | what a disk tells of itself: pure |
+//! | [`tools`] | the trait to programs that know disks and file systems |
 //! | [`live`] | the adapter for this machine |
 //! | [`fault`] | tiers that stop at a chosen step |
 
+mod acl;
 mod cleanup;
+pub mod directories;
+mod disk;
 mod due;
 pub mod fault;
 mod forecast;
 pub mod live;
 mod migrate;
+mod mount_units;
 pub mod mover;
 mod roots;
 mod scrub;
+mod smart;
+mod snapshot;
 pub mod tier;
+pub mod tools;
 mod usage;
 mod watch;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use directories::Directories;
 use hob_model::Value;
 use hob_primitive::{Ctx, Primitive};
 use tier::{IoPriority, Tiers};
+use tools::Tools;
 
 /// Files that a result names.
 const NAMED_MAX: usize = 1000;
@@ -40,7 +53,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[must_use]
 pub fn primitive() -> Primitive {
     let mut whole = migrate::primitive();
-    for part in [scrub::primitive(), cleanup::primitive(), usage::primitive()] {
+    let parts = [
+        scrub::primitive(),
+        cleanup::primitive(),
+        usage::primitive(),
+        directories::primitive(),
+        smart::primitive(),
+        mount_units::primitive(),
+        snapshot::primitive(),
+    ];
+    for part in parts {
         whole.operations.extend(part.operations);
     }
     whole
@@ -76,5 +98,8 @@ fn at_priority<T: Send>(tiers: &dyn Tiers, priority: IoPriority, work: impl FnOn
 
 /// Plugs in the file systems of this machine.
 pub fn install(ports: &mut hob_primitive::Ports) {
-    ports.insert::<dyn tier::Tiers>(std::sync::Arc::new(live::Live::new()));
+    let live = Arc::new(live::Live::new());
+    ports.insert::<dyn Directories>(Arc::clone(&live) as Arc<dyn Directories>);
+    ports.insert::<dyn Tiers>(live);
+    ports.insert::<dyn Tools>(Arc::new(live::LiveTools::default()));
 }

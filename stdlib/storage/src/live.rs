@@ -1,9 +1,11 @@
 //! The adapter for this machine.
 #![allow(clippy::disallowed_methods)] // This is the adapter: what it does is I/O.
 
+mod directories;
 mod file;
 mod raw;
 mod tier;
+mod tools;
 
 use std::collections::HashSet;
 use std::io;
@@ -15,6 +17,8 @@ use hob_model::OpError;
 use hob_planner::Mounted;
 use hob_supervisor::FileSystems;
 use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+
+pub use tools::LiveTools;
 
 use crate::tier::{IoPriority, Space, Tier, Tiers};
 
@@ -94,6 +98,14 @@ impl Tiers for Live {
         let found =
             links.find(|link| link.path().canonicalize().is_ok_and(|path| path == Path::new(device)))?;
         found.file_name().into_string().ok()
+    }
+
+    fn ext4_errors(&self, device: &str) -> Option<i64> {
+        // `Documentation/ABI/testing/sysfs-fs-ext4` of the kernel.
+        let name = Path::new(device).canonicalize().ok()?.file_name()?.to_owned();
+        let counted =
+            std::fs::read_to_string(Path::new("/sys/fs/ext4").join(name).join("errors_count")).ok()?;
+        counted.trim().parse().ok()
     }
 
     fn mounted(&self) -> Result<Vec<Mounted>, OpError> {

@@ -228,6 +228,8 @@ pub trait Tiers: Send + Sync {
     fn space(&self, path: &Path, patience: Duration) -> Result<Space, OpError>;
     /// What names the file system on a device wherever it is plugged in.
     fn uuid(&self, device: &str) -> Option<String>;
+    /// How many errors the kernel counted on the ext4 file system of a device; `None` where there is none.
+    fn ext4_errors(&self, device: &str) -> Option<i64>;
     /// What is mounted, in the kernel's order; asks no file system.
     ///
     /// # Errors

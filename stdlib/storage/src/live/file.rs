@@ -17,10 +17,10 @@ use super::raw;
 use crate::tier::{Attribute, Kind, Lease, Meta, Sink, Source, Time};
 
 /// The most that Linux gives for one attribute (`XATTR_SIZE_MAX`), and for the list of their names (`XATTR_LIST_MAX`).
-const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 
 /// The bits of a mode that are permissions.
-const PERMISSION_BITS: u32 = 0o7777;
+pub(super) const PERMISSION_BITS: u32 = 0o7777;
 
 /// What `stat(2)` counts blocks in.
 const BLOCK_BYTES: u64 = 512;
