@@ -38,9 +38,15 @@ fn containers_that_hands_have_changed_are_made_as_declared_again() {
     let mut up = house.home.up("lab", &["--on-exit", "keep"]);
     let (db, app) = (house.id("db"), house.id("app"));
 
-    // Both are cut off from the others; nobody asks, and the engine tells.
+    // Both are cut off from the others; nobody asks, and the engine tells. The hold has both repaired at one time, and not one
+    // while the other is still to be cut off.
+    let _ = house.home.hob(&["hold", "app"]).exits(0);
     house.podman(&["network", "disconnect", "homelab", "app"]);
     house.podman(&["network", "disconnect", "homelab", "db"]);
+    let is_seen = |name: &str| house.service(name)["changed"].as_array().is_some_and(|it| !it.is_empty());
+    until("both are seen", || (is_seen("app") && is_seen("db")).then_some(()));
+    assert_eq!((house.id("db"), house.id("app")), (db.clone(), app.clone()));
+    let _ = house.home.hob(&["release", "app"]).exits(0);
     until("both are repaired", || (events(&house.home, "service.repaired").len() == 2).then_some(()));
     assert!(house.id("db") != db && house.id("app") != app);
     let story = house.story();

@@ -78,6 +78,11 @@ impl Drift {
         self.retry_at = None;
     }
 
+    /// Whether it is being stopped, to be made as declared.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Whether another look should follow soon.
     pub(super) fn is_open(&self) -> bool {
         self.repairing.is_some() || (!self.fields.is_empty() && !self.confirmed)
@@ -111,10 +116,10 @@ impl Drift {
 /// The services that are to be made as declared again now, marked as busy; before what needs them.
 pub(super) fn due(inner: &Inner, table: &mut Table, now: Duration) -> Vec<String> {
     let mut due: Vec<String> = Vec::new();
-    let stopping = table.services.values().filter(|entry| entry.drift.stopping).count();
+    let stopping = table.services.values().filter(|entry| entry.drift.is_stopping()).count();
     for service in inner.homelab.services_in_order().filter(|it| it.drift == OnDrift::Repair) {
         let is_free = table.services.get(&service.name).is_some_and(may_be_repaired);
-        if !is_free || stopping + due.len() >= AT_ONCE || waits(table, service, &due) {
+        if !is_free || stopping + due.len() >= AT_ONCE || waits(table, service) {
             continue;
         }
         let held = held_with(inner, table, service);
@@ -159,8 +164,8 @@ fn may_be_repaired(entry: &Entry) -> bool {
 }
 
 /// Whether something that it needs is not ready, or is about to be repaired itself.
-fn waits(table: &Table, service: &Service, due: &[String]) -> bool {
-    service.needs.iter().any(|need| due.contains(need) || !table.state(need).is_ready())
+fn waits(table: &Table, service: &Service) -> bool {
+    service.needs.iter().any(|need| !table.state_for_others(need).is_ready())
 }
 
 /// It, or what needs it, that somebody holds: what is held is not to lose what it stands on either.

@@ -317,8 +317,8 @@ fn keep(keeper: &Keeper) {
         hold::expire(inner, &mut table);
         table.recover(now, RECOVERED_AFTER);
         table.rearm(now);
-        let decided =
-            progress_without(&inner.homelab, |name| table.state(name), |name| table.is_put_off(name));
+        let state = |name: &str| table.state_for_others(name);
+        let decided = progress_without(&inner.homelab, state, |name| table.is_put_off(name));
         table.take_in(&decided);
         let mut free = decided.start;
         free.retain(|name| {

@@ -180,6 +180,12 @@ impl Table {
         self.services.get(name).map_or(ServiceState::Unknown, |entry| entry.state)
     }
 
+    /// The state of a service for those who wait for it: one that is being stopped to be made anew is not ready any more.
+    pub(crate) fn state_for_others(&self, name: &str) -> ServiceState {
+        let leaves = self.services.get(name).is_some_and(|entry| entry.drift.is_stopping());
+        if leaves { ServiceState::Starting } else { self.state(name) }
+    }
+
     /// How a service stands to the graphics cards; of one that is not there, nothing is kept.
     pub(super) fn share(&mut self, name: &str) -> &mut super::cards::Share {
         &mut self.services.entry(name.to_owned()).or_default().share

@@ -68,7 +68,7 @@ fn holes_are_restored_as_holes() {
 
 #[test]
 fn a_plan_says_what_a_restore_then_does() {
-    for world in World::all() {
+    for world in World::both() {
         world.init("nas");
         for name in ["same", "changed", "gone", "dir/below"] {
             world.write(&format!("src/{name}"), name);
@@ -104,7 +104,7 @@ fn a_plan_says_what_a_restore_then_does() {
 
 #[test]
 fn parts_and_single_files_come_back_alone() {
-    for world in World::all() {
+    for world in World::both() {
         world.init("nas");
         for name in ["a.conf", "b.txt", "nginx/site.conf", "nginx/log/x.log"] {
             world.write(&format!("src/{name}"), name);
@@ -142,7 +142,7 @@ fn parts_and_single_files_come_back_alone() {
 
 #[test]
 fn what_is_left_out_is_told_with_the_rule() {
-    for world in World::all() {
+    for world in World::both() {
         world.init("nas");
         for name in
             ["keep", "x.tmp", "deep/y.tmp", "node_modules/a", "app/cache/b", "quiet/.nobackup", "quiet/c"]
@@ -208,7 +208,7 @@ fn an_effect_that_a_crash_cut_off_finds_its_snapshot() {
 
 #[test]
 fn one_repository_that_fails_stops_no_other() {
-    for world in World::all() {
+    for world in World::both() {
         world.init("nas");
         world.init("away");
         world.write("src/a", "1");
@@ -226,7 +226,7 @@ fn one_repository_that_fails_stops_no_other() {
 
 #[test]
 fn what_a_program_writes_is_kept_only_when_it_ends_well() {
-    for world in World::all() {
+    for world in World::both() {
         world.init("nas");
         let stream = |script: &str| world.call("stream", json!(["nas", "db.dump", ["sh", "-c", script], {}]));
         let failed = stream("seq 100000; echo connection lost >&2; exit 3").unwrap_err();
@@ -247,7 +247,7 @@ fn what_a_program_writes_is_kept_only_when_it_ends_well() {
 fn what_cannot_be_read_makes_a_snapshot_incomplete() {
     // Files of sysfs that are only written: not even root opens them.
     let unreadable = "/sys/bus/platform/drivers_probe";
-    for world in World::all() {
+    for world in World::both() {
         world.init("nas");
         world.write("src/a", "1");
         world.snapshot("nas");
@@ -325,7 +325,7 @@ fn copies_are_whole_and_made_once() {
 
 #[test]
 fn a_drill_finds_what_is_broken_in_what_was_backed_up() {
-    for world in World::all() {
+    for world in World::both() {
         world.init("nas");
         world.write("src/note", "1");
         let database = rusqlite::Connection::open({

@@ -50,6 +50,11 @@ impl World {
         Self { server, ..Self::live() }
     }
 
+    /// Repositories in directories and in memory, for cases that have little to do with where the files are.
+    pub(crate) fn both() -> [Self; 2] {
+        [Self::live(), Self::fake(&Fake::new())]
+    }
+
     /// One of each, for cases that must hold for all.
     pub(crate) fn all() -> [Self; 3] {
         [Self::live(), Self::buckets(), Self::fake(&Fake::new())]
