@@ -294,7 +294,8 @@ fn claim_call(inner: &Inner, service: &Service, attempt: u64) -> bool {
 
 /// Whether all that a service waits for is ready. That its tier has as many starting as it may counts it itself.
 fn is_free(inner: &Inner, table: &Table, service: &Service) -> bool {
-    let state = |name: &str| if name == service.name { ServiceState::Stopped } else { table.state_for_others(name) };
+    let state =
+        |name: &str| if name == service.name { ServiceState::Stopped } else { table.state_for_others(name) };
     let decided = progress(&inner.homelab, state);
     let own_tier = |node: &Node| matches!(node, Node::Tier(tier) if service.tier.as_ref() == Some(tier));
     let waits = decided.waiting.get(&service.name).is_some_and(|nodes| !nodes.iter().all(own_tier));
