@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hob_lab::disk::{Disk, FileSystem};
 use hob_lab::systemd::Systemd;
@@ -220,9 +221,17 @@ fn file_systems_tell_of_errors_that_they_counted() {
     let health = call(&harness, "storage::health", json!([disk.path()])).unwrap();
     assert_eq!((&health["type"], &health["healthy"]), (&json!("ext4"), &json!(true)), "{health}");
     let device = health["devices"][0]["device"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-    // The kernel counts one when it is asked to.
+    // The kernel counts one when it is asked to, in its own time.
     fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").unwrap();
-    let health = call(&harness, "storage::health", json!([disk.path()])).unwrap();
+    let look = || call(&harness, "storage::health", json!([disk.path()])).unwrap();
+    let seen = (0..300).map(|_| look()).find(|it| {
+        let counted = it["healthy"] == false;
+        if !counted {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        counted
+    });
+    let health = seen.unwrap_or_else(look);
     assert_eq!((&health["healthy"], &health["devices"][0]["errors"]), (&json!(false), &json!(1)), "{health}");
     let proc = call(&harness, "storage::health", json!(["/proc"])).unwrap_err();
     assert_eq!(proc.kind, ErrorKind::Invalid);
