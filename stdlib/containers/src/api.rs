@@ -253,15 +253,6 @@ mod operations {
         Ok(true)
     }
 
-    /// How long one who asks what became of a restart waits before another look.
-    const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-    /// How often one looks again at a container that runs as before: the request may not have begun.
-    const LOOKS_WHILE_IT_RUNS: u32 = 5;
-
-    /// How often one looks again at a container that does not run: it may be between its stop and its start.
-    const LOOKS_WHILE_IT_RESTS: u32 = 30;
-
     /// Stops and starts a container; gives when it was started: `#{ started_at }`.
     ///
     /// Class `keyed`: the intent notes when the container was started last. After a crash a later start means that it
@@ -294,22 +285,7 @@ mod operations {
         let name: Name = args.next("name")?;
         let options: StopOptions = args.options()?;
         let engine = engine(cx, options.socket.as_deref()).await?;
-        // Whoever asked is gone, and the engine may still be at it: what is about to happen must not be asked for again.
-        for looks in 0_u32.. {
-            let Some(found) = life::find(&*engine, &name.0).await? else {
-                return Ok(Probe::Unknown(format!("there is no container {} any more", name.0)));
-            };
-            let started_since = life::start_note(&found) != *cx.noted();
-            let runs = life::is_running(&found);
-            if started_since && runs {
-                return Ok(Probe::Done(life::restarted(&found)));
-            }
-            if looks >= if runs { LOOKS_WHILE_IT_RUNS } else { LOOKS_WHILE_IT_RESTS } {
-                break;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(Probe::NotDone)
+        life::what_became_of_restart(&*engine, &name.0, cx.noted()).await
     }
 
     fn model_restart(cx: &Ctx, _: Args) -> Result<Value, OpError> {

@@ -1,10 +1,11 @@
 //! Making containers, and making them be as declared.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
 use hob_model::{OpError, Value};
-use hob_primitive::{Ctx, Progress};
+use hob_primitive::{Ctx, Probe, Progress};
 
 use crate::body::{self, LABEL_EFFECT};
 use crate::compare;
@@ -17,6 +18,15 @@ use crate::view;
 
 /// What a container is called while its successor is tried.
 const SUFFIX_OLD: &str = ".hob-old";
+
+/// How long one who asks what became of a restart waits before another look.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often one looks again at a container that runs as before: the request may not have begun.
+const LOOKS_WHILE_IT_RUNS: u32 = 5;
+
+/// How often one looks again at a container that does not run: it may be between its stop and its start.
+const LOOKS_WHILE_IT_RESTS: u32 = 30;
 
 /// The engine that `socket`, or convention, says.
 pub(crate) async fn engine(cx: &Ctx, socket: Option<&str>) -> Result<Arc<dyn Engine>, OpError> {
@@ -413,6 +423,29 @@ pub(crate) fn was_started(found: &ContainerInspectResponse) -> bool {
 /// What tells one start of a container from every other: its id, and when that was.
 pub(crate) fn start_note(found: &ContainerInspectResponse) -> Value {
     Value::map([("id", Value::from(id(found))), ("started_at", Value::from(started_at(found)))])
+}
+
+/// Whether a restart happened that a process asked for which is gone. The engine may still be at it: what is about to happen
+/// must not be asked for again, so that it is looked several times.
+pub(crate) async fn what_became_of_restart(
+    engine: &dyn Engine,
+    name: &str,
+    noted: &Value,
+) -> Result<Probe, OpError> {
+    for looks in 0_u32.. {
+        let Some(found) = find(engine, name).await? else {
+            return Ok(Probe::Unknown(format!("there is no container {name} any more")));
+        };
+        let runs = is_running(&found);
+        if runs && start_note(&found) != *noted {
+            return Ok(Probe::Done(restarted(&found)));
+        }
+        if looks >= if runs { LOOKS_WHILE_IT_RUNS } else { LOOKS_WHILE_IT_RESTS } {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(Probe::NotDone)
 }
 
 /// The value of `containers::restart`.
