@@ -1,10 +1,8 @@
 //! What `import "hob:storage"` brings, on a real systemd and on real files.
 
 use std::fs;
-use std::path::Path;
 
 use hob_lab::systemd::Systemd;
-use hob_tests::home::Home;
 use hob_tests::until;
 use serde_json::json;
 
@@ -28,6 +26,13 @@ let again = disks::attach("/mnt", #{ source: "//nas.invalid/share", username: "m
 log::info(`${made.changed} ${again.changed} ${made.start}`);
 "#;
 
+/// What a program in the lab writes, which must do well.
+fn answer(systemd: &Systemd, program: &str, args: &[&str]) -> String {
+    let output = systemd.command(program).args(args).output().expect("it can be started");
+    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("it writes text").trim().to_owned()
+}
+
 /// A file system that is declared is mounted by units when it is missing, and whoever stands on it starts then.
 #[test]
 fn a_declared_file_system_is_mounted_by_units() {
@@ -35,16 +40,10 @@ fn a_declared_file_system_is_mounted_by_units() {
         return;
     }
     let Some(systemd) = hob_lab::started("systemd", Systemd::missing(), Systemd::start) else { return };
-    let inside = |program: &str, args: &[&str]| {
-        let output = systemd.command(program).args(args).output().expect("it can be started");
-        assert!(output.status.success(), "{program} {args:?}: {output:?}");
-        String::from_utf8(output.stdout).expect("it writes text").trim().to_owned()
-    };
-    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary();
-    let mut through = systemd.command("env");
-    through.arg("--chdir").arg(home.dir());
+    let inside = |program: &str, args: &[&str]| answer(&systemd, program, args);
+    let home = crate::inside(crate::home_for_labs(), &systemd);
     let secrets = home.path("lab/secrets");
-    let home = home.through(&through).with_env("HOB_SECRETS", secrets);
+    let home = home.with_env("HOB_SECRETS", secrets);
     home.write("lab/secrets/.keep", "");
     fs::create_dir_all(home.path("the share")).unwrap();
     let at = home.path("the share").to_str().unwrap().to_owned();
@@ -78,15 +77,8 @@ fn passwords_of_servers_are_for_root_alone() {
         return;
     }
     let Some(systemd) = hob_lab::started("systemd", Systemd::missing(), Systemd::start) else { return };
-    let inside = |program: &str, args: &[&str]| {
-        let output = systemd.command(program).args(args).output().expect("it can be started");
-        assert!(output.status.success(), "{program} {args:?}: {output:?}");
-        String::from_utf8(output.stdout).expect("it writes text").trim().to_owned()
-    };
-    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary();
-    let mut through = systemd.command("env");
-    through.arg("--chdir").arg(home.dir());
-    let home = home.through(&through);
+    let inside = |program: &str, args: &[&str]| answer(&systemd, program, args);
+    let home = crate::inside(crate::home_for_labs(), &systemd);
     home.write("attach.rhai", NAS.replace("secret_file(\"token\")", "\"hunter2\""));
     home.write("detach.rhai", "import \"hob:storage\" as disks;\nlog::info(`${disks::detach(\"/mnt\")} ${disks::detach(\"/mnt\")}`);");
     let ran = home.hob(&["run", "attach.rhai", "--allow", "*"]).exits(0);

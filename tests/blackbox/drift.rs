@@ -1,7 +1,5 @@
 //! What somebody changes past a hob that runs: it is told, and made as declared again, in order and behind the gates.
 
-use std::path::Path;
-
 use hob_lab::engine::IMAGE;
 use hob_lab::systemd::Systemd;
 use hob_tests::home::Home;
@@ -108,11 +106,9 @@ fn a_unit_whose_secrets_hands_have_taken_gets_them_again() {
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned()
     };
     systemctl(&["daemon-reload"]);
-    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary();
-    let mut inside = systemd.command("env");
-    inside.arg("--chdir").arg(home.dir());
+    let home = crate::inside(crate::home_for_labs(), &systemd);
     let secrets = home.path("lab/secrets");
-    let home = home.through(&inside).with_env("HOB_SECRETS", secrets);
+    let home = home.with_env("HOB_SECRETS", secrets);
     seal(&home);
     let homelab = r#"service("needy", #{ unit: "needy", credentials: #{ token: secret_file("token") }, ready: log("taken") });"#;
     home.write("lab/homelab.rhai", homelab);

@@ -171,11 +171,9 @@ fn a_unit_loads_its_secret_as_a_credential() {
     };
     systemctl(&["daemon-reload"]);
     // In its world: hob and systemd see the same memory.
-    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary();
-    let mut inside = systemd.command("env");
-    inside.arg("--chdir").arg(home.dir());
+    let home = crate::inside(crate::home_for_labs(), &systemd);
     let secrets = home.path("lab/secrets");
-    let home = home.through(&inside).with_env("HOB_SECRETS", secrets);
+    let home = home.with_env("HOB_SECRETS", secrets);
     seal(&home);
     let homelab = r#"service("needy", #{ unit: "needy", credentials: #{ token: secret_file("token") }, ready: log("taken"), restart: "never" });"#;
     home.write("lab/homelab.rhai", homelab);

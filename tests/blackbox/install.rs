@@ -1,7 +1,5 @@
 //! `hob install`: what it writes, and what a real systemd makes of it.
 
-use std::path::Path;
-
 use hob_lab::systemd::Systemd;
 use hob_tests::home::Home;
 use hob_tests::until;
@@ -20,16 +18,9 @@ service("web", #{ tier: "way-in", command: told.call("web"), needs: [db] });
 service("broken", #{ tier: "rest", command: "false", restart: "never", ready: log("never") });
 "#;
 
-/// The same with all commands inside a lab.
-fn inside(home: Home, systemd: &Systemd) -> Home {
-    let mut inside = systemd.command("env");
-    inside.arg("--chdir").arg(home.dir());
-    home.through(&inside)
-}
-
 /// A directory that a systemd of the lab sees, too.
 fn home() -> Home {
-    let home = Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary();
+    let home = crate::home_for_labs();
     home.write("lab/homelab.rhai", HOMELAB);
     home.write("lab/hob.toml", "[server]\nlisten = \"127.0.0.1:0\"\n");
     home
@@ -41,7 +32,7 @@ fn an_upgrade_restarts_nothing_and_a_shutdown_stops_in_order() {
         return;
     }
     let systemd = Systemd::start().expect("systemd starts");
-    let home = inside(home(), &systemd);
+    let home = crate::inside(home(), &systemd);
     let systemctl = |args: &[&str]| {
         let output = systemd.command("systemctl").args(args).output().expect("systemctl can be started");
         assert!(output.status.success(), "{args:?}: {output:?}");
@@ -104,7 +95,7 @@ fn a_unit_of_somebody_else_is_left_alone() {
     }
     let systemd = Systemd::start().expect("systemd starts");
     systemd.write_unit("hob.service", "[Service]\nExecStart=/bin/true\n").expect("a unit can be written");
-    let home = inside(home, &systemd);
+    let home = crate::inside(home, &systemd);
     let refused = home.hob(&["install", "lab"]).exits(1);
     assert!(refused.stderr.contains("`hob install` did not write it"), "{refused:?}");
     let left = std::fs::read_to_string(systemd.unit_dir().join("hob.service")).unwrap();
@@ -117,7 +108,7 @@ fn targets_go_with_their_tiers_and_all_goes_when_it_is_not_wanted() {
         return;
     }
     let systemd = Systemd::start().expect("systemd starts");
-    let home = inside(home(), &systemd);
+    let home = crate::inside(home(), &systemd);
     let there = || {
         let entries = std::fs::read_dir(systemd.unit_dir()).unwrap().flatten();
         let mut names: Vec<String> =

@@ -62,12 +62,25 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use hob_lab::systemd::Systemd;
 use hob_tests::home::Home;
 use hob_tests::process::{Background, Ran};
 
 /// A place of its own, for the binary of this build.
 fn home() -> Home {
     Home::new(env!("CARGO_BIN_EXE_hob"))
+}
+
+/// A place of its own that a systemd of the lab sees, too.
+fn home_for_labs() -> Home {
+    Home::below(env!("CARGO_BIN_EXE_hob"), Path::new("/var/tmp")).with_own_binary()
+}
+
+/// The same with all commands inside a lab.
+fn inside(home: Home, systemd: &Systemd) -> Home {
+    let mut inside = systemd.command("env");
+    inside.arg("--chdir").arg(home.dir());
+    home.through(&inside)
 }
 
 /// The uid and gid of `nobody` and `nogroup`.

@@ -1,6 +1,6 @@
 //! From the entries of a run to spans: pure.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use hob_daemon::view::{EffectView, effects};
@@ -29,10 +29,10 @@ pub fn spans(row: &RunRow, entries: &[Entry], of: &Ancestry) -> Vec<SpanData> {
     let trace = TraceId::from_bytes(*of.root.0.as_bytes());
     let parent = of.parent.as_ref().map(|(run, position)| id(*run, position));
     let mut all = vec![of_run(row, entries, trace, parent, effects.len())];
-    let known: HashMap<&Position, ()> = effects.iter().map(|it| (&it.position, ())).collect();
+    let known: HashSet<&Position> = effects.iter().map(|it| &it.position).collect();
     for effect in effects.iter().take(SPANS_MAX - 1) {
         let mut above = effect.position.parent();
-        while above != Position::root() && !known.contains_key(&above) {
+        while above != Position::root() && !known.contains(&above) {
             above = above.parent();
         }
         all.push(of_effect(row.run, effect, trace, id(row.run, &above)));

@@ -91,10 +91,10 @@ impl Bucket for FakeBucket {
     fn put(&self, key: &str, content: &mut dyn Source, about: &About) -> Result<Object, OpError> {
         check_key(key)?;
         let (mut whole, bytes) = (BytesMut::new(), content.bytes());
-        while (whole.len() as u64) < bytes || bytes == 0 {
+        loop {
             let from = whole.len() as u64;
             whole.extend_from_slice(&content.read(from..bytes.min(from + PART_BYTES))?);
-            if bytes == 0 {
+            if whole.len() as u64 >= bytes {
                 break;
             }
         }
