@@ -18,7 +18,7 @@ let db = service("db", #{
     command: ["sh", "-c", "echo start db >> /shared/story; sleep 0.4; echo ready db >> /shared/story; touch /ready; exec sleep 1000"],
 } + quick);
 service("app", #{
-    needs: [db], command: ["sh", "-c", "echo start app >> /shared/story; exec sleep 1000"], ready: file("/proc/self"),
+    needs: [db], command: ["sh", "-c", "echo start app >> /shared/story; touch /ready; exec sleep 1000"], ready: file("/ready"),
 } + quick);
 for name in ["named", "replaced", "held"] {
     service(name, #{ command: ["sleep", "1000"], ready: file("/proc/self") } + quick);

@@ -8,7 +8,7 @@ use hob_lab::engine::{Engine, IMAGE, Kind};
 use hob_lab::systemd::Systemd;
 use hob_tests::home::Home;
 use hob_tests::process::Background;
-use hob_tests::within;
+use hob_tests::{until, within};
 use serde_json::{Value as Json, json};
 
 use crate::home;
@@ -27,6 +27,9 @@ let made = containers::create(input.name, at + #{
     ulimits: #{ nofile: #{ soft: 1024, hard: 4096 }, nproc: #{ soft: 4096, hard: 4096 } }, volumes: [`${input.shared}:/shared`],
     command: ["sh", "-c", `echo ${input.name} >> /shared/starts; exec sleep 1000`],
 });
+// What is restarted has begun: a process that is killed before its first line would not be counted.
+let starts = `${input.shared}/starts`;
+while !files::exists(starts) || !files::read(starts).contains(input.name + "\n") { sleep("20ms") }
 containers::restart(input.name, at);
 made.id
 "#;
@@ -110,8 +113,10 @@ fn a_container_is_made_and_restarted_exactly_once() {
         let listed =
             podman.cli(&["ps", "-a", "--no-trunc", "--format", "{{.ID}}", "--filter", &filter]).unwrap();
         assert_eq!(String::from_utf8(listed.stdout).unwrap().trim(), id.as_str().unwrap());
-        let starts = std::fs::read_to_string(podman.shared().join("starts")).unwrap();
-        assert_eq!(starts.lines().filter(|line| *line == name).count(), 2, "started and restarted: {starts}");
+        let starts = || std::fs::read_to_string(podman.shared().join("starts")).unwrap();
+        let count = || starts().lines().filter(|line| *line == name).count();
+        until("it has begun twice", || (count() >= 2).then_some(()));
+        assert_eq!(count(), 2, "started and restarted: {}", starts());
         podman.cli(&["rm", "-f", &name]).unwrap();
     }
     let all = podman.cli(&["ps", "-aq"]).unwrap();
@@ -142,7 +147,8 @@ fn a_transient_unit_is_made_and_another_restarted_exactly_once() {
 
         let shown = systemctl(&["show", "--property=InvocationID", "--value", &name]);
         assert_eq!(String::from_utf8(shown.stdout).unwrap().trim(), made.as_str().unwrap(), "made again");
-        let starts = std::fs::read_to_string(systemd.root().join("run/starts")).unwrap();
-        assert_eq!(starts.lines().count(), round + 2, "started once and restarted once a round");
+        let starts = || std::fs::read_to_string(systemd.root().join("run/starts")).unwrap().lines().count();
+        until("it has begun again", || (starts() >= round + 2).then_some(()));
+        assert_eq!(starts(), round + 2, "started once and restarted once a round");
     }
 }

@@ -10,8 +10,8 @@ use crate::home;
 
 /// Each service tells when it starts.
 const HOMELAB: &str = r#"
-let told = |name| ["sh", "-c", `echo ${name} >> starts.log; exec sleep 1000`];
-let quick = #{ stop_timeout: "2s" };
+let told = |name| ["sh", "-c", `echo ${name} >> starts.log; echo here; exec sleep 1000`];
+let quick = #{ ready: log("here"), stop_timeout: "2s" };
 let db = service("db", #{ command: told.call("db") } + quick);
 service("app", #{ command: told.call("app"), needs: [db] } + quick);
 

@@ -11,10 +11,10 @@ use crate::updates::{publish_as, serve_images};
 
 const HOMELAB: &str = r#"
 let worker = service("worker", #{
-    command: ["sh", "-c", "echo worker $HOB_REPLICA >> story; exec sleep 1000"], replicas: COUNT, stop_timeout: "1s",
+    command: ["sh", "-c", "echo worker $HOB_REPLICA >> story; echo here; exec sleep 1000"], ready: log("here"), replicas: COUNT, stop_timeout: "1s",
     hooks: #{ before_start: |it| files::append("hooks", it.service + " " + it.replica + "\n") },
 });
-service("web", #{ command: ["sh", "-c", "echo web >> story; exec sleep 1000"], needs: [worker], stop_timeout: "1s" });
+service("web", #{ command: ["sh", "-c", "echo web >> story; echo here; exec sleep 1000"], ready: log("here"), needs: [worker], stop_timeout: "1s" });
 "#;
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {

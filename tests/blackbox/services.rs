@@ -38,8 +38,8 @@ service("app", #{
     command: sh.call("echo start app >> /shared/story; exec httpd -f -p 8080"),
 } + quick);
 service("torrents", #{
-    tier: "apps", image: "IMAGE", network: via(vpn), ready: file("/proc/self"),
-    command: sh.call("echo start torrents >> /shared/story; exec sleep 1000"),
+    tier: "apps", image: "IMAGE", network: via(vpn), ready: file("/ready"),
+    command: sh.call("echo start torrents >> /shared/story; touch /ready; exec sleep 1000"),
 } + quick);
 "#;
 
@@ -295,7 +295,7 @@ fn what_belongs_to_somebody_else_is_left_alone() {
 /// A unit of systemd, beside a process that needs it.
 const UNITS: &str = r#"
 let web = service("web", #{ unit: "web.service", ready: log("serving") });
-service("beside", #{ command: ["sh", "-c", "echo started >> beside.log; exec sleep 1000"], needs: [web] });
+service("beside", #{ command: ["sh", "-c", "echo started >> beside.log; echo here; exec sleep 1000"], ready: log("here"), needs: [web] });
 "#;
 
 const WEB_UNIT: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=simple\nExecStart=/bin/sh -c 'echo serving; exec sleep 1000'\n";
