@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod slots;
+mod waits;
 
 use bytes::Bytes;
 use common::samples::{at, ended, entry, inline, outcome, run, started, waits};
@@ -14,6 +17,8 @@ use hob_model::{
     Digest, EntryKind, OpError, Position, Resolution, RunEnd, RunEntry, RunOwner, RunStarted, RunStatus,
     Value, Wait,
 };
+use slots::*;
+use waits::*;
 
 macro_rules! suite {
     ($($name:ident),* $(,)?) => {
@@ -61,7 +66,6 @@ fn effect(n: u32) -> Position {
 fn done(n: u32) -> EntryKind {
     outcome(effect(n), Ok(inline(i64::from(n))))
 }
-
 fn an_empty_journal_knows_nothing(journal: &dyn Journal) {
     assert_eq!(journal.run(run(1)).unwrap(), None);
     assert_eq!(journal.runs(&RunFilter::default()).unwrap(), vec![]);
@@ -195,111 +199,6 @@ fn runs_are_found_by_the_begin_of_their_id(journal: &dyn Journal) {
     }
 }
 
-fn waits_open_and_close(journal: &dyn Journal) {
-    let closers = [
-        done(1),
-        EntryKind::Withdrawn { position: effect(1) },
-        EntryKind::Abandoned { position: effect(1) },
-        EntryKind::Resolved { position: effect(1), resolution: Resolution::Skip, by: "ada".into() },
-    ];
-    append(journal, run(1), 0, started("a"));
-    let mut seq = 1;
-    let mut say = |kind| {
-        append(journal, run(1), seq, kind);
-        seq += 1;
-    };
-    say(waits(effect(2), Wait::Run(run(2))));
-    for closer in closers {
-        say(waits(effect(1), Wait::Until(at(9))));
-        let open = journal.wait_at(run(1), &effect(1)).unwrap().unwrap();
-        assert_eq!((open.run, &open.wait), (run(1), &Wait::Until(at(9))));
-        assert_eq!(journal.waits(None, Some(run(1)), 9).unwrap().len(), 2);
-        say(closer.clone());
-        assert_eq!(journal.wait_at(run(1), &effect(1)).unwrap(), None, "{closer:?}");
-        assert_eq!(journal.next_due().unwrap(), None);
-    }
-    // A second wait at the same place takes over.
-    say(waits(effect(1), Wait::Until(at(9))));
-    say(waits(effect(1), Wait::Until(at(20))));
-    assert_eq!(journal.next_due().unwrap(), Some(at(20)));
-    assert_eq!(journal.waits(None, None, 9).unwrap().len(), 2);
-    say(ended(RunEnd::Cancelled));
-    assert_eq!(journal.waits(None, None, 9).unwrap(), vec![]);
-    assert_eq!(journal.next_due().unwrap(), None);
-}
-
-fn waits_come_due_in_order(journal: &dyn Journal) {
-    for (n, due) in [(1, 30), (2, 10), (3, 20)] {
-        append_all(journal, run(n), vec![started("a"), waits(effect(1), Wait::Until(at(due)))]);
-    }
-    let signal = Wait::Signal { name: "go".into(), deadline: Some(at(15)) };
-    let forever = Wait::Signal { name: "go".into(), deadline: None };
-    append_all(journal, run(4), vec![started("a"), waits(effect(1), signal), waits(effect(2), forever)]);
-    let due =
-        |now, limit| -> Vec<_> { journal.due(at(now), limit).unwrap().iter().map(|wait| wait.run).collect() };
-    assert_eq!(journal.next_due().unwrap(), Some(at(10)));
-    assert_eq!(due(9, 9), []);
-    assert_eq!(due(20, 9), [run(2), run(4), run(3)]);
-    assert_eq!(due(99, 2), [run(2), run(4)]);
-}
-
-fn waits_are_found_by_what_they_wait_for(journal: &dyn Journal) {
-    let event = |pattern: &str| Wait::Event {
-        pattern: pattern.into(),
-        filter: Value::map([("host", Value::from("hub"))]),
-        after: 3,
-        deadline: None,
-    };
-    let approval = Wait::Approval { prompt: "sure?".into(), deadline: None };
-    append_all(
-        journal,
-        run(1),
-        vec![started("a"), waits(effect(1), event("unit.*")), waits(effect(2), approval)],
-    );
-    append_all(journal, run(2), vec![started("a"), waits(effect(1), event("unit.failed"))]);
-    append_all(journal, run(3), vec![started("a"), waits(effect(1), Wait::Run(run(1)))]);
-    let found = |kind, key: &str| -> Vec<_> {
-        journal.waits_for(kind, key, 9).unwrap().iter().map(|wait| wait.run).collect()
-    };
-    assert_eq!(found("event", "unit.*"), [run(1)]);
-    assert_eq!(found("run", &run(1).to_string()), [run(3)]);
-    assert_eq!(found("signal", "unit.*"), []);
-    let of_kind = |kind| journal.waits(Some(kind), None, 9).unwrap();
-    assert_eq!(of_kind("event").iter().map(|wait| wait.run).collect::<Vec<_>>(), [run(1), run(2)]);
-    assert_eq!(of_kind("event")[0].wait, event("unit.*"));
-    assert_eq!(journal.waits(Some("approval"), Some(run(1)), 9).unwrap().len(), 1);
-    assert_eq!(journal.waits(Some("approval"), Some(run(2)), 9).unwrap(), vec![]);
-    assert_eq!(journal.waits(None, None, 2).unwrap().len(), 2);
-}
-
-fn signals_wait_for_their_run(journal: &dyn Journal) {
-    let signal = |n: u8, name: &str| {
-        let payload = Value::from(name.to_uppercase());
-        journal.submit(Commit::one(Write::Signal {
-            run: run(n),
-            name: name.into(),
-            payload,
-            at: at(n.into()),
-        }));
-    };
-    signal(1, "a");
-    signal(2, "b");
-    signal(1, "c");
-    let names = |n| -> Vec<_> {
-        journal.signals(run(n)).unwrap().into_iter().map(|signal| (signal.id, signal.name)).collect()
-    };
-    assert_eq!(names(1), [(1, "a".into()), (3, "c".into())]);
-    assert_eq!(journal.signals(run(2)).unwrap()[0].payload, Value::from("B"));
-    journal.submit(Commit::one(Write::SignalTaken { id: 1 }));
-    journal.submit(Commit::one(Write::SignalTaken { id: 1 }));
-    assert_eq!(names(1), [(3, "c".into())]);
-    journal.submit(Commit::one(Write::SignalsMoved { from: run(1), to: run(2) }));
-    assert_eq!((names(1), names(2)), (vec![], vec![(2, "b".into()), (3, "c".into())]));
-    journal.submit(Commit::one(Write::SignalTaken { id: 3 }));
-    signal(2, "d");
-    assert_eq!(names(2), [(2, "b".into()), (4, "d".into())], "a number is never given twice");
-}
-
 fn events_are_numbered(journal: &dyn Journal) {
     for n in 1..=4_i64 {
         let write =
@@ -339,88 +238,6 @@ fn facts_are_kept_replaced_and_removed(journal: &dyn Journal) {
     let held = journal.facts("hold/").unwrap();
     assert_eq!(held, [("hold/a".to_owned(), Value::Int(5)), ("hold/b".to_owned(), Value::Int(2))]);
     assert_eq!(journal.facts("").unwrap().len(), 3);
-}
-
-fn a_slot_is_claimed_once(journal: &dyn Journal) {
-    let slot = |nominal, n| Slot { schedule: "nightly".into(), nominal: at(nominal), run: run(n) };
-    for (nominal, n, free) in [(1, 1, true), (2, 2, true), (1, 3, false), (3, 3, true)] {
-        assert_eq!(journal.claim(slot(nominal, n), Commit::default()).unwrap(), free);
-    }
-    let other = Slot { schedule: "hourly".into(), ..slot(1, 4) };
-    assert!(journal.claim(other, Commit::default()).unwrap());
-    assert_eq!(journal.slots("nightly", 2).unwrap(), [slot(3, 3), slot(2, 2)]);
-    assert_eq!(journal.slots("nobody", 2).unwrap(), []);
-}
-
-fn slots_are_claimed_together(journal: &dyn Journal) {
-    let slot = |name: &str, nominal, n| Slot { schedule: name.into(), nominal: at(nominal), run: run(n) };
-    let first = |n| Commit::one(Write::Entry(run(n), entry(0, started("a"))));
-    assert!(journal.claim(slot("b", 1, 1), first(1)).unwrap());
-    // One of them was claimed before, and one twice in the same breath.
-    let wanted = [("a", 1, 2), ("b", 1, 3), ("c", 1, 4), ("a", 1, 5), ("a", 2, 6)];
-    let claims = wanted.map(|(name, nominal, n)| (slot(name, nominal, n), first(n)));
-    assert_eq!(journal.claim_all(claims.to_vec()).unwrap(), [true, false, true, false, true]);
-    assert_eq!(journal.slots("a", 9).unwrap(), [slot("a", 2, 6), slot("a", 1, 2)]);
-    let runs = journal.runs(&RunFilter::default()).unwrap();
-    assert_eq!(runs.iter().map(|row| row.run).collect::<Vec<_>>(), [6, 4, 2, 1].map(run));
-    assert!(journal.claim_all(vec![]).unwrap().is_empty());
-}
-
-/// As many as an adapter may write in another way than a few.
-fn many_slots_are_claimed_at_one_time(journal: &dyn Journal) {
-    let slot = |n: u8, nominal| Slot { schedule: format!("s{n}"), nominal: at(nominal), run: run(n) };
-    let first = |n| Commit::one(Write::Entry(run(n), entry(0, started("a"))));
-    let claims = |range: std::ops::RangeInclusive<u8>, nominal| {
-        range.map(|n| (slot(n, nominal), first(n))).collect::<Vec<_>>()
-    };
-    assert!(journal.claim(slot(7, 1), first(7)).unwrap());
-    let expected: Vec<Slot> = (1..=100).map(|n| slot(n, 1)).collect();
-    journal.expect_claims(&expected).unwrap();
-    // Claimed after it was expected to be free; twice in the same breath; and one that brings more than its run.
-    assert!(journal.claim(Slot { run: run(201), ..slot(8, 1) }, first(201)).unwrap());
-    let mut wanted = claims(1..=100, 1);
-    wanted.push((Slot { run: run(202), ..slot(9, 1) }, first(202)));
-    wanted.push((Slot { run: run(203), ..slot(10, 1) }, Commit::default()));
-    let fact = Write::Fact { key: "beside".into(), value: Some(1.into()) };
-    wanted.push((slot(101, 1), first(101).writes.into_iter().chain([fact]).collect()));
-    let claimed = journal.claim_all(wanted.clone()).unwrap();
-    let refused: Vec<&Slot> =
-        wanted.iter().zip(&claimed).filter(|(_, claimed)| !**claimed).map(|((slot, _), _)| slot).collect();
-    let expected =
-        [slot(7, 1), slot(8, 1), Slot { run: run(202), ..slot(9, 1) }, Slot { run: run(203), ..slot(10, 1) }];
-    assert_eq!(refused, expected.iter().collect::<Vec<_>>());
-    assert_eq!(journal.fact("beside").unwrap(), Some(1.into()));
-    assert_eq!(journal.runs(&RunFilter::default()).unwrap().len(), 101);
-    // They go on as other runs do, and none of these slots is free again.
-    journal.claim_all(claims(110..=160, 2)).unwrap();
-    append(journal, run(110), 1, done(1));
-    assert_eq!(journal.entries(run(110), 0, 9).unwrap().len(), 2);
-    assert_eq!(journal.slots("s9", 9).unwrap(), [slot(9, 1)]);
-    assert_eq!(journal.slots("s120", 9).unwrap(), [slot(120, 2)]);
-    assert!(!journal.claim(slot(120, 2), Commit::default()).unwrap());
-    let again = claims(110..=160, 2).into_iter().map(|(slot, _)| (slot, Commit::default()));
-    assert_eq!(journal.claim_all(again.collect()).unwrap(), [false; 51]);
-    journal.flush().unwrap();
-}
-
-fn a_claim_brings_its_commit(journal: &dyn Journal) {
-    let slot = Slot { schedule: "nightly".into(), nominal: at(1), run: run(1) };
-    // What is queued before and does not belong to it is written either way.
-    append(journal, run(3), 0, started("c"));
-    let first = Commit::one(Write::Entry(run(1), entry(0, started("a"))));
-    assert!(journal.claim(slot.clone(), first).unwrap());
-    append(journal, run(4), 0, started("d"));
-    // The same entry again would be out of order; the claim is refused before that matters.
-    let second = Commit::from_iter([
-        Write::Entry(run(2), entry(0, started("b"))),
-        Write::Fact { key: "x".into(), value: Some(Value::Unit) },
-    ]);
-    assert!(!journal.claim(slot, second).unwrap());
-    let names: Vec<_> =
-        journal.runs(&RunFilter::default()).unwrap().into_iter().map(|row| row.name).collect();
-    assert_eq!(names, ["d", "c", "a"]);
-    assert_eq!(journal.fact("x").unwrap(), None);
-    journal.flush().unwrap();
 }
 
 fn blobs_and_bundles_are_kept_once(journal: &dyn Journal) {
