@@ -11,7 +11,7 @@ use crate::updates::{publish_as, serve_images};
 
 const HOMELAB: &str = r#"
 let worker = service("worker", #{
-    command: ["sh", "-c", "echo worker $HOB_REPLICA >> story; echo here; exec sleep 1000"], ready: log("here"), replicas: COUNT, stop_timeout: "1s",
+    command: ["sh", "-c", "echo worker $HOB_REPLICA >> story; echo here $HOB_REPLICA; exec sleep 1000"], ready: log("here"), replicas: COUNT, stop_timeout: "1s",
     hooks: #{ before_start: |it| files::append("hooks", it.service + " " + it.replica + "\n") },
 });
 service("web", #{ command: ["sh", "-c", "echo web >> story; echo here; exec sleep 1000"], ready: log("here"), needs: [worker], stop_timeout: "1s" });
@@ -48,10 +48,26 @@ fn the_name_stands_for_all_and_each_is_kept_by_itself() {
     assert_eq!(sorted(told[..3].to_vec()), ["worker 1", "worker 2", "worker 3"]);
     assert_eq!(sorted(home.lines("lab/hooks")), ["worker-1 1", "worker-2 2", "worker-3 3"]);
     assert_eq!(states(&home)[..3], all("ready"));
+    let told = home.ask("GET", "/api/v1/services/worker", None).unwrap().expects(200).json();
+    assert_eq!(
+        (&told["state"], told["replicas"].as_array().map(Vec::len)),
+        (&json!("ready"), Some(3)),
+        "{told}"
+    );
+    let _ = home.ask("GET", "/healthz/worker", None).unwrap().expects(200);
+    let refused = home.ask("GET", "/api/v1/services/wrker", None).unwrap().expects(404).json();
+    assert!(refused.to_string().contains("there is no service `wrker`"), "{refused}");
+    let written = ["worker-1 | here 1", "worker-2 | here 2", "worker-3 | here 3"];
+    assert_eq!(home.hob(&["logs", "worker"]).exits(0).out().lines().collect::<Vec<_>>(), written);
+    assert_eq!(home.hob(&["logs", "worker-2"]).exits(0).out(), "here 2");
+    let both = home.hob(&["logs", "web", "worker-3", "--json"]).exits(0).out().to_owned();
+    let line = |service: &str, line: &str| json!({ "service": service, "line": line }).to_string();
+    assert_eq!(both, line("web", "here") + "\n" + &line("worker-3", "here 3"));
 
     let stopped = home.hob(&["stop", "worker"]).exits(0);
     assert!(stopped.says("worker is stopped"), "{stopped:?}");
     assert_eq!(states(&home)[..3], all("stopped"));
+    let _ = home.ask("GET", "/healthz/worker", None).unwrap().expects(503);
     assert_eq!(home.service("web")["state"], "stopped");
     let _ = home.hob(&["start", "worker"]).exits(0);
     assert_eq!(states(&home)[..3], all("ready"));

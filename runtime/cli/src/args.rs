@@ -330,12 +330,13 @@ pub(crate) struct HoldArgs {
 /// `hob logs`
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// A run's id, or a service's name
-    pub target: String,
+    /// A run's id, or names of services
+    #[arg(required = true, value_name = "TARGET")]
+    pub targets: Vec<String>,
     /// Go on as lines come
     #[arg(short, long)]
     pub follow: bool,
-    /// At most so many last lines
+    /// At most so many last lines, of each service
     #[arg(short = 'n', long, default_value_t = 200)]
     pub lines: usize,
 }

@@ -98,6 +98,12 @@ pub trait Hub: Send + Sync + 'static {
     /// What `hob status --json` prints.
     fn status(&self) -> serde_json::Value;
 
+    /// A service, or several that were declared as one, as `GET /services/{service}` tells it; `None` where there is none of
+    /// this name.
+    fn service_status(&self, service: &str) -> Option<serde_json::Value> {
+        self.status()["services"].as_array()?.iter().find(|it| it["name"] == service).cloned()
+    }
+
     /// The state of a service, and whether it is ready; `None` where there is none of this name.
     fn health(&self, _service: &str) -> Option<(&'static str, bool)> {
         None

@@ -86,15 +86,16 @@ pub(super) fn restart(
 }
 
 pub(super) fn find<'i>(inner: &'i Inner, name: &str) -> Result<&'i Service, OpError> {
-    let homelab = &inner.homelab;
-    homelab.service(name).ok_or_else(|| {
-        let near = hob_model::names::nearest(name, homelab.services.iter().map(|it| it.name.as_str()));
-        let error = OpError::not_found(format!("there is no service `{name}`"));
-        match near {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error,
-        }
-    })
+    inner.homelab.service(name).ok_or_else(|| unknown(inner, name))
+}
+
+fn unknown(inner: &Inner, name: &str) -> OpError {
+    let near = hob_model::names::nearest(name, inner.homelab.services.iter().map(|it| it.name.as_str()));
+    let error = OpError::not_found(format!("there is no service `{name}`"));
+    match near {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    }
 }
 
 /// Refuses when somebody else holds one of these.
@@ -241,12 +242,7 @@ impl Services for KeptServices {
 
     fn status(&self, name: &str) -> Result<Value, OpError> {
         let inner = self.inner()?;
-        let several = replicas::of(&inner.homelab, name);
-        if !several.is_empty() {
-            return value(replicas::view(&inner.table(), name, &several));
-        }
-        let service = find(&inner, name)?;
-        value(inner.table().view(service))
+        replicas::status(&inner, name).map_or_else(|| Err(unknown(&inner, name)), value)
     }
 
     fn stops_with(&self, name: &str) -> Result<Vec<String>, OpError> {

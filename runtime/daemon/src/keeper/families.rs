@@ -2,15 +2,20 @@
 
 use hob_primitive::Family;
 
-use super::Keeper;
 use super::table::Entry;
+use super::{Keeper, replicas};
 
 impl Keeper {
     /// The state of a service, and whether it is ready; `None` where there is none of this name.
     #[must_use]
     pub fn health(&self, service: &str) -> Option<(&'static str, bool)> {
-        let state = self.inner.homelab.service(service).map(|it| self.inner.table().state(&it.name))?;
-        Some((state.as_str(), state.is_ready()))
+        match self.inner.homelab.service(service) {
+            Some(one) => {
+                let state = self.inner.table().state(&one.name);
+                Some((state.as_str(), state.is_ready()))
+            }
+            None => replicas::health(&self.inner, service),
+        }
     }
 
     /// What there is to tell of each service.

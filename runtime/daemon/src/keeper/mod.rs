@@ -265,6 +265,13 @@ impl Keeper {
         json!({ "tiers": tiers, "services": services, "mounts": mounts::view(&self.inner) })
     }
 
+    /// A service, or all replicas that the name stands for, as `GET /services/{service}` tells it.
+    #[must_use]
+    pub fn service_status(&self, name: &str) -> Option<Json> {
+        look::soon(&self.inner);
+        replicas::status(&self.inner, name)
+    }
+
     /// Who holds what of the graphics cards, as `hob gpu --json` prints it; `null` where no service uses one.
     #[must_use]
     pub fn graphics(&self) -> Json {

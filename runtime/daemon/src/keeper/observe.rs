@@ -19,6 +19,7 @@ use hob_supervisor::{
 use super::cards::Given;
 use super::image;
 use super::native::service_facts;
+use super::start::REPLICA_OF;
 
 /// Those who run services for a state directory, told what the journal knows to run. Connects to nothing yet.
 ///
@@ -76,6 +77,11 @@ fn running_of(name: &str, fact: &Value) -> Option<Running> {
 /// The kind of a service that the journal knows.
 pub(super) fn kind_of(fact: &Value) -> &str {
     fact.get("kind").and_then(Value::as_str).unwrap_or(PROCESS)
+}
+
+/// The name that a replica was declared by; nothing of what is none.
+fn replica_of(fact: &Value) -> Option<&str> {
+    fact.get(REPLICA_OF).and_then(Value::as_str)
 }
 
 /// The environment that hob itself was started with; services get only its base.
@@ -227,7 +233,8 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// The output of the service `name`; `None` when the journal knows none of this name.
+    /// The output of the service `name`, or of each of the replicas that it stands for; none when the journal knows none of
+    /// this name.
     ///
     /// # Errors
     /// When the state directory cannot be used.
@@ -236,14 +243,24 @@ impl Logs {
         ports: &Ports,
         state: &Path,
         name: &str,
-    ) -> Result<Option<Self>, Diagnostic> {
-        let facts = service_facts(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
-        let Some((_, fact)) = facts.iter().find(|(known, _)| known == name) else {
-            return Ok(None);
-        };
+    ) -> Result<Vec<Self>, Diagnostic> {
+        let mut facts = service_facts(journal).map_err(|error| hob_runs::journal_diagnostic(&error))?;
+        facts.retain(|(known, fact)| known == name || replica_of(fact) == Some(name));
+        if facts.is_empty() {
+            return Ok(Vec::new());
+        }
         let supervisors = open_supervisors(journal, ports, state)?;
-        let supervisor = Arc::clone(supervisors.of(kind_of(fact)).map_err(|error| problem(&error))?);
-        Ok(Some(Self { supervisor, name: name.to_owned(), at: LogPosition::default() }))
+        let open = |(name, fact): (String, Value)| {
+            let supervisor = Arc::clone(supervisors.of(kind_of(&fact)).map_err(|error| problem(&error))?);
+            Ok(Self { supervisor, name, at: LogPosition::default() })
+        };
+        facts.into_iter().map(open).collect()
+    }
+
+    /// The service whose output it is.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.name
     }
 
     fn read(&mut self, mut from: LogFrom) -> Result<Vec<String>, Diagnostic> {

@@ -69,6 +69,23 @@ fn update_did_well(told: &Json) -> bool {
     told["result"].as_str().is_none_or(|result| ["updated", "current", "available"].contains(&result))
 }
 
+/// What is told of the service `name`, or of the replicas that it stands for; nothing where there is neither.
+pub(super) fn status(inner: &Inner, name: &str) -> Option<Json> {
+    let table = inner.table();
+    match of(&inner.homelab, name) {
+        several if several.is_empty() => inner.homelab.service(name).map(|it| table.view(it)),
+        several => Some(view(&table, name, &several)),
+    }
+}
+
+/// The state of all replicas that `name` stands for, and whether each is ready; nothing where there are none.
+pub(super) fn health(inner: &Inner, name: &str) -> Option<(&'static str, bool)> {
+    let table = inner.table();
+    let states: Vec<_> = of(&inner.homelab, name).iter().map(|it| table.state(&it.name)).collect();
+    let is_ready = states.iter().all(|state| state.is_ready());
+    (!states.is_empty()).then(|| (overall(&states).as_str(), is_ready))
+}
+
 /// All replicas of a service as one, with each of them.
 pub(super) fn view(table: &Table, name: &str, replicas: &[&Service]) -> Json {
     let states: Vec<_> = replicas.iter().map(|it| table.state(&it.name)).collect();

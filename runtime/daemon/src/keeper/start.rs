@@ -19,6 +19,9 @@ use super::{Inner, borrow, event, image, look, mounts, secrets};
 /// How long to wait for an answer of a port that nobody should serve.
 const PORT_LOOK: Duration = Duration::from_millis(200);
 
+/// Where the journal keeps by which name a replica was declared.
+pub(super) const REPLICA_OF: &str = "replica_of";
+
 /// Who runs a service.
 pub(super) fn supervisor_of<'i>(
     inner: &'i Inner,
@@ -29,27 +32,31 @@ pub(super) fn supervisor_of<'i>(
 
 /// What the journal keeps of a started service, so that the next hob finds it and a plan can compare.
 pub(super) fn fact_of(service: &Service, running: &Running, given: &Given) -> Write {
-    let value = Value::map([
+    fact_with(
+        service,
+        [
+            ("instance", Value::from(running.instance.to_string())),
+            ("key", Value::from(running.key.as_str())),
+            ("started", Value::from(running.started.to_string())),
+            ("given", given.value()),
+        ],
+    )
+}
+
+fn fact_with<const N: usize>(service: &Service, more: [(&str, Value); N]) -> Write {
+    let declared = [
         ("fields", service.fields()),
         ("kind", Value::from(service.body.kind())),
-        ("instance", Value::from(running.instance.to_string())),
-        ("key", Value::from(running.key.as_str())),
         ("digest", Value::from(service.digest().to_string())),
-        ("started", Value::from(running.started.to_string())),
-        ("given", given.value()),
-    ]);
+    ];
+    let replica = service.replica.iter().map(|it| (REPLICA_OF, Value::from(it.of.as_str())));
+    let value = Value::map(declared.into_iter().chain(more).chain(replica));
     Write::Fact { key: service_fact(&service.name), value: Some(value) }
 }
 
 /// What the journal keeps of a service that has done its work.
 fn completed_fact(service: &Service) -> Write {
-    let value = Value::map([
-        ("fields", service.fields()),
-        ("kind", Value::from(service.body.kind())),
-        ("digest", Value::from(service.digest().to_string())),
-        ("completed", Value::from(true)),
-    ]);
-    Write::Fact { key: service_fact(&service.name), value: Some(value) }
+    fact_with(service, [("completed", Value::from(true))])
 }
 
 /// Takes over what runs as declared: it is watched on, and its gate is looked at again. What shares the network of a life

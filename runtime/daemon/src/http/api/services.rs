@@ -60,11 +60,12 @@ pub(super) async fn list(call: Call) -> Reply {
 
 pub(super) async fn show(call: Call) -> Reply {
     let name = call.path("service");
+    let wanted = name.to_owned();
+    if let Some(service) = call.app.blocking(move |hub| Ok(hub.service_status(&wanted))).await? {
+        return Ok(ok(&service));
+    }
     let services = all(&call).await?;
     let name_of = |service: &Json| service["name"].as_str().unwrap_or_default().to_owned();
-    if let Some(service) = services.iter().find(|service| name_of(service) == name) {
-        return Ok(ok(service));
-    }
     let names: Vec<String> = services.iter().map(name_of).collect();
     let problem = Diagnostic::error(Code::UnknownName, format!("there is no service `{name}`"));
     let refusal = Refusal::new(StatusCode::NOT_FOUND, problem);
