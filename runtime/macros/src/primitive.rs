@@ -160,18 +160,79 @@ fn expand_operation(
         return Err(Error::new_spanned(ident, "a pure operation is a plain function and takes no context"));
     }
     let short = ident.to_string().trim_start_matches("r#").to_owned();
+    let Settings { name, assignments } = read_settings(primitive, &short, ident, &class, args)?;
+    let class = format_ident!("{}{}", class[..1].to_uppercase(), class[1..].to_owned());
+    let handler = format_ident!("handle_{short}");
+    let wrapper = expand_wrapper(&handler, function, &roles, &class.to_string());
+    let kind = if class == "Pure" {
+        "Pure"
+    } else if is_async {
+        "Async"
+    } else {
+        "Blocking"
+    };
+    let kind = format_ident!("{kind}");
+    let (params, options) = expand_params(&roles);
+    let operation = quote! {{
+        #[allow(unused_mut)]
+        let mut operation = ::hob_primitive::Operation::new(
+            #name, ::hob_model::EffectClass::#class, #doc, vec![#(#params),*], #options,
+            ::hob_primitive::Handler::#kind(#handler),
+        );
+        #(#assignments)*
+        operation
+    }};
+    Ok((operation, wrapper))
+}
+
+/// What the operation says of its arguments, and of its options.
+fn expand_params(roles: &[Role]) -> (Vec<TokenStream>, TokenStream) {
+    let (mut params, mut options) = (Vec::new(), quote!(&[]));
+    for role in roles {
+        match role {
+            Role::Positional { name, ty } => {
+                let optional = is_option(ty);
+                params.push(quote! {
+                    ::hob_primitive::Param {
+                        name: #name, kind: <#ty as ::hob_primitive::FromValue>::KIND, optional: #optional,
+                        is_path: <#ty as ::hob_primitive::FromValue>::IS_PATH,
+                    }
+                });
+            }
+            Role::Options(ty) => options = quote!(<#ty as ::hob_primitive::FromOptions>::SPECS),
+            Role::Context { .. } => {}
+        }
+    }
+    (params, options)
+}
+
+/// What is written beside the class of an operation.
+struct Settings {
+    /// As scripts call it.
+    name: String,
+    /// Each sets a field of `operation`.
+    assignments: Vec<TokenStream>,
+}
+
+fn read_settings(
+    primitive: &str,
+    short: &str,
+    ident: &Ident,
+    class: &str,
+    args: &OperationArgs,
+) -> Result<Settings> {
     let mut name = format!("{primitive}::{short}");
-    let mut settings = Vec::new();
+    let mut assignments = Vec::new();
     let (mut intent, mut probe) = (None, None);
     for pair in &args.pairs {
         let Pair { key, value, .. } = pair;
         match key.to_string().as_str() {
-            "permission" => settings.push(quote!(operation.permission = Some(#value);)),
-            "timeout" => settings.push(quote!(operation.timeout = Some(#value);)),
-            "grace" => settings.push(quote!(operation.grace = Some(#value);)),
-            "on_doubt" => settings.push(quote!(operation.on_doubt = Some(#value);)),
-            "returns" => settings.push(quote!(operation.returns = #value;)),
-            "model" => settings.push(quote!(operation.model = Some(#value);)),
+            "permission" => assignments.push(quote!(operation.permission = Some(#value);)),
+            "timeout" => assignments.push(quote!(operation.timeout = Some(#value);)),
+            "grace" => assignments.push(quote!(operation.grace = Some(#value);)),
+            "on_doubt" => assignments.push(quote!(operation.on_doubt = Some(#value);)),
+            "returns" => assignments.push(quote!(operation.returns = #value;)),
+            "model" => assignments.push(quote!(operation.model = Some(#value);)),
             "intent" => intent = Some(pair),
             "probe" => probe = Some(pair),
             "name" => {
@@ -193,7 +254,7 @@ fn expand_operation(
                 quote!(Some(#look))
             });
             let probe = expand_look(probe);
-            settings.push(
+            assignments.push(
                 quote!(operation.keyed = Some(::hob_primitive::Keyed { intent: #intent, probe: #probe });),
             );
         }
@@ -203,43 +264,7 @@ fn expand_operation(
         (false, Some(_)) => return Err(Error::new_spanned(ident, "only a keyed operation is probed")),
         (false, None) => {}
     }
-    let class = format_ident!("{}{}", class[..1].to_uppercase(), class[1..].to_owned());
-    let handler = format_ident!("handle_{short}");
-    let wrapper = expand_wrapper(&handler, function, &roles, &class.to_string());
-    let kind = if class == "Pure" {
-        "Pure"
-    } else if is_async {
-        "Async"
-    } else {
-        "Blocking"
-    };
-    let kind = format_ident!("{kind}");
-    let (mut params, mut options) = (Vec::new(), quote!(&[]));
-    for role in &roles {
-        match role {
-            Role::Positional { name, ty } => {
-                let optional = is_option(ty);
-                params.push(quote! {
-                    ::hob_primitive::Param {
-                        name: #name, kind: <#ty as ::hob_primitive::FromValue>::KIND, optional: #optional,
-                        is_path: <#ty as ::hob_primitive::FromValue>::IS_PATH,
-                    }
-                });
-            }
-            Role::Options(ty) => options = quote!(<#ty as ::hob_primitive::FromOptions>::SPECS),
-            Role::Context { .. } => {}
-        }
-    }
-    let operation = quote! {{
-        #[allow(unused_mut)]
-        let mut operation = ::hob_primitive::Operation::new(
-            #name, ::hob_model::EffectClass::#class, #doc, vec![#(#params),*], #options,
-            ::hob_primitive::Handler::#kind(#handler),
-        );
-        #(#settings)*
-        operation
-    }};
-    Ok((operation, wrapper))
+    Ok(Settings { name, assignments })
 }
 
 /// A look at the world: the function is called as it is, or its future is boxed.

@@ -44,67 +44,17 @@ impl Runs {
         let Some(EntryKind::Started(started)) = entries.first().map(|entry| entry.kind.clone()) else {
             return Err(RunError::NotFound(run.to_string()));
         };
-        let known = |position: &Position| {
-            entries.iter().any(|e| e.kind.position().is_some_and(|p| p.is_part_of(position)))
-        };
-        // Compensations belong to the end of the old run; the new one has its own end.
-        let undone: Vec<Position> = entries.iter().filter_map(|entry| undo_branch(&entry.kind)).collect();
-        let undoes = |at: &Position| undone.iter().any(|undo| at.is_within(undo));
-        for position in fork.at.iter().chain(fork.set.iter().map(|(position, _)| position)) {
-            let wanted = if undoes(position) {
-                "a new run could share, as compensations belong to the end of this one"
-            } else if known(position) {
-                continue;
-            } else {
-                "was recorded"
-            };
-            return Err(RunError::Position { run, position: position.to_string(), wanted });
-        }
-        let row = self.row(run)?;
+        may_be_shared(run, entries, fork)?;
         let mut started = started;
-        started.bundle = row.bundle;
+        started.bundle = self.row(run)?.bundle;
         started.trigger = format!("{FORKED}{run}");
         started.owner = owner;
         started.parent = None;
         if let Some(input) = &fork.input {
             started.input = input.clone();
         }
-        let overridden = |position: &Position| fork.set.iter().any(|(set, _)| position.is_part_of(set));
-        let ended: Vec<&Position> = entries
-            .iter()
-            .filter_map(|entry| match &entry.kind {
-                EntryKind::BranchEnded { position, .. } => Some(position),
-                _ => None,
-            })
-            .collect();
-        let earlier = |place: &Position, other: &Position| past.came_before(place, other);
-        // A wait is shared with its end, which does not say what was waited for; without one it is the old run's.
-        let waited: HashSet<&Position> = entries
-            .iter()
-            .filter_map(|entry| match &entry.kind {
-                EntryKind::Outcome { position, .. } => Some(position),
-                _ => None,
-            })
-            .collect();
-        let fact = |kind: &EntryKind| match kind {
-            _ if kind.position().is_some_and(undoes) => false,
-            EntryKind::Wait { position, .. } => waited.contains(position),
-            // With another value in it, it may end in another way.
-            EntryKind::BranchEnded { position, .. } | EntryKind::StepEnded { position, .. }
-                if fork.set.iter().any(|(set, _)| set.is_within(position)) =>
-            {
-                false
-            }
-            other => is_fact(other),
-        };
-        let kept = entries.iter().skip(1).filter(|entry| fact(&entry.kind)).filter(|entry| {
-            entry.kind.position().or(log_branch(&entry.kind)).is_some_and(|position| {
-                fork.at.as_ref().is_some_and(|at| precedes(position, at, &ended, &earlier))
-                    && !overridden(position)
-            })
-        });
         let mut kinds: Vec<EntryKind> = vec![EntryKind::Started(started)];
-        kinds.extend(kept.map(|entry| entry.kind.clone()));
+        kinds.extend(shared(&past, fork));
         let mut writes = Vec::new();
         for (position, value) in &fork.set {
             let (payload, blob) = Payload::of(value);
@@ -120,6 +70,71 @@ impl Runs {
         self.schedule(id);
         Ok(id)
     }
+}
+
+/// Refuses places that were not recorded, or that belong to the end of the old run.
+fn may_be_shared(run: RunId, entries: &[Entry], fork: &Fork) -> Result<(), RunError> {
+    let known = |position: &Position| {
+        entries.iter().any(|e| e.kind.position().is_some_and(|p| p.is_part_of(position)))
+    };
+    let undone = compensations(entries);
+    for position in fork.at.iter().chain(fork.set.iter().map(|(position, _)| position)) {
+        let wanted = if undone.iter().any(|undo| position.is_within(undo)) {
+            "a new run could share, as compensations belong to the end of this one"
+        } else if known(position) {
+            continue;
+        } else {
+            "was recorded"
+        };
+        return Err(RunError::Position { run, position: position.to_string(), wanted });
+    }
+    Ok(())
+}
+
+/// The branches of compensations: they belong to the end of the old run, and the new one has its own end.
+fn compensations(entries: &[Entry]) -> Vec<Position> {
+    entries.iter().filter_map(|entry| undo_branch(&entry.kind)).collect()
+}
+
+/// What the new run takes over of the old one.
+fn shared(past: &Past, fork: &Fork) -> Vec<EntryKind> {
+    let Some(at) = &fork.at else { return Vec::new() };
+    let entries = &past.entries;
+    let undone = compensations(entries);
+    let undoes = |position: &Position| undone.iter().any(|undo| position.is_within(undo));
+    let overridden = |position: &Position| fork.set.iter().any(|(set, _)| position.is_part_of(set));
+    let ended: Vec<&Position> = entries
+        .iter()
+        .filter_map(|entry| match &entry.kind {
+            EntryKind::BranchEnded { position, .. } => Some(position),
+            _ => None,
+        })
+        .collect();
+    let earlier = |place: &Position, other: &Position| past.came_before(place, other);
+    // A wait is shared with its end, which does not say what was waited for; without one it is the old run's.
+    let waited: HashSet<&Position> = entries
+        .iter()
+        .filter_map(|entry| match &entry.kind {
+            EntryKind::Outcome { position, .. } => Some(position),
+            _ => None,
+        })
+        .collect();
+    let fact = |kind: &EntryKind| match kind {
+        _ if kind.position().is_some_and(undoes) => false,
+        EntryKind::Wait { position, .. } => waited.contains(position),
+        // With another value in it, it may end in another way.
+        EntryKind::BranchEnded { position, .. } | EntryKind::StepEnded { position, .. }
+            if fork.set.iter().any(|(set, _)| set.is_within(position)) =>
+        {
+            false
+        }
+        other => is_fact(other),
+    };
+    let kept = entries.iter().skip(1).map(|entry| &entry.kind).filter(|kind| {
+        let place = kind.position().or(log_branch(kind));
+        fact(kind) && place.is_some_and(|place| precedes(place, at, &ended, &earlier) && !overridden(place))
+    });
+    kept.cloned().collect()
 }
 
 /// What is recorded of a run, and of those that it was forked from.

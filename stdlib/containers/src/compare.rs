@@ -195,6 +195,11 @@ fn host_fields(host: &HostConfig, fields: &mut Fields) {
         let both = format!("{}:{}", limit.soft.unwrap_or_default(), limit.hard.unwrap_or_default());
         put(format!("ulimit {}", name.trim_start_matches("rlimit_")), both);
     }
+    scalar_fields(host, put);
+}
+
+/// What of the host's part is a number, a switch, a list or a word.
+fn scalar_fields(host: &HostConfig, mut put: impl FnMut(String, String)) {
     for (name, number) in [
         ("cpus", host.nano_cpus),
         ("cpu_shares", host.cpu_shares),

@@ -126,22 +126,7 @@ pub(crate) async fn exec(
             .nothing_happened());
     }
     let mark = mark(cx);
-    let mut environment = vec![mark.clone()];
-    environment.extend(options.environment.plain.iter().map(|(key, value)| format!("{key}={value}")));
-    for (key, secret) in &options.environment.secrets {
-        environment.push(format!("{key}={}", *cx.open_text(secret)?));
-    }
-    let config = ExecConfig {
-        attach_stdin: Some(options.stdin.is_some()),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        cmd: Some(cmd),
-        env: Some(environment),
-        user: options.user.clone(),
-        working_dir: options.workdir.clone(),
-        privileged: options.privileged.then_some(true),
-        ..Default::default()
-    };
+    let config = exec_config(cx, cmd, &mark, &options)?;
     // Whoever may read its environment: the same user with the same rights.
     let ender = ExecConfig {
         attach_stdin: Some(false),
@@ -176,6 +161,26 @@ pub(crate) async fn exec(
                 "it may go on: it could not be ended, for which the container needs `sh`, `grep` and `kill`",
             )
             .detail("ended", false),
+    })
+}
+
+/// How the program is run, as it was asked for.
+fn exec_config(cx: &Ctx, cmd: Vec<String>, mark: &str, options: &ExecOptions) -> Result<ExecConfig, OpError> {
+    let mut environment = vec![mark.to_owned()];
+    environment.extend(options.environment.plain.iter().map(|(key, value)| format!("{key}={value}")));
+    for (key, secret) in &options.environment.secrets {
+        environment.push(format!("{key}={}", *cx.open_text(secret)?));
+    }
+    Ok(ExecConfig {
+        attach_stdin: Some(options.stdin.is_some()),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        cmd: Some(cmd),
+        env: Some(environment),
+        user: options.user.clone(),
+        working_dir: options.workdir.clone(),
+        privileged: options.privileged.then_some(true),
+        ..Default::default()
     })
 }
 
