@@ -8,21 +8,10 @@ use hob_tests::until;
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
-use crate::gpu::with_cards;
-
-const CARD: &str = "\
-driver 550.54.14
-card GPU-5fd2f7b8
-name Quadro P1000
-pci 00000000:01:00.0
-compute 6 1
-total 4294967296
-reserved 67108864
-number minor 0
-";
+use crate::gpu::{P1000, with_cards};
 
 /// Takes so many MiB until it is told to end.
-const CONTENDER: &str = r#"
+pub(crate) const CONTENDER: &str = r#"
 trap 'flock lock sed -i "/_process $$ /d" cards; exit 0' TERM
 cd "$1" || exit 1
 flock lock sh -c "echo compute_process $$ $(($3 << 20)) >> cards; awk -v who=$2 '
@@ -47,7 +36,7 @@ fn lab(admission: bool) -> Home {
 }
 
 fn lab_of(contenders: &[(&str, u32, u32, &str)], admission: bool) -> Home {
-    let home = with_cards(CARD);
+    let home = with_cards(P1000);
     let program = home.write("lib/contender", CONTENDER);
     let mut homelab = String::new();
     for (name, mib, priority, full) in contenders {
@@ -60,17 +49,17 @@ fn lab_of(contenders: &[(&str, u32, u32, &str)], admission: bool) -> Home {
     home
 }
 
-fn ready(home: &Home) -> Vec<String> {
+pub(crate) fn ready(home: &Home) -> Vec<String> {
     let status = home.json(&["status"]);
     let ready = status["services"].as_array().unwrap().iter().filter(|it| it["ready"] == true);
     ready.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
 }
 
-fn until_ready(home: &Home, names: &[&str]) {
+pub(crate) fn until_ready(home: &Home, names: &[&str]) {
     until(&format!("just {names:?} are ready"), || (ready(home) == names).then_some(()));
 }
 
-fn overflows(home: &Home) -> usize {
+pub(crate) fn overflows(home: &Home) -> usize {
     home.lines("lib/accounting").iter().filter(|line| line.starts_with("overflow")).count()
 }
 
@@ -147,7 +136,7 @@ fn six_contenders_share_a_small_card_by_their_priorities() {
 
 #[test]
 fn what_nobody_can_have_is_refused() {
-    let home = with_cards(CARD);
+    let home = with_cards(P1000);
     let of = |name: &str, gpu: &str| {
         format!(
             "service(\"{name}\", #{{ command: [\"sleep\", \"1000\"], restart: \"never\", gpu: {gpu} }});\n"
@@ -156,10 +145,45 @@ fn what_nobody_can_have_is_refused() {
     let homelab = of("large", "#{ vram: \"5G\" }")
         + &of("mute", "#{ encode: \"av1\" }")
         + &of("lost", "#{ index: 1 }")
+        + &of("half", "#{ fp16: true }")
+        + &of("blind", "#{ decode: \"av1\" }")
+        + &of("first", "#{ vram: \"1G\", priority: 9 }")
+        + &of("crowded", "#{ vram: \"3500M\", full: \"refuse\" }")
         + &of("well", "#{ encode: \"hevc\", uuid: \"GPU-5fd2f7b8\" }");
     home.write("lab/homelab.rhai", homelab);
+    // All of it is told before anything starts, with what can be done.
+    for (command, code) in [("check", 0), ("plan", 2)] {
+        let told = home.hob(&[command, "lab"]).exits(code);
+        for (why, cure) in [
+            (
+                "`large`, `gpu`: it needs 5G of a graphics card, and has 3.9G at most",
+                "declare that as `vram`",
+            ),
+            (
+                "`mute`, `gpu`: no graphics card encodes video to av1: Quadro P1000 encodes to h264, hevc",
+                "processor",
+            ),
+            (
+                "`blind`, `gpu`: no graphics card decodes av1: Quadro P1000 decodes h264, hevc, vp9",
+                "processor",
+            ),
+            (
+                "`lost`, `gpu`: there is no graphics card 1; there are 0 Quadro P1000",
+                "leave `index` and `uuid` out",
+            ),
+            (
+                "`half`, `gpu`: half precision pays on no graphics card: Quadro P1000 is of the",
+                "USE_FP16: false",
+            ),
+            ("`crowded`, `gpu`: Quadro P1000 has 2.9G left, and it needs 3.4G", "full: \"wait\""),
+        ] {
+            assert!(told.says(why) && told.says(cure), "{why}: {told:?}");
+        }
+        assert!(!told.says("`well`") && !told.says("`first`"), "{told:?}");
+        assert!(told.says("homelab.rhai:1"), "with their places: {told:?}");
+    }
     let mut up = home.up("lab", &[]);
-    until_ready(&home, &["well"]);
+    until_ready(&home, &["first", "well"]);
     let note = |name: &str| home.service(name)["note"].as_str().unwrap().to_owned();
     assert!(
         note("large").contains("it needs 5G of a graphics card, and has 3.9G at most"),
@@ -175,6 +199,8 @@ fn what_nobody_can_have_is_refused() {
     let _ = up.stop().exits(0);
 
     home.write("lib/cards", "init 18\n");
+    let told = home.hob(&["check", "lab"]).exits(0);
+    assert!(told.says("different versions") && told.says("restart the machine"), "{told:?}");
     let up = home.up("lab", &[]);
     until("the driver is told", || note("well").contains("different versions").then_some(()));
     drop(up);

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::home;
 
-pub(crate) const CARDS: &str = "\
+/// A small card of which nothing is used.
+pub(crate) const P1000: &str = "\
 driver 550.54.14
 card GPU-5fd2f7b8
 name Quadro P1000
@@ -17,6 +18,12 @@ compute 6 1
 total 4294967296
 reserved 67108864
 number minor 0
+";
+
+/// The same at work, beside one that is lost.
+pub(crate) fn at_work() -> String {
+    P1000.to_owned()
+        + "\
 number busy 37
 number memory_busy 12
 number encoder 80
@@ -26,7 +33,8 @@ compute_process 4294967290 1073741824
 graphics_process 4294967291 536870912
 card GPU-lost
 lost
-";
+"
+}
 
 /// A place where programs find the stand-in, with the cards that are told there.
 pub(crate) fn with_cards(cards: &str) -> Home {
@@ -43,7 +51,7 @@ pub(crate) fn with_cards(cards: &str) -> Home {
 
 #[test]
 fn cards_and_who_uses_them_are_shown() {
-    let home = with_cards(CARDS);
+    let home = with_cards(&at_work());
     let shown = home.hob(&["gpu"]).exits(0);
     let lines: Vec<Vec<&str>> = shown.out().lines().map(|line| line.split_whitespace().collect()).collect();
     let expected: [&[&str]; 7] = [

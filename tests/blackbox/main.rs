@@ -51,6 +51,7 @@ mod top;
 mod traces;
 mod triggers;
 mod tunnel;
+mod unload;
 mod updates;
 mod ups;
 mod watches;

@@ -9,7 +9,7 @@ use hob_tests::process::{Background, Ran};
 use hob_tests::until;
 use rustix::process::Signal;
 
-use crate::gpu::{CARDS, with_cards};
+use crate::gpu::{at_work, with_cards};
 
 const HOMELAB: &str = r#"
 homelab(#{ name: "measured", timezone: "UTC" });
@@ -41,7 +41,7 @@ fn tells(text: &str, name: &str, pieces: &[&str], value: &str) {
 }
 
 fn homelab() -> Home {
-    let home = with_cards(CARDS);
+    let home = with_cards(&at_work());
     home.write("lab/homelab.rhai", HOMELAB);
     home
 }

@@ -3,11 +3,11 @@
 use hob_tests::terminal::Terminal;
 use hob_tests::until;
 
-use crate::gpu::{CARDS, with_cards};
+use crate::gpu::{at_work, with_cards};
 
 #[test]
 fn everything_is_watched_on_one_screen() {
-    let home = with_cards(CARDS);
+    let home = with_cards(&at_work());
     home.write(
         "lab/homelab.rhai",
         r#"homelab(#{ name: "watched", timezone: "UTC" });

@@ -65,8 +65,9 @@ pub fn join(from: &str, path: &str) -> String {
 /// What the paths of hob's own modules begin with: `import "hob:alerts"`.
 pub const OWN: &str = "hob:";
 /// hob's own modules. They become part of the bundle, so that runs stay pinned to what they began with.
-const OWN_MODULES: [(&str, &str); 2] = [
+const OWN_MODULES: [(&str, &str); 3] = [
     ("hob:alerts.rhai", include_str!("modules/alerts.rhai")),
+    ("hob:ollama.rhai", include_str!("modules/ollama.rhai")),
     ("hob:storage.rhai", include_str!("modules/storage.rhai")),
 ];
 

@@ -4,6 +4,9 @@
 //! use, whichever is more; what others use counts, too. Who is refused, waits, or has others stopped is told by the order of
 //! priority: nobody is stopped but for somebody of higher priority, and nobody overtakes one who waits for room that only those
 //! of lower priority hold.
+//!
+//! Who gave back what it was promised, and runs on, counts with what it is seen to use, and waits for its promise as others
+//! wait for a start.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -23,10 +26,38 @@ pub struct Card {
     pub capacity: Option<u64>,
     /// Memory that programs hold, whoever they are.
     pub used: u64,
-    /// Formats of video that it encodes.
-    pub encodes: Vec<String>,
+    /// What its generation can do; absent where nothing is known of it.
+    pub can: Option<Abilities>,
     /// Why it cannot be used.
     pub problem: Option<String>,
+}
+
+/// What cards of a generation can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// What people call the generation.
+    pub generation: String,
+    /// Formats of video that it encodes.
+    pub encodes: Vec<String>,
+    /// Formats of video that it decodes.
+    pub decodes: Vec<String>,
+    /// Whether half precision pays.
+    pub fp16: bool,
+}
+
+/// Why somebody cannot have a card, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What stands in the way.
+    pub why: String,
+    /// What can be done about it.
+    pub cure: String,
+}
+
+impl Refusal {
+    fn new(why: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { why: why.into(), cure: cure.into() }
+    }
 }
 
 /// Whether a claim can go.
@@ -55,13 +86,18 @@ pub struct Claim {
     pub priority: i64,
     /// Whether it can go.
     pub standing: Standing,
+    /// Whether it gave back what it was promised.
+    pub given_back: bool,
 }
 
 impl Claim {
-    /// What counts, in bytes.
+    /// What counts, in bytes. Where nobody can see what was given back, the declaration goes on to count.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.declared.max(self.measured.unwrap_or_default())
+        match self.measured {
+            Some(measured) if self.given_back => measured,
+            measured => self.declared.max(measured.unwrap_or_default()),
+        }
     }
 }
 
@@ -72,7 +108,7 @@ pub struct Wanted {
     pub who: String,
     /// What is wanted.
     pub gpu: Gpu,
-    /// Whether it was stopped to make room: it then waits, whatever it says of a first start.
+    /// Whether it was stopped to make room, or gave memory back: it then waits, whatever it says of a first start.
     pub displaced: bool,
 }
 
@@ -81,13 +117,13 @@ pub struct Wanted {
 pub enum Verdict {
     /// They may have it, on this card; on whichever they like where they declare no memory and name no card.
     Start(Option<String>),
-    /// There will be room in a moment: this is being stopped.
-    Soon(String),
+    /// There will be room in a moment: these are making it.
+    Soon(Vec<String>),
     /// They wait; for people: for what.
     Wait(String),
-    /// They cannot have it; for people: why.
-    Refuse(String),
-    /// These are to be stopped first.
+    /// They cannot have it.
+    Refuse(Refusal),
+    /// These are to make room first.
     MakeRoom(Vec<String>),
 }
 
@@ -97,12 +133,14 @@ struct Ledger<'a> {
     claims: Vec<Claim>,
     /// Cards on which room is kept for somebody who waits.
     closed: BTreeSet<&'a str>,
+    /// About whom it is decided now: what it has already does not stand in its way.
+    who: &'a str,
 }
 
 /// What becomes of all who want memory, the most important first; of two that are as important, the first one.
 #[must_use]
 pub fn decide(cards: &[Card], claims: &[Claim], wanted: &[Wanted]) -> Vec<(String, Verdict)> {
-    let mut ledger = Ledger { cards, claims: claims.to_vec(), closed: BTreeSet::new() };
+    let mut ledger = Ledger { cards, claims: claims.to_vec(), closed: BTreeSet::new(), who: "" };
     let mut queue: Vec<&Wanted> = wanted.iter().collect();
     queue.sort_by_key(|it| Reverse(it.gpu.priority));
     queue.into_iter().map(|it| (it.who.clone(), ledger.decide(it))).collect()
@@ -121,6 +159,29 @@ pub fn foreign(card: &Card, claims: &[Claim]) -> u64 {
     card.used.saturating_sub(on_it.map(|it| it.measured.unwrap_or(it.declared)).sum())
 }
 
+/// Those who took memory again that they had given back, and that others were promised meanwhile: the least important first,
+/// and no more of them than it takes.
+#[must_use]
+pub fn overdrawn(cards: &[Card], claims: &[Claim]) -> Vec<String> {
+    let mut found = Vec::new();
+    for card in cards {
+        let Some(capacity) = card.capacity else { continue };
+        let counts = |it: &&Claim| it.card == card.id && it.standing != Standing::Leaves;
+        let taken = claims.iter().filter(counts).map(Claim::bytes).sum::<u64>() + foreign(card, claims);
+        let mut over = taken.saturating_sub(capacity);
+        let takes = |it: &&Claim| it.given_back && it.standing == Standing::Yields && it.bytes() > 0;
+        let mut takers: Vec<&Claim> = claims.iter().filter(counts).filter(takes).collect();
+        takers.sort_by_key(|it| (it.priority, Reverse(it.bytes())));
+        for taker in takers {
+            if over > 0 {
+                over = over.saturating_sub(taker.bytes());
+                found.push(taker.who.clone());
+            }
+        }
+    }
+    found
+}
+
 /// What is left beside the claims that count.
 fn left(card: &Card, claims: &[Claim], counts: impl Fn(&Claim) -> bool) -> Option<u64> {
     let taken: u64 = claims.iter().filter(|it| it.card == card.id && counts(it)).map(Claim::bytes).sum();
@@ -128,7 +189,8 @@ fn left(card: &Card, claims: &[Claim], counts: impl Fn(&Claim) -> bool) -> Optio
 }
 
 impl<'a> Ledger<'a> {
-    fn decide(&mut self, wanted: &Wanted) -> Verdict {
+    fn decide(&mut self, wanted: &'a Wanted) -> Verdict {
+        self.who = &wanted.who;
         let cards = match candidates(self.cards, &wanted.gpu) {
             Ok(cards) => cards,
             Err(why) => return Verdict::Refuse(why),
@@ -140,18 +202,24 @@ impl<'a> Ledger<'a> {
         if cards.iter().all(|card| card.capacity.is_some_and(|capacity| capacity < need)) {
             let largest = cards.iter().filter_map(|card| card.capacity).max().unwrap_or_default();
             let (need, largest) = (size::format(need), size::format(largest));
-            return Verdict::Refuse(format!("it needs {need} of a graphics card, and has {largest} at most"));
+            return Verdict::Refuse(Refusal::new(
+                format!("it needs {need} of a graphics card, and has {largest} at most"),
+                "have it take less, such as a smaller model, and declare that as `vram`",
+            ));
         }
         let open: Vec<&'a Card> =
             cards.iter().copied().filter(|card| !self.closed.contains(card.id.as_str())).collect();
         if let Some(card) = self.with_room(&open, need) {
+            let own = self.claims.iter().position(|it| it.who == wanted.who && it.card == card.id);
+            let measured = own.map_or(Some(0), |at| self.claims.remove(at).measured);
             self.claims.push(Claim {
                 who: wanted.who.clone(),
                 card: card.id.clone(),
                 declared: need,
-                measured: Some(0),
+                measured,
                 priority: wanted.gpu.priority,
                 standing: Standing::Stays,
+                given_back: false,
             });
             return Verdict::Start(Some(card.id.clone()));
         }
@@ -160,8 +228,7 @@ impl<'a> Ledger<'a> {
         {
             self.closed.insert(&card.id);
             let leaving = |it: &&Claim| it.card == card.id && it.standing == Standing::Leaves;
-            let names: Vec<&str> = self.claims.iter().filter(leaving).map(|it| it.who.as_str()).collect();
-            return Verdict::Soon(names.join(", "));
+            return Verdict::Soon(self.claims.iter().filter(leaving).map(|it| it.who.clone()).collect());
         }
         if wanted.gpu.full == Full::MakeRoom
             && let Some((card, stop)) = self.make_room(&open, need, wanted.gpu.priority)
@@ -171,7 +238,7 @@ impl<'a> Ledger<'a> {
         }
         let why = self.told(&cards, need);
         if wanted.gpu.full == Full::Refuse && !wanted.displaced {
-            return Verdict::Refuse(why);
+            return Verdict::Refuse(Refusal::new(why, NO_ROOM));
         }
         // Where those who go before it leave no room, others may have what is left.
         let priority = wanted.gpu.priority;
@@ -183,13 +250,18 @@ impl<'a> Ledger<'a> {
 
     /// The card that it fits on best: the largest rooms stay whole.
     fn with_room(&self, cards: &[&'a Card], need: u64) -> Option<&'a Card> {
-        let room = |card: &Card| room(card, &self.claims).unwrap_or(u64::MAX);
+        let room = |card: &Card| self.left(card, |_| true).unwrap_or(u64::MAX);
         cards.iter().copied().filter(|card| room(card) >= need).min_by_key(|card| room(card))
+    }
+
+    /// What is left beside the claims of others that count.
+    fn left(&self, card: &Card, counts: impl Fn(&Claim) -> bool) -> Option<u64> {
+        left(card, &self.claims, |it| it.who != self.who && counts(it))
     }
 
     /// Whether there is room beside the claims that count.
     fn fits(&self, card: &Card, need: u64, counts: impl Fn(&Claim) -> bool) -> bool {
-        left(card, &self.claims, counts).is_none_or(|left| left >= need)
+        self.left(card, counts).is_none_or(|left| left >= need)
     }
 
     /// Whom to stop, on the card where the least important ones do: no more than is needed, and only those of lower priority.
@@ -208,7 +280,8 @@ impl<'a> Ledger<'a> {
 
     fn victims(&self, card: &Card, need: u64, priority: i64) -> Option<Vec<usize>> {
         let yields = |it: &Claim| {
-            it.card == card.id && it.standing == Standing::Yields && it.priority < priority && it.bytes() > 0
+            let is_less = it.priority < priority && it.who != self.who;
+            it.card == card.id && it.standing == Standing::Yields && is_less && it.bytes() > 0
         };
         let mut victims: Vec<usize> = (0..self.claims.len()).filter(|it| yields(&self.claims[*it])).collect();
         victims.sort_by_key(|it| (self.claims[*it].priority, Reverse(self.claims[*it].bytes())));
@@ -232,7 +305,7 @@ impl<'a> Ledger<'a> {
     /// For people: what stands in the way.
     fn told(&self, cards: &[&Card], need: u64) -> String {
         let largest =
-            cards.iter().filter_map(|card| Some((room(card, &self.claims)?, *card))).max_by_key(|it| it.0);
+            cards.iter().filter_map(|card| Some((self.left(card, |_| true)?, *card))).max_by_key(|it| it.0);
         let (left, card) = largest.map_or((0, "the card"), |(left, card)| (left, card.name.as_str()));
         if left >= need {
             return format!("others wait for {} of {card} before it", size::format(left));
@@ -241,50 +314,98 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// The cards that somebody can use at all, or why there is none.
+/// The cards that somebody can use at all.
 ///
 /// # Errors
-/// For people.
-pub fn candidates<'c>(cards: &'c [Card], gpu: &Gpu) -> Result<Vec<&'c Card>, String> {
+/// Why there is none.
+pub fn candidates<'c>(cards: &'c [Card], gpu: &Gpu) -> Result<Vec<&'c Card>, Refusal> {
     let meant: Vec<&Card> = match &gpu.pick {
         Pick::Any => cards.iter().collect(),
         Pick::Index(index) => usize::try_from(*index).ok().and_then(|at| cards.get(at)).into_iter().collect(),
         Pick::Id(id) => cards.iter().filter(|card| card.id == *id).collect(),
     };
     if meant.is_empty() {
-        let known: Vec<String> = cards
-            .iter()
-            .enumerate()
-            .map(|(index, card)| format!("{index} {} ({})", card.name, card.id))
-            .collect();
-        return Err(match (&gpu.pick, &known[..]) {
-            (_, []) => "this machine has no graphics card that its kernel shows".to_owned(),
-            (pick, _) => format!("there is no graphics card {pick}; there are {}", known.join(", ")),
+        let known = cards.iter().enumerate();
+        let known: Vec<String> =
+            known.map(|(index, card)| format!("{index} {} ({})", card.name, card.id)).collect();
+        return Err(match &known[..] {
+            [] => Refusal::new(
+                "this machine has no graphics card that its kernel shows",
+                "`lspci` shows whether it is plugged in; leave `gpu` out where there is none",
+            ),
+            _ => Refusal::new(
+                format!("there is no graphics card {}; there are {}", gpu.pick, known.join(", ")),
+                "name one of these, or leave `index` and `uuid` out to have one that there is room on",
+            ),
         });
     }
     let usable: Vec<&Card> = meant.iter().copied().filter(|card| card.problem.is_none()).collect();
     if usable.is_empty() {
         let problem =
             |card: &&Card| format!("{}: {}", card.name, card.problem.as_deref().unwrap_or_default());
-        return Err(meant.iter().map(problem).collect::<Vec<_>>().join("; "));
+        let problems = meant.iter().map(problem).collect::<Vec<_>>().join("; ");
+        return Err(Refusal::new(problems, "`hob gpu` shows the cards and their state"));
     }
-    let encodes = |card: &&Card| match &gpu.encode {
-        Encode::Nothing => true,
-        Encode::Something => !card.encodes.is_empty(),
-        Encode::Format(format) => card.encodes.contains(format),
+    able(&usable, gpu)
+}
+
+/// Those of these cards that can do what is wanted of them. Of one of which nothing is known, nothing is required.
+fn able<'c>(usable: &[&'c Card], gpu: &Gpu) -> Result<Vec<&'c Card>, Refusal> {
+    let has = |them: &[String], format: &str| them.iter().any(|it| it == format);
+    let mut able = usable.to_vec();
+    let mut require =
+        |can: &dyn Fn(&Abilities) -> bool, why: &str, told: &dyn Fn(&Abilities) -> String, cure: &str| {
+            able.retain(|card| card.can.as_ref().is_none_or(can));
+            if !able.is_empty() {
+                return Ok(());
+            }
+            let known =
+                usable.iter().filter_map(|card| Some(format!("{} {}", card.name, told(card.can.as_ref()?))));
+            Err(Refusal::new(format!("{why}: {}", known.collect::<Vec<_>>().join("; ")), cure))
+        };
+    let encodes = |can: &Abilities| match can.encodes.is_empty() {
+        true => "encodes nothing".to_owned(),
+        false => format!("encodes to {}", can.encodes.join(", ")),
     };
-    let able: Vec<&Card> = usable.iter().copied().filter(encodes).collect();
-    if able.is_empty() {
-        let what = match &gpu.encode {
-            Encode::Format(format) => format!(" to {format}"),
-            Encode::Nothing | Encode::Something => String::new(),
-        };
-        let knows = |card: &&Card| match &card.encodes[..] {
-            [] => format!("{} encodes nothing", card.name),
-            some => format!("{} encodes to {}", card.name, some.join(", ")),
-        };
-        let known: Vec<String> = usable.iter().map(knows).collect();
-        return Err(format!("no graphics card encodes video{what}: {}", known.join("; ")));
+    let by_processor = "leave it out, and have the processor do it, or name a format that it knows";
+    match &gpu.encode {
+        Encode::Nothing => {}
+        Encode::Something => {
+            require(
+                &|can| !can.encodes.is_empty(),
+                "no graphics card encodes video",
+                &encodes,
+                by_processor,
+            )?;
+        }
+        Encode::Format(format) => {
+            let why = format!("no graphics card encodes video to {format}");
+            require(&|can| has(&can.encodes, format), &why, &encodes, by_processor)?;
+        }
+    }
+    if let Some(format) = &gpu.decode {
+        let why = format!("no graphics card decodes {format}");
+        let decodes = |can: &Abilities| format!("decodes {}", can.decodes.join(", "));
+        require(&|can| has(&can.decodes, format), &why, &decodes, by_processor)?;
+    }
+    if gpu.fp16 {
+        let slow = |can: &Abilities| format!("is of the generation {}", can.generation);
+        let cure = "have it compute in single precision, such as `USE_FP16: false` for TensorRT, and leave `fp16` out";
+        require(&|can| can.fp16, "half precision pays on no graphics card", &slow, cure)?;
     }
     Ok(able)
+}
+
+/// What can be done where others hold the memory.
+const NO_ROOM: &str = "`hob gpu` shows who has how much; with `full: \"wait\"` it waits for its turn";
+
+/// Those who cannot have what they want even where all of them are started anew and nobody else uses a card, with why.
+#[must_use]
+pub fn misfits(cards: &[Card], wanted: &[Wanted]) -> Vec<(String, Refusal)> {
+    let empty: Vec<Card> = cards.iter().map(|card| Card { used: 0, ..card.clone() }).collect();
+    let refused = |(who, verdict)| match verdict {
+        Verdict::Refuse(refusal) => Some((who, refusal)),
+        _ => None,
+    };
+    decide(&empty, &[], wanted).into_iter().filter_map(refused).collect()
 }

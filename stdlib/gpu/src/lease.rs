@@ -86,6 +86,7 @@ mod operations {
                 Crowded::Refuse => Full::Refuse,
                 Crowded::MakeRoom => Full::MakeRoom,
             },
+            ..Gpu::default()
         })
     }
 

@@ -57,13 +57,18 @@ impl Graphics for SharedCards {
 
 fn card(card: &Card) -> room::Card {
     let rule = card.compute.and_then(rules::of);
-    let encodes = rule.map_or(&[][..], |rule| rule.encode);
+    let owned = |formats: &[&str]| formats.iter().map(|&it| it.to_owned()).collect();
     room::Card {
         id: card.id.clone(),
         name: card.name.clone(),
         capacity: card.memory.map(|it| it.total.saturating_sub(it.reserved)),
         used: card.memory.map_or(0, |it| it.used),
-        encodes: encodes.iter().map(|&it| it.to_owned()).collect(),
+        can: rule.map(|rule| room::Abilities {
+            generation: rule.architecture.to_owned(),
+            encodes: owned(rule.encode),
+            decodes: owned(rule.decode),
+            fp16: rule.fp16,
+        }),
         problem: card.problem.clone(),
     }
 }

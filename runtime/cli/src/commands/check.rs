@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use hob_check::report::{findings_json, reach_json, sarif};
 use hob_check::{Catalog, Checked, Request};
 use hob_daemon::clock::SystemClock;
+use hob_daemon::keeper;
 use hob_engine::Loader;
 use hob_model::{Diagnostic, Level};
 use hob_planner::Homelab;
@@ -154,6 +155,7 @@ fn evaluate(path: &Path, is_homelab: bool, checked: &mut Checked) -> Option<Home
     match super::homelab::look(&loaded) {
         Ok((homelab, told)) => {
             checked.findings.extend(told);
+            checked.findings.extend(keeper::misfits(&assemble::ports(), &homelab));
             Some(homelab)
         }
         Err(problems) => {

@@ -130,11 +130,12 @@ fn ledger_table(ledger: &Json) -> Table {
         table.row([number(&it["card"]), name, declared, measured, number(&it["priority"]), state]);
     };
     for claim in all("claims") {
-        let leaves = claim["leaves"] == true;
-        row(
-            &claim,
-            if leaves { Cell::new(Role::Warning, "leaves") } else { Cell::new(Role::Success, "holds") },
-        );
+        let state = match (claim["leaves"] == true, claim["given_back"] == true) {
+            (true, _) => Cell::new(Role::Warning, "leaves"),
+            (false, true) => Cell::new(Role::Warning, "unloaded"),
+            (false, false) => Cell::new(Role::Success, "holds"),
+        };
+        row(&claim, state);
     }
     for (index, card) in all("cards").iter().enumerate().filter(|(_, card)| card["foreign"] != 0) {
         row(&json!({ "card": index, "measured": card["foreign"] }), Cell::from("holds"));

@@ -41,16 +41,25 @@ use crate::loader::{self, Loaded};
 /// # Errors
 /// All mistakes at once, with their sources.
 pub(crate) fn declared(context: &Context, loaded: &Loaded) -> Result<Homelab, Failure> {
-    let sources = || loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
     match look(loaded) {
-        Ok((homelab, mut warnings)) => {
-            warnings.retain(|it| it.level >= Level::Warning);
-            if !warnings.is_empty() && !context.global.quiet {
-                context.report(&Failure { diagnostics: warnings, sources: sources(), exit: Exit::Done });
-            }
+        Ok((homelab, warnings)) => {
+            warn(context, loaded, warnings);
             Ok(homelab)
         }
-        Err(diagnostics) => Err(Failure { diagnostics, sources: sources(), exit: Exit::Failed }),
+        Err(diagnostics) => Err(told(loaded, diagnostics, Exit::Failed)),
+    }
+}
+
+fn told(loaded: &Loaded, diagnostics: Vec<Diagnostic>, exit: Exit) -> Failure {
+    let sources = loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))).collect();
+    Failure { diagnostics, sources, exit }
+}
+
+/// Tells what is doubtful in what was loaded, and goes on.
+fn warn(context: &Context, loaded: &Loaded, mut warnings: Vec<Diagnostic>) {
+    warnings.retain(|it| it.level >= Level::Warning);
+    if !warnings.is_empty() && !context.global.quiet {
+        context.report(&told(loaded, warnings, Exit::Done));
     }
 }
 
@@ -65,6 +74,7 @@ pub(crate) fn look(loaded: &Loaded) -> Result<(Homelab, Vec<Diagnostic>), Vec<Di
     let base = Base { directory: directory_of(&loaded.bundle), home: home.as_deref() };
     read_homelab(node.runs.host(), &loaded.bundle, base, &loaded.settings)
 }
+
 /// `hob plan`
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Outcome {
     let loaded = loader::load_homelab(&args.path)?;
@@ -72,6 +82,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Outcome {
     if let Some(key) = &args.why {
         return why(context, &homelab, key);
     }
+    warn(context, &loaded, keeper::misfits(&assemble::ports(), &homelab));
     let plan = make_plan(context, &homelab, Goal::Up)?;
     match args.format {
         None => show(context, &plan),
@@ -145,6 +156,7 @@ fn show(context: &Context, plan: &Plan) {
 pub(crate) fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
     let loaded = loader::load_homelab(&args.path)?;
     let homelab = declared(context, &loaded)?;
+    warn(context, &loaded, keeper::misfits(&assemble::ports(), &homelab));
     let plan = make_plan(context, &homelab, Goal::Up)?;
     show(context, &plan);
     if plan.is_empty() {

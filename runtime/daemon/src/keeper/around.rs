@@ -1,4 +1,4 @@
-//! Functions around the start and the stop of services: each is a run as any other, pinned to its bundle.
+//! Functions of services, around their starts and stops and for their memory: each is a run as any other, pinned to its bundle.
 //!
 //! What a service still owes to its functions is a fact of the journal, beside the start that it comes from: so a hob that
 //! comes back after a crash goes on with the run that was under way, and neither leaves one out nor does one twice.
@@ -60,7 +60,7 @@ fn key(name: &str, hook: Hook) -> String {
     format!("{PREFIX}{name}/{}", hook.as_str())
 }
 
-fn fact(name: &str, hook: Hook, instance: Option<&str>, run: Option<RunId>) -> Write {
+pub(super) fn fact(name: &str, hook: Hook, instance: Option<&str>, run: Option<RunId>) -> Write {
     let value = Value::map([
         ("instance", Value::from(instance)),
         ("run", Value::from(run.map(|run| run.to_string()))),
@@ -68,7 +68,7 @@ fn fact(name: &str, hook: Hook, instance: Option<&str>, run: Option<RunId>) -> W
     Write::Fact { key: key(name, hook), value: Some(value) }
 }
 
-fn paid(name: &str, hook: Hook) -> Write {
+pub(super) fn paid(name: &str, hook: Hook) -> Write {
     Write::Fact { key: key(name, hook), value: None }
 }
 
@@ -89,13 +89,14 @@ pub(super) fn owed_by(service: &Service, running: &Running) -> Vec<Write> {
     let instance = running.instance.to_string();
     let of_life = [Hook::AfterStart, Hook::AfterStop].into_iter().filter(|hook| service.hooks.has(*hook));
     let owed = of_life.map(|hook| fact(&service.name, hook, Some(&instance), None));
-    let begun = service.hooks.has(Hook::BeforeStart).then(|| paid(&service.name, Hook::BeforeStart));
-    owed.chain(begun).collect()
+    // What an earlier life gave back is nothing of this one.
+    let over = [Hook::BeforeStart].into_iter().chain(Hook::MEMORY).filter(|hook| service.hooks.has(*hook));
+    owed.chain(over.map(|hook| paid(&service.name, hook))).collect()
 }
 
 /// Nothing is owed by what is not declared any more.
 pub(super) fn forgotten(name: &str) -> impl Iterator<Item = Write> {
-    Hook::ALL.map(|hook| paid(name, hook)).into_iter()
+    Hook::AROUND.into_iter().chain(Hook::MEMORY).map(|hook| paid(name, hook))
 }
 
 /// A start that came to nothing begins from the beginning.
@@ -105,8 +106,13 @@ pub(super) fn not_started(inner: &Inner, service: &Service) {
     }
 }
 
+/// Whether a function is owed to this life of a service, or what it did goes on to count.
+pub(super) fn is_owed(inner: &Inner, name: &str, hook: Hook, instance: &str) -> bool {
+    owed(inner, name, hook).is_some_and(|it| it.instance.as_deref() == Some(instance))
+}
+
 /// Runs a function and waits for its end; goes on with the run of it that is under way.
-fn perform(
+pub(super) fn perform(
     inner: &Inner,
     service: &Service,
     hook: Hook,
@@ -127,7 +133,7 @@ fn perform(
     };
     let id = match under_way {
         Some(id) => {
-            if !hook.is_of_start() {
+            if hook.is_of_stop() {
                 inner.runs.spare(id);
             }
             inner.runs.go_on(id);
@@ -137,10 +143,10 @@ fn perform(
     };
     inner.around.running().insert(name.clone(), (hook, id));
     let until = Until {
-        limit: Some(inner.supervisors.now() + service.hooks.timeout),
+        limit: Some(inner.supervisors.now() + service.hooks.limit(hook)),
         given_up,
         // What must come before or after a stop holds up the end of hob itself.
-        past_end: !hook.is_of_start(),
+        past_end: hook.is_of_stop(),
     };
     let came = end_of(inner, service, hook, id, &until);
     inner.around.running().remove(name);
@@ -168,7 +174,7 @@ fn begin(
     let mut new = launch.new_run(&kind, service.declared(), &policy, input, format!("service:{name}"));
     new.started.name.clone_from(name);
     let id = new.id;
-    if !hook.is_of_start() {
+    if hook.is_of_stop() {
         inner.runs.spare(id);
     }
     let begin = Begin { queue: None, beside: vec![fact(name, hook, instance, Some(id))] };
@@ -197,7 +203,7 @@ fn end_of(
         }
         Ok(Waited::TimeUp) => {
             cut(inner, id, "its time is up");
-            let limit = hob_model::duration::format(service.hooks.timeout);
+            let limit = hob_model::duration::format(service.hooks.limit(hook));
             failed(format!("did not end within {limit}"))
         }
         Ok(Waited::GivenUp) => {
@@ -311,8 +317,7 @@ pub(super) fn after_start(
     attempt: u64,
 ) -> Result<(), Unfinished> {
     let (name, instance) = (&service.name, running.instance.to_string());
-    let is_due = service.hooks.has(Hook::AfterStart)
-        && owed(inner, name, Hook::AfterStart).is_some_and(|it| it.instance.as_ref() == Some(&instance));
+    let is_due = service.hooks.has(Hook::AfterStart) && is_owed(inner, name, Hook::AfterStart, &instance);
     if !is_due {
         return Ok(());
     }
@@ -335,10 +340,10 @@ pub(super) fn after_start(
     done
 }
 
-/// Has functions of a start that go on end: the service is being stopped.
+/// Has functions that no stop waits for end: the service is being stopped.
 pub(super) fn abandon(inner: &Inner, name: &str) {
     let running = inner.around.running().get(name).copied();
-    if let Some((hook, id)) = running.filter(|(hook, _)| hook.is_of_start()) {
+    if let Some((hook, id)) = running.filter(|(hook, _)| !hook.is_of_stop()) {
         tracing::info!(
             service = name,
             hook = hook.as_str(),
@@ -375,8 +380,8 @@ pub(super) fn after_stop(inner: &Inner, service: &Service, ran: bool) {
     inner.update(&service.name, |entry| entry.owes = false);
 }
 
-/// Tells what came of a function around a stop.
-fn settle(inner: &Inner, service: &Service, hook: Hook, done: Result<(), Unfinished>) {
+/// Tells what came of a function whose failure holds up nothing.
+pub(super) fn settle(inner: &Inner, service: &Service, hook: Hook, done: Result<(), Unfinished>) {
     let mut writes = vec![paid(&service.name, hook)];
     if let Err(Unfinished::Failed(why)) = done {
         tracing::warn!(service = service.name, "{why}");

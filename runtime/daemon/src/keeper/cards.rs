@@ -8,19 +8,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hob_model::{OpError, Value};
+use hob_model::{Code, Diagnostic, OpError, Value};
 use hob_planner::declaration::Gpu;
-use hob_planner::room::{self, Claim, Standing, Verdict, Wanted};
-use hob_planner::{Service, ServiceState};
+use hob_planner::room::{self, Claim, Refusal, Standing, Verdict, Wanted};
+use hob_planner::{Homelab, Service, ServiceState};
+use hob_primitive::Ports;
 use hob_supervisor::Running;
-use hob_supervisor::graphics::{RUNS, Seen};
+use hob_supervisor::graphics::{Graphics, RUNS, Seen};
 use serde_json::{Value as Json, json};
 
 use super::table::{Entry, Table};
-use super::{Inner, asked, leases, stop};
+use super::{Inner, asked, leases, stop, unload};
 
 /// How old a look may be that is decided by.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// What people can do who want to know more.
 pub(super) const CURE: &str = "`hob gpu` shows who has how much";
@@ -53,13 +54,16 @@ pub(crate) struct Share {
     /// Whether it was stopped to make room, and has not come back.
     displaced: bool,
     /// Why it cannot have what it needs.
-    refused: Option<String>,
+    refused: Option<Refusal>,
+    /// How far it is with giving memory back while it runs.
+    pub(super) memory: unload::Memory,
 }
 
 impl Share {
     /// It starts.
     pub(super) fn started(&mut self) {
         (self.waits, self.displaced) = (false, false);
+        self.memory = unload::Memory::default();
     }
 }
 
@@ -98,7 +102,7 @@ pub(super) fn handed(inner: &Inner, service: &Service) -> Result<Given, OpError>
     }
     let share = inner.table().services.get(&service.name).map(|it| it.share.clone()).unwrap_or_default();
     if let Some(why) = share.refused {
-        return Err(OpError::unavailable(why).hint(CURE).nothing_happened());
+        return Err(OpError::unavailable(why.why).hint(why.cure).nothing_happened());
     }
     let devices = match inner.supervisors.graphics().filter(|_| service.body.takes_gpu()) {
         Some(graphics) => graphics.devices(share.card.as_deref())?,
@@ -108,12 +112,15 @@ pub(super) fn handed(inner: &Inner, service: &Service) -> Result<Given, OpError>
 }
 
 /// Whether a service may hold memory of a card: it runs, or somebody starts or stops it.
-fn holds(entry: &Entry) -> bool {
+pub(super) fn holds(entry: &Entry) -> bool {
     entry.busy || entry.running.is_some() || entry.state.is_alive() || entry.state == ServiceState::Unknown
 }
 
 /// The services that use cards, each with what is known of it.
-fn users<'t>(inner: &'t Inner, table: &'t Table) -> impl Iterator<Item = (&'t Service, &'t Gpu, &'t Entry)> {
+pub(super) fn users<'t>(
+    inner: &'t Inner,
+    table: &'t Table,
+) -> impl Iterator<Item = (&'t Service, &'t Gpu, &'t Entry)> {
     let services = inner.homelab.services.iter();
     services.filter_map(|it| Some((it, it.gpu.as_ref()?, table.services.get(&it.name)?)))
 }
@@ -128,6 +135,9 @@ fn holders(inner: &Inner, table: &Table) -> BTreeSet<String> {
 fn standing(inner: &Inner, table: &Table, name: &str, entry: &Entry) -> Standing {
     if entry.share.displaced {
         return Standing::Leaves;
+    }
+    if let Some(standing) = entry.share.memory.standing() {
+        return standing;
     }
     let awaits_gate = entry.state == ServiceState::Starting && !entry.calling;
     let rests = !entry.busy && matches!(entry.state, ServiceState::Ready | ServiceState::Degraded);
@@ -159,6 +169,7 @@ fn claims(inner: &Inner, table: &Table, seen: &Seen) -> Vec<Claim> {
                     measured,
                     priority: gpu.priority,
                     standing: standing(inner, table, &service.name, entry),
+                    given_back: entry.share.memory.is_given_back(),
                 });
             }
         }
@@ -176,20 +187,22 @@ pub(super) fn admitted(
 ) -> Vec<String> {
     let gpu_of = |name: &String| inner.homelab.service(name).and_then(|it| it.gpu.clone());
     let (want, mut start): (Vec<String>, _) = free.into_iter().partition(|name| gpu_of(name).is_some());
-    if want.is_empty() && !table.cards.leases.is_asked() {
+    if want.is_empty() && !table.cards.leases.is_asked() && !unload::is_any(inner, table) {
         return start;
     }
-    let Some(found) = fresh(inner, table, now) else {
+    let Some(Look { at, found, .. }) = fresh(inner, table, now) else {
         look_in_background(inner, table, now);
         return start;
     };
     let seen = match found {
         Ok(seen) => seen,
         Err(error) => {
-            table.cards.leases.refuse_all(&super::start::with_hint(&error));
+            let cure = error.hint.clone().unwrap_or_else(|| CURE.to_owned());
+            let why = Refusal { why: error.to_string(), cure };
+            table.cards.leases.refuse_all(&why);
             inner.changed.notify_all();
             for name in want {
-                table.share(&name).refused = Some(super::start::with_hint(&error));
+                table.share(&name).refused = Some(why.clone());
                 start.push(name);
             }
             return start;
@@ -200,12 +213,19 @@ pub(super) fn admitted(
         let displaced = table.services.get(&who)?.share.displaced;
         Some(Wanted { gpu: gpu_of(&who)?, who, displaced })
     });
-    let wanted: Vec<Wanted> = wanted.chain(table.cards.leases.wanted()).collect();
-    for (name, verdict) in room::decide(&seen.cards, &claims, &wanted) {
+    let wanted: Vec<Wanted> =
+        wanted.chain(table.cards.leases.wanted()).chain(unload::wanted(inner, table)).collect();
+    let verdicts = room::decide(&seen.cards, &claims, &wanted);
+    unload::settle(inner, table, &verdicts, at);
+    for (name, verdict) in verdicts {
         let Some(entry) = table.services.get_mut(&name) else {
             leased(inner, table, &name, &verdict, &seen);
             continue;
         };
+        if entry.share.memory.waits() && holds(entry) {
+            unload::decided(inner, table, &name, verdict);
+            continue;
+        }
         entry.share.waits = matches!(verdict, Verdict::Wait(_));
         entry.share.refused = None;
         match verdict {
@@ -218,14 +238,22 @@ pub(super) fn admitted(
                 start.push(name);
             }
             Verdict::Wait(why) => entry.note = format!("waits for room on a graphics card: {why}"),
-            Verdict::Soon(who) => entry.note = format!("waits until {who} has made room on a graphics card"),
+            Verdict::Soon(who) => entry.note = soon(&who),
             Verdict::MakeRoom(stop) => {
-                entry.note = format!("waits until {} has made room on a graphics card", stop.join(", "));
+                entry.note = soon(&stop);
                 stop.into_iter().for_each(|victim| displace(inner, table, &victim, &name));
             }
         }
     }
+    for name in room::overdrawn(&seen.cards, &claims) {
+        displace(inner, table, &name, "those who were promised what it took again");
+    }
     start
+}
+
+/// For people: what one waits for.
+fn soon(who: &[String]) -> String {
+    format!("waits until {} has made room on a graphics card", who.join(", "))
 }
 
 /// What was decided about a run that wants memory of a card.
@@ -237,8 +265,12 @@ fn leased(inner: &Arc<Inner>, table: &mut Table, id: &str, verdict: &Verdict, se
     inner.changed.notify_all();
 }
 
-/// Stops a service, and what needs it, for a more important one. It comes back when there is room again.
-fn displace(inner: &Arc<Inner>, table: &mut Table, name: &str, who: &str) {
+/// Has a service give back memory for a more important one. Where it cannot, it is stopped with what needs it, and comes back
+/// when there is room again.
+pub(super) fn displace(inner: &Arc<Inner>, table: &mut Table, name: &str, who: &str) {
+    if unload::begin(inner, table, name, who) {
+        return;
+    }
     table.share(name).displaced = true;
     let (inner_of_thread, name_of_thread) = (Arc::clone(inner), name.to_owned());
     let cause = format!("makes room on a graphics card for {who}");
@@ -256,11 +288,18 @@ fn displace(inner: &Arc<Inner>, table: &mut Table, name: &str, who: &str) {
     }
 }
 
+impl Cards {
+    /// The next decision takes a new look.
+    pub(super) fn look_anew(&mut self) {
+        self.seen = None;
+    }
+}
+
 /// What the last look found, if it can still be decided by.
-fn fresh(inner: &Inner, table: &Table, now: Duration) -> Option<Result<Seen, OpError>> {
+fn fresh(inner: &Inner, table: &Table, now: Duration) -> Option<Look> {
     let look = table.cards.seen.as_ref()?;
     let is_fresh = now.saturating_sub(look.at) <= FRESH && look.holders.is_subset(&holders(inner, table));
-    is_fresh.then(|| look.found.clone())
+    is_fresh.then(|| look.clone())
 }
 
 fn look_in_background(inner: &Arc<Inner>, table: &mut Table, now: Duration) {
@@ -306,6 +345,27 @@ fn look(inner: &Inner, running: &[Running]) -> Result<Seen, OpError> {
     graphics.look(running)
 }
 
+/// What services want of the graphics cards of this machine and cannot have, also when all of them start anew.
+#[must_use]
+pub fn misfits(ports: &Ports, homelab: &Homelab) -> Vec<Diagnostic> {
+    let want = |it: &Service| Some(Wanted { who: it.name.clone(), gpu: it.gpu.clone()?, displaced: false });
+    let wanted: Vec<Wanted> = homelab.services.iter().filter_map(want).collect();
+    let (Some(first), Some(graphics)) = (wanted.first(), ports.get::<dyn Graphics>()) else {
+        return Vec::new();
+    };
+    let warning = |who: &str, why: &str| {
+        let warning = Diagnostic::warning(Code::BadDeclaration, format!("service `{who}`, `gpu`: {why}"));
+        homelab.service(who).map_or(warning.clone(), |it| warning.at(it.source.clone()))
+    };
+    match graphics.look(&[]) {
+        Ok(seen) => {
+            let refused = room::misfits(&seen.cards, &wanted).into_iter();
+            refused.map(|(who, it)| warning(&who, &it.why).hint(it.cure)).collect()
+        }
+        Err(error) => vec![warning(&first.who, &error.message).maybe_hint(error.hint)],
+    }
+}
+
 /// The cards and who holds what of them, as `hob gpu --json` prints it; nothing where no service uses one.
 pub(super) fn view(inner: &Inner) -> Json {
     let running: Vec<Running> = {
@@ -334,7 +394,7 @@ pub(super) fn view(inner: &Inner) -> Json {
         let index = seen.cards.iter().position(|card| card.id == it.card);
         json!({
             "card": index, "service": service(&it.who), "run": run(&it.who), "declared": it.declared, "measured": it.measured,
-            "priority": it.priority, "leaves": it.standing == Standing::Leaves,
+            "priority": it.priority, "leaves": it.standing == Standing::Leaves, "given_back": it.given_back,
         })
     };
     let waiting = users(inner, &table).filter(|(_, _, entry)| entry.wanted && entry.share.waits);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use hob_journal::{Commit, Write};
 use hob_model::{Diagnostic, OpError, RunId, Value};
 use hob_planner::declaration::Gpu;
-use hob_planner::room::{Card, Claim, Standing, Verdict, Wanted};
+use hob_planner::room::{Card, Claim, Refusal, Standing, Verdict, Wanted};
 use hob_primitive::Patience;
 use hob_supervisor::graphics::{Lease, Leases, RUNS, Seen};
 
@@ -39,7 +39,7 @@ struct Asked {
     /// What it waits for, for people.
     note: String,
     /// Why it cannot be.
-    refused: Option<String>,
+    refused: Option<Refusal>,
 }
 
 /// For people: whose it is.
@@ -82,15 +82,16 @@ impl Ledger {
                 used = used.zip(measured).map(|(used, measured)| used - measured);
                 let (who, card) = (id.clone(), card.id.clone());
                 let standing = Standing::Stays;
-                claims.push(Claim { who, card, declared, measured, priority: held.priority, standing });
+                let (priority, given_back) = (held.priority, false);
+                claims.push(Claim { who, card, declared, measured, priority, standing, given_back });
             }
         }
         claims
     }
 
     /// Nobody who asks can have anything.
-    pub(super) fn refuse_all(&mut self, why: &str) {
-        self.asked.values_mut().for_each(|asked| asked.refused = Some(why.to_owned()));
+    pub(super) fn refuse_all(&mut self, why: &Refusal) {
+        self.asked.values_mut().for_each(|asked| asked.refused = Some(why.clone()));
     }
 
     /// Takes in what was decided about one who asked.
@@ -102,8 +103,9 @@ impl Ledger {
             Verdict::Start(None) => {}
             Verdict::Refuse(why) => asked.refused = Some(why.clone()),
             Verdict::Wait(why) => why.clone_into(&mut asked.note),
-            Verdict::Soon(who) => asked.note = format!("{who} is making room"),
-            Verdict::MakeRoom(stop) => asked.note = format!("{} is making room", stop.join(", ")),
+            Verdict::Soon(who) | Verdict::MakeRoom(who) => {
+                asked.note = format!("{} is making room", who.join(", "));
+            }
         }
     }
 
@@ -255,7 +257,8 @@ fn wait(inner: &Inner, id: &str, patience: Patience<'_>) -> Result<Held, OpError
             return Err(OpError::failed("nobody knows of it any more"));
         };
         if let Some(why) = &asked.refused {
-            return Err(OpError::unavailable(why.clone()).hint(CURE).nothing_happened());
+            let refused = OpError::unavailable(why.why.clone()).hint(why.cure.clone());
+            return Err(refused.nothing_happened());
         }
         if table.closing || patience.cancel.is_cancelled() {
             return Err(OpError::cancelled("told to stop while it waited for room on a graphics card"));

@@ -30,6 +30,7 @@ mod setup;
 mod start;
 mod stop;
 mod table;
+mod unload;
 mod update;
 
 use std::path::Path;
@@ -50,6 +51,7 @@ use serde_json::{Value as Json, json};
 
 pub use asked::KeptServices;
 pub use boot::{Seen, explained, last_boot};
+pub use cards::misfits;
 pub use observe::{Logs, observe, open_supervisors};
 
 use crate::schedules::Launch;
@@ -368,6 +370,7 @@ fn keep(keeper: &Keeper) {
             mounts::next(&table, now),
             drift::next(&table, now),
             look::next(&table, now),
+            unload::next(inner, &table, now),
             settled,
         ];
         let next = next.into_iter().flatten().min();

@@ -14,7 +14,7 @@ use super::around::{self, Unfinished};
 use super::cards::{self, Given};
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
-use super::{Inner, borrow, event, image, look, mounts, secrets};
+use super::{Inner, borrow, event, image, look, mounts, secrets, unload};
 
 /// How long to wait for an answer of a port that nobody should serve.
 const PORT_LOOK: Duration = Duration::from_millis(200);
@@ -89,6 +89,7 @@ pub(super) fn adopt(inner: &Arc<Inner>) {
             entry.running = Some(running.clone());
             entry.share.card = card;
         });
+        unload::resume(inner, &service, &running);
         let inner_of_thread = Arc::clone(inner);
         in_thread(inner, &service.name.clone(), move || attend(&inner_of_thread, &service, running));
     }

@@ -304,7 +304,8 @@ impl Table {
         let (name, tier) = (service.name.as_str(), service.tier.as_deref());
         let entry = self.services.get(name).cloned().unwrap_or_default();
         let held: Vec<String> = entry.holds.iter().map(Hold::told).collect();
-        let note = match (held.is_empty(), entry.drift.told().filter(|_| entry.note.is_empty())) {
+        let told = entry.drift.told().or_else(|| entry.share.memory.told());
+        let note = match (held.is_empty(), told.filter(|_| entry.note.is_empty())) {
             (false, _) => held.join("; "),
             (true, Some(changed)) => changed,
             (true, None) => entry.note.clone(),

@@ -4,8 +4,9 @@ use std::fmt;
 
 use hob_model::{Code, Value, size};
 
-use super::Raw;
+use super::hooks::{refuse_others, take_functions};
 use super::options::{Options, text};
+use super::{Hook, Hooks, Raw, UNLOAD_TIMEOUT};
 
 /// The most that a priority may be, either way.
 const PRIORITY_MAX: i64 = 1_000_000;
@@ -21,6 +22,10 @@ pub struct Gpu {
     pub vram: Option<u64>,
     /// Video that the card must be able to encode.
     pub encode: Encode,
+    /// Format of video that the card must be able to decode.
+    pub decode: Option<String>,
+    /// Whether it computes in half precision, and needs a card on which that pays.
+    pub fp16: bool,
     /// Which card.
     pub pick: Pick,
     /// Of two that want the same memory, the one of higher priority has it.
@@ -99,6 +104,8 @@ impl Gpu {
         let pairs = [
             self.vram.map(|bytes| ("vram", Value::from(size::format(bytes)))),
             encode.map(|it| ("encode", it)),
+            self.decode.as_deref().map(|it| ("decode", Value::from(it))),
+            self.fp16.then_some(("fp16", Value::Bool(true))),
             card,
             (self.priority != 0).then_some(("priority", Value::Int(self.priority))),
             full.map(|(name, _)| ("full", Value::from(*name))),
@@ -108,8 +115,13 @@ impl Gpu {
     }
 }
 
-/// `gpu: true`, or `gpu: #{ vram, encode, index, uuid, priority, full }`.
-pub(super) fn read_gpu(options: &mut Options<'_>) -> Option<Gpu> {
+/// The functions of `gpu` among those of `raw`, which are taken out of it.
+pub(super) fn take(raw: &mut Raw) -> [bool; 2] {
+    take_functions(raw, "gpu", Hook::MEMORY.map(Hook::as_str))
+}
+
+/// `gpu: true`, or `gpu: #{ vram, encode, decode, fp16, index, uuid, priority, full, unload, load, unload_timeout }`.
+pub(super) fn read_gpu(options: &mut Options<'_>, is_function: [bool; 2], hooks: &mut Hooks) -> Option<Gpu> {
     let value = options.take("gpu")?;
     let map = match value {
         Value::Bool(true) => return Some(Gpu::default()),
@@ -122,8 +134,10 @@ pub(super) fn read_gpu(options: &mut Options<'_>) -> Option<Gpu> {
     };
     let mut found = Vec::new();
     let inner = Raw { options: Value::Map(map), closures: Vec::new(), ..options.as_raw("gpu") };
-    let known = ["vram", "encode", "index", "uuid", "priority", "full"];
-    let mut inner = Options::open(&inner, &known, &mut found);
+    let names = Hook::MEMORY.map(Hook::as_str);
+    let known = ["vram", "encode", "decode", "fp16", "index", "uuid", "priority", "full", "unload_timeout"];
+    let mut inner = Options::open(&inner, &[&known[..], &names[..]].concat(), &mut found);
+    refuse_others(&mut inner, names, is_function);
     let index = inner.read("index", "the place of a card: 0", |value| {
         value.as_int().and_then(|index| u32::try_from(index).ok())
     });
@@ -134,10 +148,24 @@ pub(super) fn read_gpu(options: &mut Options<'_>) -> Option<Gpu> {
     let gpu = Gpu {
         vram: inner.read("vram", "a size such as \"2G\"", bytes),
         encode: inner.read("encode", "true, or a format such as \"h264\"", encode).unwrap_or_default(),
+        decode: inner
+            .read("decode", "a format such as \"hevc\"", |value| text(value).filter(|it| !it.is_empty())),
+        fp16: inner.bool("fp16").unwrap_or_default(),
         pick: id.map(Pick::Id).or(index.map(Pick::Index)).unwrap_or_default(),
         priority: inner.read("priority", "a number", priority).unwrap_or_default(),
         full: inner.choice("full", &Full::ALL).unwrap_or_default(),
     };
+    hooks.unload_timeout =
+        inner.duration("unload_timeout").filter(|it| !it.is_zero()).unwrap_or(UNLOAD_TIMEOUT);
+    hooks.add(Hook::MEMORY, is_function);
+    let [unloads, loads] = is_function;
+    if unloads && gpu.vram.is_none() {
+        let message = "`unload` needs `vram`: what nobody was promised cannot be given back";
+        inner.report(Code::BadDeclaration, message);
+    }
+    if loads && !unloads {
+        inner.report(Code::BadDeclaration, "`load` needs `unload`: it undoes that");
+    }
     options.adopt(found);
     Some(gpu)
 }

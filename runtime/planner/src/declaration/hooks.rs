@@ -1,4 +1,4 @@
-//! Functions around the start and the stop of a service.
+//! Functions around the start and the stop of a service, and those by which it gives back memory of a graphics card.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use super::options::Options;
 
 /// How long such a function may take, unless the service says otherwise.
 pub const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long giving back memory may take until the memory is seen to be free, unless the service says otherwise.
+pub const UNLOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When a function of a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,11 +23,18 @@ pub enum Hook {
     BeforeStop,
     /// When it has ended, whoever ended it.
     AfterStop,
+    /// While it runs, to have it give back memory of a graphics card.
+    Unload,
+    /// While it runs, when it may have that memory again.
+    Load,
 }
 
 impl Hook {
-    /// All of them, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::BeforeStart, Self::AfterStart, Self::BeforeStop, Self::AfterStop];
+    /// Those around starts and stops, in the order in which they run: they are below `hooks`.
+    pub const AROUND: [Self; 4] = [Self::BeforeStart, Self::AfterStart, Self::BeforeStop, Self::AfterStop];
+
+    /// Those about memory of a graphics card: they are below `gpu`.
+    pub const MEMORY: [Self; 2] = [Self::Unload, Self::Load];
 
     /// Its name among the options.
     #[must_use]
@@ -35,35 +44,40 @@ impl Hook {
             Self::AfterStart => "after_start",
             Self::BeforeStop => "before_stop",
             Self::AfterStop => "after_stop",
+            Self::Unload => "unload",
+            Self::Load => "load",
         }
     }
 
     /// Where its function is: `service.hooks.before_start`.
     #[must_use]
     pub fn kind(self) -> String {
-        format!("service.hooks.{}", self.as_str())
+        let under = if Self::MEMORY.contains(&self) { "gpu" } else { "hooks" };
+        format!("service.{under}.{}", self.as_str())
     }
 
-    /// Whether it is about a start.
+    /// Whether it belongs to a stop, which waits for it; all others are given up when the service is stopped.
     #[must_use]
-    pub fn is_of_start(self) -> bool {
-        matches!(self, Self::BeforeStart | Self::AfterStart)
+    pub fn is_of_stop(self) -> bool {
+        matches!(self, Self::BeforeStop | Self::AfterStop)
     }
 }
 
-/// The functions around the start and the stop of a service. They are no part of what it is: a change of them takes no new
+/// The functions of a service. They are no part of what it is: a change of them takes no new
 /// instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hooks {
     /// Those that there are.
     pub all: Vec<Hook>,
-    /// How long each may take.
+    /// How long each of those around starts and stops may take.
     pub timeout: Duration,
+    /// How long each of those about memory may take; until when memory that was given back must be seen to be free.
+    pub unload_timeout: Duration,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { all: Vec::new(), timeout: HOOK_TIMEOUT }
+        Self { all: Vec::new(), timeout: HOOK_TIMEOUT, unload_timeout: UNLOAD_TIMEOUT }
     }
 }
 
@@ -72,6 +86,18 @@ impl Hooks {
     #[must_use]
     pub fn has(&self, hook: Hook) -> bool {
         self.all.contains(&hook)
+    }
+
+    /// How long it may take.
+    #[must_use]
+    pub fn limit(&self, hook: Hook) -> Duration {
+        if Hook::MEMORY.contains(&hook) { self.unload_timeout } else { self.timeout }
+    }
+
+    /// Takes in those that there are of these.
+    pub(super) fn add<const N: usize>(&mut self, hooks: [Hook; N], is_function: [bool; N]) {
+        let present = hooks.into_iter().zip(is_function).filter(|(_, is_function)| *is_function);
+        self.all.extend(present.map(|(hook, _)| hook));
     }
 }
 
@@ -100,7 +126,7 @@ pub(super) fn refuse_others<const N: usize>(
 
 /// The functions of `hooks` among those of `raw`, which are taken out of it.
 pub(super) fn take(raw: &mut Raw) -> [bool; 4] {
-    take_functions(raw, "hooks", Hook::ALL.map(Hook::as_str))
+    take_functions(raw, "hooks", Hook::AROUND.map(Hook::as_str))
 }
 
 /// `hooks: #{ before_start, after_start, before_stop, after_stop, timeout }`
@@ -117,13 +143,12 @@ pub(super) fn read(options: &mut Options<'_>, is_function: [bool; 4]) -> Hooks {
     };
     let mut found = Vec::new();
     let inner = Raw { options: Value::Map(map), closures: Vec::new(), ..options.as_raw("hooks") };
-    let names = Hook::ALL.map(Hook::as_str);
+    let names = Hook::AROUND.map(Hook::as_str);
     let known = [&names[..], &["timeout"]].concat();
     let mut inner = Options::open(&inner, &known, &mut found);
     refuse_others(&mut inner, names, is_function);
     hooks.timeout = inner.duration("timeout").filter(|it| !it.is_zero()).unwrap_or(HOOK_TIMEOUT);
-    let present = Hook::ALL.into_iter().zip(is_function).filter(|(_, is_function)| *is_function);
-    hooks.all = present.map(|(hook, _)| hook).collect();
+    hooks.add(Hook::AROUND, is_function);
     options.adopt(found);
     hooks
 }

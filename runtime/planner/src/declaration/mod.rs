@@ -29,7 +29,7 @@ pub use body::{Asked, Body, Kept, Kind, Listens, PROCESS, Process, Published};
 pub use channel::{Channel, DEFAULT_CHANNEL};
 pub(crate) use fields::is_common;
 pub use gpu::{Encode, Full, GPU_DEVICE, Gpu, Pick};
-pub use hooks::{HOOK_TIMEOUT, Hook, Hooks};
+pub use hooks::{HOOK_TIMEOUT, Hook, Hooks, UNLOAD_TIMEOUT};
 pub use raw::{Declaration, Raw};
 pub use replicas::{REPLICA_VARIABLE, REPLICAS_MAX, Replica};
 pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hob_model::{Code, Diagnostic, Value};
 
 use super::gate::read_gate;
-use super::gpu::{GPU_DEVICE, read_gpu};
+use super::gpu::{self, GPU_DEVICE, read_gpu};
 use super::health::read_health;
 use super::options::{Options, text, texts};
 use super::{
@@ -99,6 +99,7 @@ fn read_merged(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Service> {
     let (around_update, around) = (update::take_hooks(&mut raw), hooks::take(&mut raw));
+    let memory = gpu::take(&mut raw);
     let kind = kind_of(&raw, surroundings.kinds, diagnostics)?;
     let own: BTreeSet<&str> = kind.map_or_else(|| PROCESS.into(), Kind::options);
     let secrets = super::secret::take(&mut raw, own.contains("credentials"), diagnostics);
@@ -116,7 +117,8 @@ fn read_merged(
     let via = read_via(&mut options, kind);
     let stop_timeout = options.duration("stop_timeout").unwrap_or(STOP_TIMEOUT);
     let port = options.port("port");
-    let gpu = read_gpu(&mut options);
+    let mut hooks = hooks::read(&mut options, around);
+    let gpu = read_gpu(&mut options, memory, &mut hooks);
     let (body, workdir) = match kind {
         None => process(&mut options, surroundings.directory, secrets, replica.as_ref()),
         Some(kind) => {
@@ -170,7 +172,7 @@ fn read_merged(
             .filter(|it| {
                 update::may_roll(&mut options, it, kind, body.as_ref(), (via.as_deref(), gpu.as_ref()))
             }),
-        hooks: hooks::read(&mut options, around),
+        hooks,
         replica,
         gpu,
         via,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use hob_planner::declaration::{HOOK_TIMEOUT, Hook, Hooks};
+use hob_planner::declaration::{HOOK_TIMEOUT, Hook, Hooks, UNLOAD_TIMEOUT};
 use hob_planner::{Goal, Plan};
 use serde_json::json;
 
@@ -27,8 +27,12 @@ fn they_are_read_with_their_time_limit_and_are_no_part_of_what_a_service_is() {
     assert_eq!(shown(&diagnostics), "");
     let hooks = |name: &str| house.service(name).unwrap().hooks.clone();
     let timeout = Duration::from_secs(300);
-    assert_eq!(hooks("a"), Hooks { all: vec![Hook::BeforeStart, Hook::AfterStop], timeout });
-    assert_eq!(hooks("b"), Hooks { all: vec![Hook::AfterStart], timeout: HOOK_TIMEOUT });
+    assert_eq!(
+        hooks("a"),
+        Hooks { all: vec![Hook::BeforeStart, Hook::AfterStop], timeout, ..Hooks::default() }
+    );
+    let usual = Hooks { all: Vec::new(), timeout: HOOK_TIMEOUT, unload_timeout: UNLOAD_TIMEOUT };
+    assert_eq!(hooks("b"), Hooks { all: vec![Hook::AfterStart], ..usual });
     assert_eq!(hooks("c"), Hooks::default());
     assert_eq!(Hook::AfterStop.kind(), "service.hooks.after_stop");
 
