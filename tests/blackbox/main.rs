@@ -17,6 +17,7 @@ mod cards;
 mod cases;
 mod check;
 mod damaged;
+mod devices;
 mod disks;
 mod drift;
 mod dumps;

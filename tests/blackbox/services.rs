@@ -51,11 +51,15 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(homelab: &str) -> Option<Self> {
+        Self::in_home(home(), homelab)
+    }
+
+    /// The same where something is there already.
+    pub(crate) fn in_home(home: Home, homelab: &str) -> Option<Self> {
         if !is_there(Kind::Podman.missing()) {
             return None;
         }
         let engine = Engine::start(Kind::Podman).expect("Podman starts");
-        let home = home();
         let mut inside = engine.inside("env").expect("the lab is there");
         inside.arg("--chdir").arg(home.dir());
         let socket = format!("unix://{}", engine.socket().display());
