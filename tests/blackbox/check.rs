@@ -38,6 +38,28 @@ fn findings_are_read_by_programs() {
     assert_eq!(schedule["name"], "tidy", "{found:#}");
     assert!(schedule["next"].as_str().is_some_and(|next| next.contains("T04:00:00")), "{found:#}");
 
+    // And where its backups go, and by what: hob does them by itself.
+    let lab = r#"
+        let nas = #{ to: ["/mnt/nas", #{ repository: "rclone:away:house", password: secret("away") }], password: secret("restic") };
+        dataset("photos", #{ path: "/srv/photos", backup: nas + #{ quiesce: ["sync"], verify: #{ command: ["exiftool", "-r", "."] } } });
+        service("db", #{ command: ["sleep", "1"], backup: nas + #{ to: "/mnt/nas", dump: #{ postgres: #{ password: secret("pg") } } } });
+        service("app", #{ command: ["sleep", "1"], backup: nas + #{ quiesce: || process::run(["sync"]), resume: |it| secrets::get("wake") } });"#;
+    home.write("lab/homelab.rhai", lab);
+    let found = home.hob(&["--json", "check", "lab"]).exits(0).json();
+    let of = |at: usize| found[0]["backups"][at].clone();
+    let photos = json!({ "name": "photos", "to": ["/mnt/nas", "rclone:away:house"], "programs": ["exiftool", "rclone", "sync"],
+                         "secrets": ["away", "restic"] });
+    let db = json!({ "name": "db", "to": ["/mnt/nas"], "programs": ["pg_dump", "pg_dumpall", "pg_restore", "psql"],
+                     "secrets": ["pg", "restic"] });
+    assert_eq!((of(0), of(1)), (photos, db), "{found:#}");
+    assert!(found[0]["reach"].to_string().contains("process:sync"), "functions are looked into: {found:#}");
+    assert!(found[0]["reach"]["secrets"].to_string().contains("wake"), "{found:#}");
+    assert_eq!(found[0]["files"], json!(["homelab.rhai"]), "{found:#}");
+    let _shown = home
+        .hob(&["check", "lab"])
+        .exits(0)
+        .printing("photos  /mnt/nas rclone:away:house  exiftool rclone sync");
+
     // Warnings alone let it pass, unless they are to count.
     home.write("warned.rhai", "let unused = 1;\n");
     let _ = home.hob(&["check", "warned.rhai"]).exits(0);

@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::backup::{restic, told_in_argv};
 use crate::canaries::{Canaries, scan, silent, with_secrets};
 use crate::engines::is_there;
+use crate::refills::{PEAK_MIB_MAX, peak_mib};
 use crate::services::{House, LIMITS};
 
 /// A few MB, or a few hundred.
@@ -89,7 +90,9 @@ fn a_database_streams_into_a_repository_is_proved_and_comes_back() {
         seen
     });
     // Roles, the database that every server has, and the one of people: a snapshot each.
+    let begun = std::time::Instant::now();
     let done = hob(&["backup", "run", "db"]).exits(0).printing("of 3 files");
+    let (took, peak) = (begun.elapsed(), peak_mib(up.process.pid()));
     over.store(true, Ordering::SeqCst);
     assert!(watcher.join().unwrap(), "the dump was never seen: {done:?}");
     assert_eq!(told_in_argv(&canaries), None);
@@ -104,6 +107,10 @@ fn a_database_streams_into_a_repository_is_proved_and_comes_back() {
 
     let proved = hob(&["backup", "verify", "db", "--json"]).exits(0).json();
     assert_eq!(proved["output"]["done"][0]["rows"], rows() + 100, "{proved}");
+    // Whatever the size of the database, it only passes through.
+    let size = server.sql("postgres", "SELECT pg_database_size('music') >> 20");
+    println!("{size} MiB of a database: dumped in {took:?}, hob had {peak} MiB at most");
+    assert!(peak < PEAK_MIB_MAX, "hob had {peak} MiB in memory");
     assert!(home.path("scratch").read_dir().unwrap().next().is_none(), "the drill leaves nothing");
     assert_eq!(server.sql("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'hob%'"), "0");
 

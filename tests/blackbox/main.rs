@@ -39,6 +39,8 @@ mod notify;
 mod pipeline;
 mod planned;
 mod quickstart;
+mod quiet;
+mod refills;
 mod repl;
 mod replicas;
 mod rotation;

@@ -10,8 +10,9 @@ use hob_primitive::Registry;
 use rhai::{AST, ASTNode, Engine, Expr, Scope, Shared, Stmt};
 
 use crate::declare::Declarations;
-use crate::include;
+use crate::program::Program;
 use crate::run_cx::lock;
+use crate::{dataset, flow, include};
 
 /// The largest source or included file, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -71,6 +72,34 @@ const OWN_MODULES: [(&str, &str); 3] = [
     ("hob:storage.rhai", include_str!("modules/storage.rhai")),
 ];
 
+/// hob's own scripts that declarations are done by, each with the words that a homelab has somewhere which comes to it.
+const OWN_PROGRAMS: [(&[&str], &Program); 3] = [
+    (&["dataset", dataset::BACKUP], &dataset::PROGRAM),
+    (&["service", dataset::BACKUP], &dataset::PROGRAM),
+    (&["flow"], &flow::PROGRAM),
+];
+
+/// Whether a file of a bundle is one of these: nobody wrote it.
+#[must_use]
+pub fn is_own_program(path: &str) -> bool {
+    OWN_PROGRAMS.iter().any(|(_, program)| program.name == path)
+}
+
+/// Whether a text has a word that stands for itself.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |it: Option<char>| it.is_some_and(|it| it.is_alphanumeric() || it == '_');
+    text.match_indices(word).any(|(at, _)| {
+        !is_part(text[..at].chars().next_back()) && !is_part(text[at + word.len()..].chars().next())
+    })
+}
+
+/// Adds those of hob's own scripts that the others may come to.
+fn add_own_programs(files: &mut BTreeMap<String, Arc<str>>) {
+    let has = |word: &&str| files.iter().any(|(path, text)| path.ends_with(".rhai") && has_word(text, word));
+    let wanted: Vec<_> = OWN_PROGRAMS.iter().filter(|(words, _)| words.iter().all(has)).collect();
+    files.extend(wanted.into_iter().map(|(_, program)| (program.name.to_owned(), Arc::from(program.text))));
+}
+
 /// The file of a module: `import "services/media"` means `services/media.rhai`.
 #[must_use]
 pub fn module_file(from: &str, path: &str) -> String {
@@ -128,6 +157,7 @@ impl Bundle {
         problems.extend(data.filter_map(|(function, path, text): (&String, &String, &Arc<str>)| {
             include::check(function, path, text, registry).err()
         }));
+        add_own_programs(&mut files);
         if problems.is_empty() { Ok(Self::of(files, root, origin, host)) } else { Err(problems) }
     }
 
@@ -304,7 +334,31 @@ fn references(
 
 #[cfg(test)]
 mod tests {
-    use super::join;
+    use std::collections::BTreeMap;
+
+    use super::{add_own_programs, is_own_program, join};
+
+    #[test]
+    fn a_bundle_has_the_scripts_of_hob_that_it_comes_to() {
+        for (file, text, own) in [
+            ("homelab.rhai", "service(\"db\", #{ backup: weekly })", Some("hob:dataset.rhai")),
+            (
+                "homelab.rhai",
+                "dataset(\"photos\", #{ path: \"x\", \"backup\": weekly })",
+                Some("hob:dataset.rhai"),
+            ),
+            ("homelab.rhai", "service(\"db\", #{ labels: #{ backups: \"no\" } })", None),
+            ("play.rhai", "backup::snapshot(\"nas\", [\"services\"])", None),
+            ("homelab.rhai", "flow(\"media\", #{}).node(\"a\", |it| it)", Some("hob:flow.rhai")),
+            ("homelab.rhai", "workflow(\"media\", |it| it)", None),
+            ("notes.txt", "service backup flow", None),
+        ] {
+            let mut files = BTreeMap::from([(file.to_owned(), text.into())]);
+            add_own_programs(&mut files);
+            let found: Vec<&str> = files.keys().map(String::as_str).filter(|it| is_own_program(it)).collect();
+            assert_eq!(found, Vec::from_iter(own), "{text}");
+        }
+    }
 
     #[test]
     fn paths_are_relative_to_the_importing_file() {

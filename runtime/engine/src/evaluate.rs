@@ -178,7 +178,7 @@ pub(crate) fn evaluate_with(run: &Arc<RunCx>, prepare: impl FnOnce(&mut Engine))
         flow.install(&mut engine);
     }
     let entry = || match &flow {
-        Some(_) => Ok(crate::flow::Running::evaluate(&engine)?),
+        Some(_) => Ok(crate::flow::Running::evaluate(&bundle, &engine)?),
         None => evaluate_entry(run, &bundle, &engine, &root),
     };
     let result = on_fresh_flag(|| within(&root, entry));

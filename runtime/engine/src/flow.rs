@@ -27,7 +27,7 @@ const NODES_AT_ONCE: i64 = 64;
 pub(crate) const GRAPH: &str = "graph";
 
 /// What a run of a graph evaluates.
-static PROGRAM: Program = Program::new("flow", include_str!("flow.rhai"));
+pub(crate) static PROGRAM: Program = Program::new("hob:flow.rhai", include_str!("flow.rhai"));
 
 /// What `flow` returns: nodes and edges are added to it.
 #[derive(Clone)]
@@ -306,10 +306,10 @@ impl Running {
     }
 
     /// Evaluates the graph; the engine is one that [`Running::install`] was called for.
-    pub(crate) fn evaluate(engine: &Engine) -> RhaiResult {
+    pub(crate) fn evaluate(bundle: &Bundle, engine: &Engine) -> RhaiResult {
         let mut scope = Scope::new();
         scope.push_constant("NODES_AT_ONCE", NODES_AT_ONCE);
-        let program = PROGRAM.compiled(engine, &scope)?;
-        engine.eval_ast_with_scope::<Dynamic>(&mut scope, program)
+        let program = PROGRAM.of(bundle, engine, &["NODES_AT_ONCE"])?;
+        engine.eval_ast_with_scope::<Dynamic>(&mut scope, &program)
     }
 }

@@ -161,7 +161,7 @@ mod operations {
         let session = Session::open(cx, from, &access, Use::Reading, "verifying")?;
         let tags = options.tags.clone().unwrap_or_default();
         let wanted = Wanted { tags, host: options.host.clone(), path: None };
-        let chosen = choose(&session.snapshots()?, &options.snapshot, &wanted)?;
+        let chosen = choose(&session.snapshots()?, &options.snapshot, &wanted, cx.now())?;
         Ok((session, chosen))
     }
 

@@ -11,6 +11,9 @@ use hob_model::OpError;
 use crate::location::Location;
 use crate::port::{Area, Backups, Login, Owner, Store};
 
+/// The boot of the machine.
+const BOOT: &str = "6f1b0c1e-0000-4000-8000-000000000001";
+
 /// What a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -113,6 +116,10 @@ impl Backups for Fake {
 
     fn is_running(&self, pid: u32) -> bool {
         pid == OWN_PID || self.inner().running.contains(&pid)
+    }
+
+    fn boot(&self) -> Result<String, OpError> {
+        Ok(BOOT.to_owned())
     }
 
     /// A second passes whenever it is asked.

@@ -18,7 +18,7 @@ mod operations {
     use rustic_core::{ForgetGroups, Grouped, KeepOptions, PruneOptions, SnapshotGroupCriterion, StringList};
 
     use crate::lock::Use;
-    use crate::repository::{Access, INCOMPLETE, Place, Session, Wanted, shown};
+    use crate::repository::{AHEAD, Access, INCOMPLETE, Place, Session, Wanted, shown};
 
     /// How long packs that nothing refers to stay, unless told otherwise.
     const GRACE: Duration = Duration::from_secs(23 * 3600);
@@ -64,7 +64,8 @@ mod operations {
     /// Removes snapshots that no rule keeps.
     ///
     /// Rules hold for each machine and set of paths by itself. Incomplete snapshots count for no rule, and go once there is a
-    /// newer complete one. Space is freed by `backup::prune`.
+    /// newer complete one; those from the future, of a clock that was wrong, count for none until their time has come. Space
+    /// is freed by `backup::prune`.
     ///
     /// It gives `kept` and `removed`, arrays of snapshots as `backup::snapshots` gives them, and `pruned`, which is what
     /// `backup::prune` gives or `()`.
@@ -172,7 +173,10 @@ mod operations {
         let groups = Grouped::from_items(all.clone(), SnapshotGroupCriterion::default());
         let mut gone: HashSet<SnapshotId> = HashSet::new();
         let mut whole = Grouped { criterion: groups.criterion, groups: Vec::new() };
+        let ahead = now.checked_add(AHEAD).unwrap_or_else(|_| now.clone());
         for mut group in groups.groups {
+            // Of a clock that was wrong: they would take the places of those that come now.
+            group.items.retain(|it| it.time <= ahead);
             let is_whole = |it: &SnapshotFile| !it.tags.contains(INCOMPLETE);
             let last = group.items.iter().filter(|it| is_whole(it)).map(|it| it.time.clone()).max();
             let superseded =

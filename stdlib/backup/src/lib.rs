@@ -16,12 +16,15 @@ mod check;
 mod drill;
 mod explain;
 pub mod fake;
+mod feed;
 mod guard;
 mod keep;
+mod life;
 pub mod live;
 mod location;
 mod lock;
 pub mod port;
+mod read;
 mod repository;
 mod restore;
 mod snapshot;
@@ -35,7 +38,7 @@ pub use location::Location;
 #[must_use]
 pub fn primitive() -> hob_primitive::Primitive {
     let mut whole = snapshot::primitive();
-    for part in [restore::primitive(), keep::primitive(), check::primitive()] {
+    for part in [restore::primitive(), feed::primitive(), keep::primitive(), check::primitive()] {
         whole.operations.extend(part.operations);
     }
     whole

@@ -122,6 +122,12 @@ pub trait Backups: Send + Sync {
     /// Whether a process of this machine runs.
     fn is_running(&self, pid: u32) -> bool;
 
+    /// Which boot of this machine this is: another one each time.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn boot(&self) -> Result<String, OpError>;
+
     /// How long this process runs, whatever the clock says.
     fn elapsed(&self) -> Duration;
 }

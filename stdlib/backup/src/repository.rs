@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hob_model::{ErrorKind, OpError, Secret, Value};
+use hob_model::{ErrorKind, OpError, Secret, Timestamp, Value};
 use hob_primitive::{Ctx, FromValue, Mismatch, Nested, Options, SecretText};
 use rustic_core::repofile::SnapshotFile;
 use rustic_core::{
@@ -18,6 +18,9 @@ use crate::port::{Backups, Login, Store};
 
 /// The tag of a snapshot whose source could not be read as a whole.
 pub(crate) const INCOMPLETE: &str = "incomplete";
+
+/// Whose snapshots are further in the future than this, their clock was wrong: no two clocks that are right differ so much.
+pub(crate) const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// The most repositories that one call goes to.
 const PLACES_MAX: usize = 16;
@@ -274,11 +277,17 @@ impl Wanted {
 ///
 /// # Errors
 /// `not_found`, or `invalid` when several begin so.
-pub(crate) fn choose(all: &[SnapshotFile], text: &str, wanted: &Wanted) -> Result<SnapshotFile, OpError> {
+pub(crate) fn choose(
+    all: &[SnapshotFile],
+    text: &str,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<SnapshotFile, OpError> {
     let fitting = || all.iter().filter(|it| wanted.fits(it));
     if text == "latest" {
-        let whole = fitting().rfind(|it| !it.tags.contains(INCOMPLETE));
-        let found = whole.or_else(|| fitting().next_back());
+        let is_whole = |it: &&SnapshotFile| !it.tags.contains(INCOMPLETE);
+        let whole = fitting().filter(|it| !is_ahead(it, now)).rfind(is_whole);
+        let found = whole.or_else(|| fitting().rfind(is_whole)).or_else(|| fitting().next_back());
         return found.cloned().ok_or_else(|| OpError::not_found("the repository has no such snapshot"));
     }
     let hexadecimal = !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit());
@@ -293,6 +302,11 @@ pub(crate) fn choose(all: &[SnapshotFile], text: &str, wanted: &Wanted) -> Resul
         (None, _) => Err(OpError::not_found(format!("the repository has no snapshot {text}"))),
         (Some(_), Some(_)) => Err(OpError::invalid(format!("several snapshots begin with {text}"))),
     }
+}
+
+/// Whether a snapshot is of a clock that was wrong: it is from the future.
+pub(crate) fn is_ahead(snapshot: &SnapshotFile, now: Timestamp) -> bool {
+    now.checked_add(AHEAD).is_ok_and(|ahead| snapshot.time.timestamp() > ahead)
 }
 
 /// A snapshot, as scripts see it.

@@ -137,7 +137,7 @@ mod operations {
     ) -> Result<(Session, SnapshotFile), OpError> {
         let session = Session::open(cx, from, &Access { password, wait }, Use::Reading, "restoring from")?;
         let wanted = Wanted { tags: tags.clone().unwrap_or_default(), host: host.clone(), path: None };
-        let chosen = choose(&session.snapshots()?, snapshot, &wanted)?;
+        let chosen = choose(&session.snapshots()?, snapshot, &wanted, cx.now())?;
         Ok((session, chosen))
     }
 

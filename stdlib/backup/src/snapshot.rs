@@ -18,6 +18,9 @@ mod operations {
     use hob_model::{OpError, Value};
     use hob_primitive::{Args, Ctx, Options, PathText, Probe, SecretText, SecretTexts, Size};
 
+    use rustic_core::repofile::SnapshotFile;
+
+    use crate::life::Life;
     use crate::lock::Use;
     use crate::repository::{self, Access, Place, Places, Session, Wanted};
     use crate::source::command::Command;
@@ -79,6 +82,8 @@ mod operations {
         /// Whether what cannot be read is only told: the snapshot counts as whole.
         #[option(default = "false")]
         tolerant: bool,
+        /// What the source holds still as long as, `#{ boot, service, instance }`: once that ends, no snapshot is written.
+        life: Option<Life>,
         /// How long to wait for a program that has a repository for itself.
         #[option(default = "Duration::from_secs(60)")]
         wait: Duration,
@@ -155,6 +160,7 @@ mod operations {
             tags,
             host: options.host,
             tolerant: options.tolerant,
+            life: options.life,
             source: Source::Trees { roots, excludes },
         })
     }
@@ -170,6 +176,8 @@ mod operations {
         host: Option<String>,
         /// Variables of the program.
         env: Option<SecretTexts>,
+        /// As of `backup::snapshot`.
+        life: Option<Life>,
         /// How long to wait for a program that has a repository for itself.
         #[option(default = "Duration::from_secs(60)")]
         wait: Duration,
@@ -237,12 +245,7 @@ mod operations {
         }
         let tags = options.tags.unwrap_or_default();
         take::check_tags(&tags)?;
-        let program = command.words.first().filter(|it| !it.is_empty()).ok_or_else(|| {
-            OpError::invalid("`command` is empty")
-                .hint("such as [\"pg_dump\", \"--format=custom\", \"gitea\"]")
-        })?;
-        let last = program.rsplit('/').next().unwrap_or(program);
-        cx.permit(&format!("process:{last}"))?;
+        let _program = command.permitted(cx)?;
         let mut line = command.line(cx)?;
         line.env.extend(options.env.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)));
         Ok(Order {
@@ -250,6 +253,7 @@ mod operations {
             tags,
             host: options.host,
             tolerant: false,
+            life: options.life,
             source: Source::Program { path, line },
         })
     }
@@ -302,8 +306,9 @@ mod operations {
 
     /// Lists the snapshots of a repository, oldest first.
     ///
-    /// Each has `id`, `time`, `host`, `user`, `paths`, `tags`, `complete`, `files`, `bytes` and `program`; `files` and
-    /// `bytes` are `()` where the program that made it did not note them.
+    /// Each has `id`, `time`, `host`, `user`, `paths`, `tags`, `complete`, `files`, `bytes`, `program`, and `ahead` where it is
+    /// from the future, of a clock that was wrong; `files` and `bytes` are `()` where the program that made it did not note
+    /// them.
     ///
     /// Class `observe`: it only reads.
     ///
@@ -320,6 +325,13 @@ mod operations {
         let (tags, host, path) = (options.tags.unwrap_or_default(), options.host, options.path);
         let wanted = Wanted { tags, host, path };
         let all = session.snapshots()?;
-        Ok(Value::Array(all.iter().filter(|it| wanted.fits(it)).map(repository::shown).collect()))
+        let with_ahead = |it: &SnapshotFile| {
+            let mut told = repository::shown(it);
+            if let Value::Map(facts) = &mut told {
+                facts.insert("ahead".to_owned(), Value::Bool(repository::is_ahead(it, cx.now())));
+            }
+            told
+        };
+        Ok(Value::Array(all.iter().filter(|it| wanted.fits(it)).map(with_ahead).collect()))
     }
 }

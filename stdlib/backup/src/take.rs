@@ -1,22 +1,19 @@
 //! Makes a snapshot in one repository.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
 use hob_model::{Digest, OpError, Value};
 use hob_primitive::Ctx;
 use jiff::tz::TimeZone;
-use rustic_core::repofile::{BlobType, Metadata, SnapshotFile};
-use rustic_core::{
-    BackupOptions, BlobId, DataId, IndexedFullStatus, IndexedIds, ReadSource, Repository, SnapshotOptions,
-};
+use rustic_core::repofile::{Metadata, SnapshotFile};
+use rustic_core::{BackupOptions, IndexedIds, ReadSource, Repository, SnapshotOptions};
 
-use crate::guard::Watch;
+use crate::life::Life;
 use crate::lock::Use;
 use crate::port::Backups;
+use crate::read::ReadBack;
 use crate::repository::{Access, INCOMPLETE, Place, Session};
 use crate::source::Report;
 use crate::source::command::{Line, Output, Single};
@@ -36,6 +33,8 @@ pub(crate) struct Order {
     pub(crate) host: Option<String>,
     /// Whether a snapshot that lacks what could not be read is as good as another.
     pub(crate) tolerant: bool,
+    /// What must go on until the snapshot is written.
+    pub(crate) life: Option<Life>,
     pub(crate) source: Source,
 }
 
@@ -104,6 +103,7 @@ impl Order {
         if let Some(made) = self.adopt(cx, &session)? {
             return Ok(made);
         }
+        self.life.iter().try_for_each(|life| life.check(cx))?;
         session.watch.withhold(true);
         let report = Report::default();
         let mut snapshot = match &self.source {
@@ -116,6 +116,7 @@ impl Order {
             Source::Program { path, line } => self.archive_program(cx, &session, path, line)?,
         };
         session.watch.check()?;
+        self.life.iter().try_for_each(|life| life.check(cx))?;
         let lacks = report.lacks();
         if lacks.is_some() {
             snapshot.tags.add(INCOMPLETE.to_owned());
@@ -197,41 +198,11 @@ impl Order {
             let entry = repo.get_index_entry(id).map_err(|error| session.explain(&error))?;
             meta.size += u64::from(entry.data_length());
         }
-        let back = ReadBack {
-            repo: Arc::clone(&repo),
-            content: content.into_iter(),
-            part: Bytes::new(),
-            watch: Arc::clone(&session.watch),
-        };
+        let back = ReadBack::new(&repo, content, &session.watch);
         let mut second = self.archive(cx, session, &*repo, &Single::new(path, meta, back), &paths)?;
         // What was added, the first pass added.
         second.summary = first.summary;
         Ok(second)
-    }
-}
-
-/// A file that is in the repository, read from there.
-struct ReadBack {
-    repo: Arc<Repository<IndexedFullStatus>>,
-    content: std::vec::IntoIter<DataId>,
-    part: Bytes,
-    watch: Arc<Watch>,
-}
-
-impl Read for ReadBack {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.part.is_empty() {
-            let Some(id) = self.content.next() else { return Ok(0) };
-            let read = self.repo.get_blob_cached(&BlobId::from(*id), BlobType::Data);
-            self.part = read.map_err(|error| {
-                let error = self.watch.explain(&error);
-                self.watch.end(error.clone());
-                io::Error::other(error)
-            })?;
-        }
-        let most = self.part.len().min(buffer.len());
-        self.part.copy_to_slice(&mut buffer[..most]);
-        Ok(most)
     }
 }
 

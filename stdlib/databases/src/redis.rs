@@ -6,20 +6,24 @@ use hob_primitive::primitive;
 
 /// Redis and Valkey: consistent snapshots, and looking.
 ///
-/// A server is a map as `databases::postgres` takes it; `redis-cli` runs inside the container, or on this machine. To restore,
-/// stop the server, put the file where its `dir` and `dbfilename` say, and start it.
+/// A server is a map as `databases::postgres` takes it; `redis-cli` runs inside the container, or on this machine.
 #[primitive(name = "databases::redis")]
 mod operations {
     use std::path::PathBuf;
 
     use hob_model::{ErrorKind, OpError, Value};
-    use hob_primitive::{Args, Ctx, Options, PathText};
+    use hob_primitive::{Args, Ctx, Options, PathText, Room};
 
     use crate::client::{Call, Client};
+    use crate::file;
     use crate::target::Target;
 
     /// How a snapshot of Redis begins.
     const RDB: &[u8] = b"REDIS";
+
+    /// Puts what it reads in the place of a snapshot, which stays beside it, for the user whose directory it is.
+    const PLACE: &str = r#"set -e; [ ! -e "$1" ] || cp -p "$1" "$1.before"; umask 077; cat > "$1.hob"
+        chown "$(stat -c %u:%g "$(dirname "$1")")" "$1.hob" || true; mv -f "$1.hob" "$1""#;
 
     fn client(cx: &Ctx, target: &Target) -> Result<Client, OpError> {
         let mut connection = Vec::new();
@@ -139,5 +143,72 @@ mod operations {
     #[operation(observe, permission = "databases.redis.dump", returns = "map")]
     fn stream(cx: &Ctx, target: Target) -> Result<Value, OpError> {
         Ok(client(cx, &target)?.described(&snapshot(), target.described()))
+    }
+
+    /// Has a server take a snapshot in the place of all that it has: what it has is saved, the snapshot takes the place of that
+    /// file, and the server **ends**, since it reads the file when it starts. Start it then.
+    ///
+    /// It gives `file` and `before`, which holds what the server had. It runs in the container of the server, or beside it on
+    /// this machine.
+    ///
+    /// Class `ensure`: a snapshot that takes its own place changes nothing.
+    ///
+    /// Fails with `invalid` when `path` is no snapshot, or the server runs elsewhere; `conflict` when it keeps an append-only
+    /// file, which it would read instead; and as [`dump`].
+    ///
+    /// ```rhai,no_run
+    /// databases::redis::restore(#{ service: "redis" }, "dumps/redis.rdb");
+    /// services::start("redis");
+    /// ```
+    #[operation(ensure, permission = "databases.redis.restore files.read:{path}", timeout = "1h", returns = "map",
+        model = model_restore)]
+    fn restore(cx: &Ctx, target: Target, path: PathText) -> Result<Value, OpError> {
+        let (client, path) = (client(cx, &target)?, cx.resolve(&path.0));
+        let (from, head) = file::open(&path)?;
+        if !head.starts_with(RDB) {
+            return Err(OpError::invalid(format!("{} is no snapshot of Redis", path.display())));
+        }
+        let is_near = target.host.as_deref().is_none_or(|it| {
+            it.starts_with('/')
+                || it == "localhost"
+                || it.parse().is_ok_and(|it: std::net::IpAddr| it.is_loopback())
+        });
+        if client.room == Room::Host && !is_near {
+            let text = format!("{} runs elsewhere, and its files are not here", client.name);
+            return Err(OpError::invalid(text).hint(
+                "there: stop it, put the snapshot where its `dir` and `dbfilename` say, and start it",
+            ));
+        }
+        let ask = |args: &[&str]| client.answer(&Call::new("redis-cli", args.iter().copied()));
+        let setting = |name: &str| {
+            let told = ask(&["CONFIG", "GET", name])?;
+            let told = told.lines().nth(1).map(str::to_owned);
+            told.ok_or_else(|| OpError::denied(format!("{} does not tell its `{name}`", client.name)))
+        };
+        if setting("appendonly")? == "yes" {
+            let text = format!("{} keeps an append-only file, and reads that when it starts", client.name);
+            return Err(OpError::conflict(text)
+                .hint("have it start with `appendonly no`, restore, and then `CONFIG SET appendonly yes`"));
+        }
+        let file = format!("{}/{}", setting("dir")?, setting("dbfilename")?);
+        ask(&["SAVE"])?;
+        // Or its end overwrites what comes now.
+        ask(&["CONFIG", "SET", "save", ""])?;
+        let (room, name) = (client.room.clone(), client.name.clone());
+        let (run_as, env, connection) = (None, Vec::new(), Vec::new());
+        let beside = Client { cx: cx.clone(), name, room, run_as, env, connection };
+        beside.feed(&Call::new("sh", ["-c", PLACE, "sh", file.as_str()]), from)?;
+        // Who ends does not answer.
+        if let Err(error) = ask(&["SHUTDOWN", "NOSAVE"])
+            && ask(&["PING"]).is_ok()
+        {
+            return Err(error);
+        }
+        Ok(Value::map([("before", Value::from(format!("{file}.before"))), ("file", Value::from(file))]))
+    }
+
+    fn model_restore(_: &Ctx, mut args: Args) -> Result<Value, OpError> {
+        let (_, _): (Target, PathText) = (args.next("target")?, args.next("path")?);
+        Ok(Value::map([("before", Value::Unit), ("file", Value::Unit)]))
     }
 }

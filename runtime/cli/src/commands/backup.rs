@@ -11,7 +11,7 @@ use hob_daemon::http::Waiters;
 use hob_daemon::node::Purpose;
 use hob_daemon::view::run_summary;
 use hob_journal::JournalError;
-use hob_model::{Code, Diagnostic, RunId, RunOwner, RunStatus, Value, duration, size};
+use hob_model::{Code, Diagnostic, RunId, RunStatus, Value, duration, size};
 use hob_primitive::Clock;
 use hob_runs::Listener;
 use hob_terminal::{Cell, Column, Role, Table};
@@ -104,7 +104,7 @@ fn here(
     node.recover(false)?;
     let directory = directory_of(&loaded.bundle).to_path_buf();
     let mut new = backups.run(&node.runs, &loaded.bundle, &directory, (&of.dataset, act), input)?;
-    (new.id, new.started.owner) = (id, RunOwner::Foreground);
+    (new.id, new.started.owner) = (id, backups.owner(&of.dataset));
     let guard = super::interrupt::cancel_on_signal(&node, id);
     let served = super::serve::beside(context, &node, waiters);
     node.runs.start(new)?;

@@ -1,6 +1,6 @@
 //! `hob check`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -11,6 +11,7 @@ use hob_daemon::keeper;
 use hob_engine::Loader;
 use hob_model::{Diagnostic, Level};
 use hob_planner::Homelab;
+use hob_planner::declaration::Backup;
 use hob_primitive::Clock;
 use hob_terminal::{Column, Table, human};
 use serde_json::{Value as Json, json};
@@ -65,6 +66,12 @@ impl Report {
             })
             .collect()
     }
+}
+
+/// What backups reach: hob does them by itself, so that no script shows it.
+fn backups(report: &Report) -> impl Iterator<Item = (&str, &Backup)> {
+    let all = report.homelab.iter().flat_map(Homelab::backed_up);
+    all.map(|(name, _, backup)| (name, backup))
 }
 
 /// Checks scripts, and homelabs with what they declare; all problems at once. Nothing acts.
@@ -148,7 +155,8 @@ fn evaluate(path: &Path, is_homelab: bool, checked: &mut Checked) -> Option<Home
             return None;
         }
     };
-    checked.files.extend(loaded.bundle.files().map(|(path, text)| (path.to_owned(), Arc::clone(text))));
+    let files = loaded.bundle.files().filter(|(path, _)| !hob_engine::bundle::is_own_program(path));
+    checked.files.extend(files.map(|(path, text)| (path.to_owned(), Arc::clone(text))));
     if !is_homelab {
         return None;
     }
@@ -196,6 +204,15 @@ fn show(context: &Context, report: &Report) {
         let names: Vec<&str> = checked.reach.secrets.iter().map(String::as_str).collect();
         context.print_line(&format!("secrets: {}", names.join(", ")));
     }
+    let mut table = Table::new(["BACKUP", "TO", "PROGRAMS", "SECRETS"].map(Column::new));
+    for (name, backup) in backups(report) {
+        let joined = |all: &BTreeSet<String>| Vec::from_iter(all.iter().map(String::as_str)).join(" ");
+        let to = backup.repositories.join(" ");
+        table.row([name.to_owned(), to, joined(&backup.programs), joined(&backup.secrets)]);
+    }
+    if !table.is_empty() {
+        context.print_line(table.render(context.out).trim_end());
+    }
     let mut schedules = Table::new(["SCHEDULE", "NEXT"].map(Column::new));
     for (name, next) in report.schedules() {
         schedules.row([name, next.unwrap_or_else(|| "never".to_owned())]);
@@ -208,11 +225,15 @@ fn show(context: &Context, report: &Report) {
 fn report_json(report: &Report) -> Json {
     let schedules: Vec<Json> =
         report.schedules().into_iter().map(|(name, next)| json!({ "name": name, "next": next })).collect();
+    let backups = backups(report).map(|(name, it)| {
+        json!({ "name": name, "to": it.repositories, "programs": it.programs, "secrets": it.secrets })
+    });
     json!({
         "path": report.path,
         "files": report.checked.files.keys().collect::<Vec<_>>(),
         "findings": findings_json(&report.checked.findings),
         "reach": reach_json(&report.checked.reach),
+        "backups": backups.collect::<Vec<_>>(),
         "schedules": schedules,
     })
 }

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use hob_journal::{Journal, JournalError, RunRow};
 use hob_model::{RunEnd, Timestamp, Value};
 use hob_scheduler::Schedule;
+use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
 
 /// What the keys of these facts begin with.
 const PREFIX: &str = "backup/";
+
+/// By how much a clock may be set back without anybody's minding.
+const SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is told of the last time that an act went well.
 const TOLD: [&str; 10] = [
@@ -55,7 +59,13 @@ impl Known {
     }
 
     /// Notes what the run `row` did at the repository; whether that is news.
-    pub(super) fn note(&mut self, act: &str, repository: &str, row: &RunRow, end: &RunEnd) -> bool {
+    pub(super) fn note(
+        &mut self,
+        act: &str,
+        repository: &str,
+        (row, end): (&RunRow, &RunEnd),
+        now: Timestamp,
+    ) -> bool {
         let (told, error) = match end {
             RunEnd::Succeeded(value) => (value, None),
             RunEnd::Failed(error) => (&error.details, Some(error.message.as_str())),
@@ -83,29 +93,31 @@ impl Known {
             }
             (None, None, _) => return false,
         };
-        if self.at(&key).is_some_and(|known| known >= row.updated) {
+        // What is from the future was noted by a clock that was wrong.
+        if self.at(&key).is_some_and(|known| known >= row.updated && known <= now) {
             return false;
         }
         self.0.insert(key, fact);
         true
     }
 
-    /// The failure of an act that did not go well since.
-    fn failed(&self, act: &str) -> Option<&Value> {
+    /// The failure of an act that did not go well since; nobody knows that of what is from the future.
+    fn failed(&self, act: &str, now: Timestamp) -> Option<&Value> {
         let key = format!("{act}.failed");
         let since = self.at(act);
-        self.0.get(&key).filter(|_| self.at(&key) > since)
+        self.0.get(&key).filter(|_| self.at(&key) > since || since > Some(now))
     }
 
-    /// `good`, `never` backed up, `failing`, or `late`: two slots have passed since the last good one.
+    /// `good`, `never` backed up, `failing`, or `late`: two slots have passed since the last good one, or it is from the
+    /// future, and nobody knows when it was.
     pub(super) fn state(&self, schedule: Option<&Schedule>, now: Timestamp) -> &'static str {
-        if ["backup", "check", "verify"].into_iter().any(|act| self.failed(act).is_some()) {
+        if ["backup", "check", "verify"].into_iter().any(|act| self.failed(act, now).is_some()) {
             return "failing";
         }
         let Some(at) = self.at("backup") else { return "never" };
         let second = |schedule: &Schedule| schedule.next(schedule.next(at)?);
         let is_late = schedule.and_then(second).is_some_and(|second| second < now);
-        if is_late { "late" } else { "good" }
+        if is_late || at.duration_since(now) > SLACK { "late" } else { "good" }
     }
 
     /// When an act last went well, in Unix time. A backup is as old as its snapshot.
@@ -124,7 +136,7 @@ impl Known {
     pub(super) fn view(&self, repository: &str, schedule: Option<&Schedule>, now: Timestamp) -> Json {
         let shown = |key: &str| self.0.get(key).and_then(|value| value.to_json().ok());
         let failures = ["backup", "check", "verify"].into_iter().filter_map(|act| {
-            let failure = self.failed(act)?.to_json().ok()?;
+            let failure = self.failed(act, now)?.to_json().ok()?;
             Some((act.to_owned(), failure))
         });
         let age = self.seconds("backup").map(|at| (now.as_duration().as_secs_f64() - at).max(0.0).round());

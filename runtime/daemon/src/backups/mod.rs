@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hob_engine::Bundle;
 use hob_journal::{Commit, Journal, JournalError, RunFilter, RunRow, Write};
-use hob_model::{Code, Diagnostic, RunEnd, RunId, RunStatus, Timestamp, Value, names};
+use hob_model::{Code, Diagnostic, RunEnd, RunId, RunOwner, RunStatus, Timestamp, Value, names};
 use hob_planner::Homelab;
 use hob_planner::declaration::{BACKUP_ACTS, RunPolicy, Service};
 use hob_primitive::Family;
@@ -40,6 +40,7 @@ struct BackedUp {
     path: Option<PathBuf>,
     repositories: Vec<String>,
     policy: RunPolicy,
+    quiesces: bool,
     /// When it is backed up by itself.
     schedule: Option<Schedule>,
 }
@@ -54,6 +55,7 @@ impl Backups {
             path: path.map(Path::to_owned),
             repositories: backup.repositories.clone(),
             policy: backup.policy.clone(),
+            quiesces: backup.quiesces,
             schedule: schedule(format!("{name}.backup")).map(|it| it.schedule.clone()),
         });
         Self(all.collect())
@@ -70,6 +72,13 @@ impl Backups {
                 ),
             }
         })
+    }
+
+    /// Who goes on with a run of a person that nobody serves: where something holds still meanwhile, it must not wait for one.
+    #[must_use]
+    pub fn owner(&self, dataset: &str) -> RunOwner {
+        let quiesces = self.0.iter().any(|it| it.dataset == dataset && it.quiesces);
+        if quiesces { RunOwner::Daemon } else { RunOwner::Foreground }
     }
 
     /// A run of what a person does with the backups of a dataset.
@@ -174,7 +183,7 @@ impl Backups {
         let journal = runs.journal();
         for repository in &it.repositories {
             let mut known = Known::read(&**journal, &it.dataset, repository)?;
-            if known.note(act, repository, row, end) {
+            if known.note(act, repository, (row, end), runs.now()) {
                 let key = key_of(&it.dataset, repository);
                 journal.submit(Commit::one(Write::Fact { key, value: Some(known.value()) }));
             }

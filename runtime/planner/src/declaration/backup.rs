@@ -1,9 +1,9 @@
 //! How a dataset or a service is backed up. What is done with that is the engine's `dataset.rhai`; what is wrong with it is
 //! told here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hob_model::{Code, Diagnostic, Value};
+use hob_model::{Code, Diagnostic, OnDoubt, Value};
 
 use super::options::{Options, text, texts};
 use super::{Raw, RunPolicy};
@@ -15,7 +15,7 @@ pub const BACKUP_ACTS: [&str; 6] = ["check", "init", "list", "restore", "run", "
 /// The option that holds them.
 const ACT: &str = "act";
 
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 18] = [
     "deadline",
     "exclude",
     "exclude_caches",
@@ -25,7 +25,10 @@ const OPTIONS: [&str; 15] = [
     "keep",
     "one_file_system",
     "password",
+    "quiesce",
+    "resume",
     "retry",
+    "timeout",
     "to",
     "tolerant",
     "upkeep",
@@ -33,14 +36,42 @@ const OPTIONS: [&str; 15] = [
     "when",
 ];
 
-/// What is for services alone: what is dumped or copied, and what the service does meanwhile.
-const OF_SERVICES: [&str; 5] = ["dump", "paths", "quiesce", "resume", "stop"];
+/// What is for services alone: what is dumped or copied, and whether the service is stopped meanwhile.
+const OF_SERVICES: [&str; 3] = ["dump", "paths", "stop"];
 
-/// The databases that `dump` knows, and what each takes beside `service`.
-const DUMPS: [(&str, &[&str]); 3] = [
-    ("postgres", &["database", "host", "password", "port", "run_as", "user"]),
-    ("mariadb", &["database", "host", "password", "port", "run_as", "user"]),
-    ("redis", &["host", "password", "port", "run_as", "user"]),
+/// The options that may be functions.
+const FUNCTIONS: [&str; 3] = ["quiesce", "resume", "dump"];
+
+/// What functions and commands around a backup may be.
+const AROUND: &str =
+    "a function such as || process::run([\"sync\"]), or an array such as [\"fsfreeze\", \"-f\", \"/srv\"]";
+
+/// A database that `dump` knows.
+struct Dump {
+    name: &'static str,
+    /// What it takes beside `service`.
+    takes: &'static [&'static str],
+    /// The programs that dump, prove and restore it.
+    programs: &'static [&'static str],
+}
+
+/// Those that there are.
+const DUMPS: [Dump; 3] = [
+    Dump {
+        name: "postgres",
+        takes: &["database", "host", "password", "port", "run_as", "user"],
+        programs: &["pg_dump", "pg_dumpall", "pg_restore", "psql"],
+    },
+    Dump {
+        name: "mariadb",
+        takes: &["database", "host", "password", "port", "run_as", "user"],
+        programs: &["mariadb", "mariadb-dump"],
+    },
+    Dump {
+        name: "redis",
+        takes: &["host", "password", "port", "run_as", "user"],
+        programs: &["redis-cli", "sh"],
+    },
 ];
 
 /// What `keep` takes: how many, for how long, and with which tags.
@@ -54,6 +85,12 @@ const PLACE: [&str; 5] = ["repository", "password", "user", "secret", "region"];
 pub struct Backup {
     /// Its repositories, as they are written.
     pub repositories: Vec<String>,
+    /// Whether something holds still meanwhile: somebody must end that, whatever becomes of the process.
+    pub quiesces: bool,
+    /// The programs that it starts by itself.
+    pub programs: BTreeSet<String>,
+    /// The secrets that it opens.
+    pub secrets: BTreeSet<String>,
     /// What runs of its functions may do.
     pub policy: RunPolicy,
 }
@@ -71,13 +108,26 @@ pub(super) fn without_functions(raw: &Raw) -> Raw {
     raw
 }
 
+/// Takes the functions of `backup` out of a declaration: which of them there are.
+pub(super) fn take_functions(raw: &mut Raw) -> [bool; 3] {
+    super::hooks::take_functions(raw, "backup", FUNCTIONS)
+}
+
 /// Reads the option `backup` of a dataset, or of a service.
-pub(super) fn read(raw: Raw, of_service: bool, diagnostics: &mut Vec<Diagnostic>) -> Option<Backup> {
+pub(super) fn read(
+    raw: Raw,
+    of_service: bool,
+    is_function: [bool; 3],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Backup> {
+    let (programs, mut secrets) = (programs(&raw.options), BTreeSet::new());
+    secrets_in(&raw.options, &mut secrets);
     let own = if of_service { &OF_SERVICES[..] } else { &[] };
     let known: Vec<&str> = OPTIONS.iter().chain(own).copied().collect();
     let mut options = Options::open(&raw, &known, diagnostics);
+    let quiesces = around(&mut options, is_function);
     if of_service {
-        service(&mut options);
+        service(&mut options, quiesces, is_function[2]);
     }
     let needs_password = options.peek("password").is_none();
     if let Some(password) = options.take("password") {
@@ -95,6 +145,7 @@ pub(super) fn read(raw: Raw, of_service: bool, diagnostics: &mut Vec<Diagnostic>
     let size = |value: &Value| hob_model::size::parse(value.as_str()?).ok();
     let _ = options.read("exclude_larger_than", "a size such as \"2G\"", size);
     let _ = options.duration("deadline");
+    let _ = options.duration("timeout");
     let _ = options.read("retry", "a map such as #{ attempts: 3, backoff: \"5m\" }", map);
     for (key, known) in [
         ("upkeep", &["when", "read"][..]),
@@ -102,41 +153,80 @@ pub(super) fn read(raw: Raw, of_service: bool, diagnostics: &mut Vec<Diagnostic>
     ] {
         work(&mut options, key, known);
     }
-    Some(Backup { repositories: repositories?, policy: RunPolicy::default() })
+    // All that such a run does may be done twice, but what people do around it: that must be done rather than waited with.
+    let policy = RunPolicy { on_doubt: Some(OnDoubt::Retry), ..RunPolicy::default() };
+    Some(Backup { repositories: repositories?, quiesces, programs, secrets, policy })
+}
+
+fn secrets_in(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Secret(secret) => found.extend(secret.references().map(|it| it.name.clone())),
+        Value::Array(items) => items.iter().for_each(|item| secrets_in(item, found)),
+        Value::Map(map) => map.values().for_each(|item| secrets_in(item, found)),
+        _ => {}
+    }
+}
+
+/// The programs that a backup starts by itself, as far as they are named: what functions do is seen where they are written.
+fn programs(options: &Value) -> BTreeSet<String> {
+    let at = |path: &[&str]| path.iter().try_fold(options, |value, key| value.get(key));
+    let commands =
+        [&["quiesce"][..], &["resume"], &["verify", "command"], &["dump", "command"], &["dump", "restore"]];
+    let commands =
+        commands.into_iter().filter_map(|path| super::service::command(at(path)?)?.into_iter().next());
+    let dump = at(&["dump"]);
+    let is_meant =
+        |it: &&Dump| dump.is_some_and(|dump| dump.as_str() == Some(it.name) || dump.get(it.name).is_some());
+    let dumps = DUMPS.iter().filter(is_meant).flat_map(|it| it.programs).map(|it| (*it).to_owned());
+    let remotes = match options.get("to") {
+        Some(Value::Array(all)) => all.iter().collect(),
+        other => Vec::from_iter(other),
+    };
+    let name_of =
+        |place: &Value| place.as_str().or_else(|| place.get("repository")?.as_str()).map(str::to_owned);
+    let rclone = remotes.into_iter().filter_map(name_of).any(|it| it.starts_with("rclone:"));
+    commands.chain(dumps).chain(rclone.then(|| "rclone".to_owned())).collect()
 }
 
 /// Reads what is for services alone.
-fn service(options: &mut Options<'_>) {
+fn service(options: &mut Options<'_>, quiesces: bool, dumps: bool) {
     let stops = options.bool("stop").unwrap_or_default();
-    let dump = options.take("dump");
+    let dump = options.take("dump").filter(|_| !dumps);
     if let Some(dump) = &dump {
         read_dump(options, dump);
     }
+    let dumps = dumps || dump.is_some();
     let _ = options.read("paths", "an array of texts", texts);
-    let quiesces = ["quiesce", "resume"].map(|key| {
-        let value = options.take(key);
-        if let Some(value) = value.as_ref().filter(|value| super::service::command(value).is_none()) {
-            options.wrong(key, super::service::COMMAND, value);
-        }
-        value.is_some()
-    });
-    if stops && (dump.is_some() || quiesces[0]) {
-        let other = if dump.is_some() { "dump" } else { "quiesce" };
+    if stops && (dumps || quiesces) {
+        let other = if dumps { "dump" } else { "quiesce" };
         let hint = "a dump needs no stop: leave `stop` out; files of a database need one, and no dump";
         options.report_with(Code::BadDeclaration, format!("it has both `stop` and `{other}`"), hint);
     }
-    if quiesces == [false, true] {
+}
+
+/// Reads what has whatever writes hold still: functions, or commands. Whether there is any.
+fn around(options: &mut Options<'_>, is_function: [bool; 3]) -> bool {
+    let [quiesces, resumes] =
+        [("quiesce", is_function[0]), ("resume", is_function[1])].map(|(key, is_function)| {
+            let value = options.take(key).filter(|_| !is_function);
+            if let Some(value) = value.as_ref().filter(|value| super::service::command(value).is_none()) {
+                options.wrong(key, AROUND, value);
+            }
+            is_function || value.is_some()
+        });
+    if resumes && !quiesces {
         options.report_with(
             Code::BadDeclaration,
             "it has `resume` without `quiesce`",
             "say what `resume` ends",
         );
     }
+    quiesces
 }
 
 /// What is dumped: the name of a database, or a map with what it takes, or a command.
 fn read_dump(options: &mut Options<'_>, dump: &Value) {
-    let names = || DUMPS.iter().map(|(name, _)| *name);
+    let names = || DUMPS.iter().map(|it| it.name);
     let expected = "\"postgres\", \"mariadb\", \"redis\", #{ postgres: #{ database: \"…\" } }, or #{ command: […], name: \"…\" }";
     let Value::Map(given) = dump else {
         if !dump.as_str().is_some_and(|text| names().any(|name| name == text)) {
@@ -145,18 +235,21 @@ fn read_dump(options: &mut Options<'_>, dump: &Value) {
         return;
     };
     if let Some(command) = given.get("command") {
-        let is_plain = given.keys().all(|key| ["command", "name", "user"].contains(&key.as_str()));
-        if !is_plain || texts(command).is_none_or(|words| words.is_empty()) {
-            options.wrong("dump", "#{ command: [\"program\", …], name: \"…\", user: \"…\" }", dump);
+        let is_plain = given.keys().all(|key| ["command", "name", "restore", "user"].contains(&key.as_str()));
+        let is_command = |value: &Value| texts(value).is_some_and(|words| !words.is_empty());
+        if !is_plain || !is_command(command) || !given.get("restore").is_none_or(is_command) {
+            let expected =
+                "#{ command: [\"program\", …], name: \"…\", user: \"…\", restore: [\"program\", …] }";
+            options.wrong("dump", expected, dump);
         }
         return;
     }
     for (kind, takes) in given {
-        let (Some((_, known)), Value::Map(takes)) = (DUMPS.iter().find(|(name, _)| name == kind), takes)
-        else {
+        let (Some(dump_of), Value::Map(takes)) = (DUMPS.iter().find(|it| it.name == kind), takes) else {
             options.wrong("dump", expected, dump);
             return;
         };
+        let known = dump_of.takes;
         if let Some(unknown) = takes.keys().find(|key| !known.contains(&key.as_str())) {
             let hint = format!("{kind} takes {}", known.join(", "));
             options.report_with(Code::UnknownOption, format!("`dump`: there is no option `{unknown}`"), hint);

@@ -35,7 +35,9 @@ pub(super) fn mount(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Moun
 
 /// Reads `dataset(name, #{ path, backup })`.
 pub(super) fn dataset(raw: &Raw, directory: &Path, diagnostics: &mut Vec<Diagnostic>) -> Option<Dataset> {
-    let raw = &backup::without_functions(raw);
+    let mut raw = backup::without_functions(raw);
+    let is_function = backup::take_functions(&mut raw);
+    let raw = &raw;
     let mut options = Options::open(raw, &["path", "backup"], diagnostics);
     let path = options.read("path", "a path without `..`", |value| absolute(&directory.join(text(value)?)));
     if path.is_none() && !given(raw, "path") {
@@ -43,7 +45,7 @@ pub(super) fn dataset(raw: &Raw, directory: &Path, diagnostics: &mut Vec<Diagnos
     }
     let nested = options.as_raw("backup");
     let declared = options.take("backup");
-    let read = |declared| backup::read(Raw { options: declared, ..nested }, false, diagnostics);
+    let read = |declared| backup::read(Raw { options: declared, ..nested }, false, is_function, diagnostics);
     let backup = declared.and_then(read);
     path.map(|path| Dataset { name: raw.name.to_string(), path, backup, source: raw.source.clone() })
 }
@@ -51,11 +53,12 @@ pub(super) fn dataset(raw: &Raw, directory: &Path, diagnostics: &mut Vec<Diagnos
 /// Reads what the engine makes of `service(name, #{ backup })`; nothing for the declaration of a dataset.
 pub(super) fn of_service(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<ServiceBackup> {
     let service = raw.options.get("service").and_then(Value::as_str)?.to_owned();
-    let raw = &backup::without_functions(&Raw { kind: "service".to_owned(), ..raw.clone() });
-    let mut options = Options::open(raw, &["service", "backup"], diagnostics);
+    let mut raw = backup::without_functions(&Raw { kind: "service".to_owned(), ..raw.clone() });
+    let is_function = backup::take_functions(&mut raw);
+    let mut options = Options::open(&raw, &["service", "backup"], diagnostics);
     let nested = options.as_raw("backup");
     let declared = options.take("backup")?;
-    let backup = backup::read(Raw { options: declared, ..nested }, true, diagnostics)?;
+    let backup = backup::read(Raw { options: declared, ..nested }, true, is_function, diagnostics)?;
     Some(ServiceBackup { service, backup, source: raw.source.clone() })
 }
 

@@ -15,6 +15,9 @@ use rustix::process::{Pid, test_kill_process};
 use crate::location::Location;
 use crate::port::{Backups, Login, Owner, Store};
 
+/// Where the kernel says which boot this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// This machine, and the repositories it reaches.
 #[derive(Debug)]
 pub struct Live {
@@ -61,6 +64,11 @@ impl Backups for Live {
         let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
         // One that may not be signalled runs.
         !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+    }
+
+    fn boot(&self) -> Result<String, OpError> {
+        let read = std::fs::read_to_string(BOOT_ID).map_err(|error| OpError::io(&error, BOOT_ID))?;
+        Ok(read.trim().to_owned())
     }
 
     fn elapsed(&self) -> Duration {

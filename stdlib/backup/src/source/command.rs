@@ -60,6 +60,19 @@ impl FromValue for Command {
 }
 
 impl Command {
+    /// Its program, which the run may start.
+    ///
+    /// # Errors
+    /// `invalid` when there is none, `denied` when it may not be started.
+    pub(crate) fn permitted(&self, cx: &Ctx) -> Result<String, OpError> {
+        let program = self.words.first().filter(|it| !it.is_empty()).ok_or_else(|| {
+            OpError::invalid("`command` is empty")
+                .hint("such as [\"pg_dump\", \"--format=custom\", \"gitea\"]")
+        })?;
+        cx.permit(&format!("process:{}", program.rsplit('/').next().unwrap_or(program)))?;
+        Ok(program.clone())
+    }
+
     /// Where it runs.
     pub(crate) fn line(self, cx: &Ctx) -> Result<Line, OpError> {
         let room = match (self.container, self.service) {
