@@ -98,22 +98,15 @@ fn read_merged(
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Service> {
-    let (around_update, around) = (update::take_hooks(&mut raw), hooks::take(&mut raw));
-    let memory = gpu::take(&mut raw);
+    let (around_update, around, memory) =
+        (update::take_hooks(&mut raw), hooks::take(&mut raw), gpu::take(&mut raw));
     let kind = kind_of(&raw, surroundings.kinds, diagnostics)?;
     let own: BTreeSet<&str> = kind.map_or_else(|| PROCESS.into(), Kind::options);
     let secrets = super::secret::take(&mut raw, own.contains("credentials"), diagnostics);
     refuse_other_kinds(&mut raw, kind, &own, surroundings.kinds, diagnostics);
     let known: Vec<&str> = COMMON.into_iter().chain(own.iter().copied()).collect();
     let mut options = Options::open(&raw, &known, diagnostics);
-    if let Some(backup) = options.take("backup") {
-        // The engine took it where it is a map.
-        options.wrong(
-            "backup",
-            "a map such as #{ to: \"…\", password: secret(\"…\"), dump: \"postgres\" }",
-            &backup,
-        );
-    }
+    refuse_backup(&mut options);
     let via = read_via(&mut options, kind);
     let stop_timeout = options.duration("stop_timeout").unwrap_or(STOP_TIMEOUT);
     let port = options.port("port");
@@ -122,13 +115,10 @@ fn read_merged(
     let (body, workdir) = match kind {
         None => process(&mut options, surroundings.directory, secrets, replica.as_ref()),
         Some(kind) => {
-            let mut given: BTreeMap<String, Value> =
-                own.iter().filter_map(|key| Some(((*key).to_owned(), options.take(key)?))).collect();
-            replica.iter().filter(|_| own.contains("env")).for_each(|it| replicas::tell(&mut given, it));
             let asked = Asked {
                 homelab: &homelab.name,
                 name: &raw.name,
-                options: given,
+                options: given(&mut options, &own, replica.as_ref()),
                 via: via.as_deref(),
                 device: gpu.as_ref().map(|gpu| format!("{GPU_DEVICE}={}", gpu.pick)),
                 stop_timeout,
@@ -137,30 +127,21 @@ fn read_merged(
             (kept(kind, &asked, secrets, &mut options), surroundings.directory.to_path_buf())
         }
     };
-    let ready = options
-        .take("ready")
-        .and_then(|value| read_gate(&mut options, "ready", &value, port, &workdir))
-        .filter(|gate| has_gate(&mut options, "ready", gate, kind));
-    let gate = ready.unwrap_or_else(|| default_gate(port, kind));
-    let restart_default = match gate {
-        Gate::Completed => Policy::OnFailure,
-        _ => Policy::Always,
-    };
-    let mut needs = sorted(options.texts("needs"));
-    needs.extend(via.clone());
+    let ready = read_ready(&mut options, port, &workdir, kind);
+    let restart = read_restart(&mut options, &ready.gate);
     let service = Service {
         name: raw.name.to_string(),
         tier: options.text("tier"),
         host: options.text("host"),
         port,
-        needs: sorted(Some(needs)),
-        wants: sorted(options.texts("wants")),
+        needs: sorted(options.texts("needs").into_iter().flatten().chain(via.clone())),
+        wants: sorted(options.texts("wants").into_iter().flatten()),
         mounts: Vec::new(),
         datasets: Vec::new(),
-        health: read_health(&mut options, port, &workdir, &gate)
+        health: read_health(&mut options, port, &workdir, &ready.gate)
             .filter(|health| has_gate(&mut options, "health", &health.gate, kind)),
-        ready: Readiness { gate, timeout: options.duration("ready_timeout").unwrap_or(READY_TIMEOUT) },
-        restart: read_restart(&mut options, restart_default),
+        ready,
+        restart,
         drift: options.choice("drift", &OnDrift::ALL).unwrap_or_default(),
         stop_timeout,
         reload: super::secret::read_reload(&mut options, kind, body.as_ref()),
@@ -168,9 +149,9 @@ fn read_merged(
         critical: options.bool("critical").unwrap_or_default(),
         exposure: read_exposure(&mut options),
         update: update::read_update(&mut options, &raw.name, around_update, &homelab.timezone, surroundings)
-            .filter(|_| may_update(&mut options, kind))
             .filter(|it| {
-                update::may_roll(&mut options, it, kind, body.as_ref(), (via.as_deref(), gpu.as_ref()))
+                may_update(&mut options, kind)
+                    && update::may_roll(&mut options, it, kind, body.as_ref(), (via.as_deref(), gpu.as_ref()))
             }),
         hooks,
         replica,
@@ -183,6 +164,40 @@ fn read_merged(
     };
     super::check::exposure(&service, diagnostics);
     body.map(|_| service)
+}
+
+/// The engine took it where it is a map.
+fn refuse_backup(options: &mut Options<'_>) {
+    if let Some(backup) = options.take("backup") {
+        let wanted = "a map such as #{ to: \"…\", password: secret(\"…\"), dump: \"postgres\" }";
+        options.wrong("backup", wanted, &backup);
+    }
+}
+
+/// The options that are the kind's own.
+fn given(
+    options: &mut Options<'_>,
+    own: &BTreeSet<&str>,
+    replica: Option<&Replica>,
+) -> BTreeMap<String, Value> {
+    let mut given: BTreeMap<String, Value> =
+        own.iter().filter_map(|key| Some(((*key).to_owned(), options.take(key)?))).collect();
+    replica.iter().filter(|_| own.contains("env")).for_each(|it| replicas::tell(&mut given, it));
+    given
+}
+
+fn read_ready(
+    options: &mut Options<'_>,
+    port: Option<u16>,
+    workdir: &Path,
+    kind: Option<&dyn Kind>,
+) -> Readiness {
+    let gate = options
+        .take("ready")
+        .and_then(|value| read_gate(options, "ready", &value, port, workdir))
+        .filter(|gate| has_gate(options, "ready", gate, kind))
+        .unwrap_or_else(|| default_gate(port, kind));
+    Readiness { gate, timeout: options.duration("ready_timeout").unwrap_or(READY_TIMEOUT) }
 }
 
 /// The gate of a service that names none.
@@ -341,11 +356,8 @@ fn process(
     (command.map(|_| Body::Process(process)), workdir)
 }
 
-fn sorted(names: Option<Vec<String>>) -> Vec<String> {
-    let mut names = names.unwrap_or_default();
-    names.sort_unstable();
-    names.dedup();
-    names
+fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    names.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn read_command(options: &mut Options<'_>) -> Option<Vec<String>> {
@@ -415,7 +427,8 @@ fn variable(value: &Value) -> Option<String> {
     }
 }
 
-fn read_restart(options: &mut Options<'_>, default: Policy) -> Restart {
+fn read_restart(options: &mut Options<'_>, gate: &Gate) -> Restart {
+    let default = if *gate == Gate::Completed { Policy::OnFailure } else { Policy::Always };
     let restart = Restart { policy: default, ..Restart::default() };
     let names = "\"always\", \"on-failure\", \"never\" or a map with `policy`, `backoff` and `max`";
     let Some(value) = options.take("restart") else {
