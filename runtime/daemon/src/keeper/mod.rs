@@ -346,21 +346,7 @@ fn keep(keeper: &Keeper) {
         for name in table.begin_preparing(order, now, prepare::AT_ONCE) {
             prepare::in_background(inner, &name);
         }
-        for name in around::due(&mut table) {
-            around::in_background(inner, &name);
-        }
-        for name in borrow::due(&mut table) {
-            borrow::in_background(inner, &name);
-        }
-        for name in health::due(inner, &mut table, now) {
-            health::in_background(inner, &name);
-        }
-        for name in drift::due(inner, &mut table, now) {
-            drift::in_background(inner, &name);
-        }
-        for name in update::due(inner, &mut table, inner.runs.now()) {
-            keeper.update_in_background(&name);
-        }
+        begin_due(keeper, &mut table, now);
         setup::begin_due(inner, &table);
         look::when_due(inner, &mut table, now);
         let settled = image::settle(inner, &mut table, now);
@@ -382,12 +368,36 @@ fn keep(keeper: &Keeper) {
         if inner.supervisors.now().saturating_sub(table.rotated) > LOOK_AGAIN {
             table.rotated = inner.supervisors.now();
             drop(table);
-            for supervisor in inner.supervisors.all() {
-                if let Err(error) = supervisor.rotate_logs() {
-                    tracing::warn!(%error, "output of services cannot be rotated");
-                }
-            }
+            rotate_logs(inner);
             table = inner.table();
+        }
+    }
+}
+
+/// Begins what is due beside the starts.
+fn begin_due(keeper: &Keeper, table: &mut Table, now: Duration) {
+    let inner = &keeper.inner;
+    for name in around::due(table) {
+        around::in_background(inner, &name);
+    }
+    for name in borrow::due(table) {
+        borrow::in_background(inner, &name);
+    }
+    for name in health::due(inner, table, now) {
+        health::in_background(inner, &name);
+    }
+    for name in drift::due(inner, table, now) {
+        drift::in_background(inner, &name);
+    }
+    for name in update::due(inner, table, inner.runs.now()) {
+        keeper.update_in_background(&name);
+    }
+}
+
+fn rotate_logs(inner: &Inner) {
+    for supervisor in inner.supervisors.all() {
+        if let Err(error) = supervisor.rotate_logs() {
+            tracing::warn!(%error, "output of services cannot be rotated");
         }
     }
 }
