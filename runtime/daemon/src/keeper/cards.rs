@@ -150,8 +150,8 @@ fn standing(inner: &Inner, table: &Table, name: &str, entry: &Entry) -> Standing
     }
 }
 
-/// Who holds what of the cards.
-fn claims(inner: &Inner, table: &Table, seen: &Seen) -> Vec<Claim> {
+/// Who holds what of the cards, as was seen at `looked` on the supervisor's clock.
+fn claims(inner: &Inner, table: &Table, seen: &Seen, looked: Duration) -> Vec<Claim> {
     let mut claims = table.cards.leases.claims(seen);
     for (service, gpu, entry) in users(inner, table).filter(|(_, _, entry)| holds(entry)) {
         // One whose card nobody wrote down is taken to have the first that it may have.
@@ -169,7 +169,7 @@ fn claims(inner: &Inner, table: &Table, seen: &Seen) -> Vec<Claim> {
                     measured,
                     priority: gpu.priority,
                     standing: standing(inner, table, &service.name, entry),
-                    given_back: entry.share.memory.is_given_back(),
+                    given_back: entry.share.memory.is_given_back(looked),
                 });
             }
         }
@@ -208,7 +208,7 @@ pub(super) fn admitted(
             return start;
         }
     };
-    let claims = claims(inner, table, &seen);
+    let claims = claims(inner, table, &seen, at);
     let wanted = want.into_iter().filter_map(|who| {
         let displaced = table.services.get(&who)?.share.displaced;
         Some(Wanted { gpu: gpu_of(&who)?, who, displaced })
@@ -381,7 +381,7 @@ pub(super) fn view(inner: &Inner) -> Json {
         Err(error) => return json!({ "problem": error.message }),
     };
     let table = inner.table();
-    let claims = claims(inner, &table, &seen);
+    let claims = claims(inner, &table, &seen, inner.supervisors.now());
     let cards = seen.cards.iter().map(|card| {
         json!({
             "id": card.id, "name": card.name, "capacity": card.capacity, "used": card.used,

@@ -68,9 +68,10 @@ impl Memory {
         }
     }
 
-    /// Whether it counts with what it is seen to use.
-    pub(super) fn is_given_back(&self) -> bool {
-        matches!(self.at, At::Settling | At::GivenBack)
+    /// Whether it counts with what it was seen to use at `looked`. What was seen before its function had ended, perhaps before
+    /// it had taken any, is no measure of what it gave back.
+    pub(super) fn is_given_back(&self, looked: Duration) -> bool {
+        matches!(self.at, At::Settling | At::GivenBack) && looked >= self.ended
     }
 
     /// Whether it wants what it was promised.
@@ -111,8 +112,7 @@ pub(super) fn wanted<'t>(inner: &'t Inner, table: &'t Table) -> impl Iterator<It
     })
 }
 
-/// Memory for which nobody waits any more has come back, as was seen at `looked`. What was seen before the function had ended is
-/// no measure of what it did.
+/// Memory for which nobody waits any more has come back, as was seen at `looked`.
 pub(super) fn settle(inner: &Inner, table: &mut Table, verdicts: &[(String, Verdict)], looked: Duration) {
     let is_awaited = |name: &str| {
         verdicts.iter().any(|(_, it)| matches!(it, Verdict::Soon(who) if who.iter().any(|it| it == name)))
@@ -291,4 +291,17 @@ fn change(inner: &Inner, name: &str, attempt: u64, from: At, to: At) -> bool {
         }
     });
     is_there
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{At, Duration, Memory};
+
+    #[test]
+    fn a_look_from_before_the_end_of_its_function_says_nothing_of_what_it_gave_back() {
+        let memory = |at| Memory { at, ended: Duration::from_secs(5), ..Memory::default() };
+        let given_back = |at, looked| memory(at).is_given_back(Duration::from_secs(looked));
+        assert!(given_back(At::Settling, 5) && given_back(At::GivenBack, 6));
+        assert!(!given_back(At::Settling, 4) && !given_back(At::Stuck, 6) && !given_back(At::Unloading, 6));
+    }
 }
