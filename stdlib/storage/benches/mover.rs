@@ -1,14 +1,16 @@
 //! Moves large and small files beside `rsync`: `cargo bench -p hob-std-storage --bench mover -- --dir /mnt/disk`.
 //! `--only large` or `--only small` takes one of them, `--rounds 5` measures more often.
 //!
-//! The mover syncs, reads again, verifies and removes; `rsync -a` only copies into memory. So both are printed: what that
-//! costs beside plain `rsync`, and how it stands beside an `rsync` that syncs, or that reads all again for checksums.
+//! The mover syncs, reads again, verifies and removes; `rsync -a` only copies into memory. So all are printed: what that
+//! costs beside plain `rsync`, and how it stands beside an `rsync` that syncs, or that reads all again for checksums; and
+//! beside the disk itself, which takes its time to write the same bytes and to give them back, whoever asks.
+//! `--alone` moves without any of them, for a profiler.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)] // a benchmark: it measures real files
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -100,45 +102,94 @@ fn rsync(options: &[&str], hot: &Path, cold: &Path) {
     assert!(done.success());
 }
 
+/// How files are moved, or what is done beside it.
+#[derive(Clone, Copy)]
+enum Way {
+    Hob,
+    Rsync(&'static [&'static str]),
+    /// Twice: with the second options it reads all again.
+    Twice(&'static [&'static str], &'static [&'static str]),
+    /// Nothing but bytes from memory to the disk, until they are there.
+    Written,
+    /// The same, and then read again from the disk.
+    ReadAgain,
+}
+
+const WAYS: [(&str, Way); 7] = [
+    ("hob, verified and removed", Way::Hob),
+    ("rsync -a", Way::Rsync(&["-a"])),
+    ("rsync -a --remove-source-files", Way::Rsync(&["-a", "--remove-source-files"])),
+    ("rsync -a --fsync", Way::Rsync(&["-a", "--fsync"])),
+    ("rsync -a, then rsync -a --checksum", Way::Twice(&["-a"], &["-a", "--checksum"])),
+    ("the disk: written and synced", Way::Written),
+    ("the disk: and read again", Way::ReadAgain),
+];
+
+impl Way {
+    fn go(self, load: &Load, hot: &Path, cold: &Path) {
+        match self {
+            Self::Hob => migrate(hot, cold),
+            Self::Rsync(options) => rsync(options, hot, cold),
+            Self::Twice(first, second) => [first, second].iter().for_each(|it| rsync(it, hot, cold)),
+            Self::Written => written(load, cold),
+            Self::ReadAgain => {
+                written(load, cold);
+                read_again(cold);
+            }
+        }
+    }
+}
+
+/// Puts the files of a load on the disk in the cheapest way that there is.
+fn written(load: &Load, cold: &Path) {
+    plant(cold, load);
+    let root = File::open(cold).unwrap();
+    rustix::fs::syncfs(&root).unwrap();
+}
+
+fn read_again(cold: &Path) {
+    let mut buffer = vec![0; 1 << 20];
+    let dirs = fs::read_dir(cold).unwrap().map(|dir| fs::read_dir(dir.unwrap().path()).unwrap());
+    let mut files: Vec<File> = dirs.flatten().map(|file| File::open(file.unwrap().path()).unwrap()).collect();
+    for file in &files {
+        rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    }
+    for file in &mut files {
+        while file.read(&mut buffer).unwrap() > 0 {}
+    }
+}
+
+/// How long it takes with all of a load in memory, as it was just written.
+fn measured(way: Way, load: &Load, dir: &Path) -> Duration {
+    let place = tempfile::Builder::new().prefix("hob-bench.").tempdir_in(dir).unwrap();
+    let [hot, cold] = ["hot", "cold"].map(|name| place.path().join(name));
+    fs::create_dir(&cold).unwrap();
+    plant(&hot, load);
+    rustix::fs::sync();
+    let begun = Instant::now();
+    way.go(load, &hot, &cold);
+    begun.elapsed()
+}
+
 fn main() {
     let given = |flag: &str| std::env::args().skip_while(|arg| arg != flag).nth(1);
     let dir = given("--dir").map_or_else(std::env::temp_dir, PathBuf::from);
     let rounds = given("--rounds").map_or(ROUNDS, |it| it.parse().unwrap());
     let only = given("--only").unwrap_or_default();
-    let rivals: [(&str, &[&str]); 4] = [
-        ("rsync -a", &["-a"]),
-        ("rsync -a --remove-source-files", &["-a", "--remove-source-files"]),
-        ("rsync -a --fsync", &["-a", "--fsync"]),
-        ("rsync -a, then rsync -a --checksum", &["-a"]),
-    ];
+    let ways = if std::env::args().any(|arg| arg == "--alone") { &WAYS[..1] } else { &WAYS };
     for load in LOADS.into_iter().filter(|it| it.name.starts_with(&only)) {
-        let mut best = vec![Duration::MAX; rivals.len() + 1];
+        let mut best = vec![Duration::MAX; ways.len()];
         for _ in 0..rounds {
-            for (at, best) in best.iter_mut().enumerate() {
-                let place = tempfile::Builder::new().prefix("hob-bench.").tempdir_in(&dir).unwrap();
-                let [hot, cold] = ["hot", "cold"].map(|name| place.path().join(name));
-                fs::create_dir(&cold).unwrap();
-                plant(&hot, &load);
-                rustix::fs::sync();
-                let begun = Instant::now();
-                match rivals.get(at) {
-                    None => migrate(&hot, &cold),
-                    Some((name, options)) => {
-                        rsync(options, &hot, &cold);
-                        if name.ends_with("--checksum") {
-                            rsync(&["-a", "--checksum"], &hot, &cold);
-                        }
-                    }
-                }
-                *best = begun.elapsed().min(*best);
+            for ((_, way), best) in ways.iter().zip(&mut best) {
+                *best = measured(*way, &load, &dir).min(*best);
             }
         }
-        let own = best[rivals.len()];
+        let own = best[0];
         #[allow(clippy::cast_precision_loss)] // megabytes a second need no more
         let rate = (load.files * load.bytes) as f64 / 1e6 / own.as_secs_f64();
         println!("{}", load.name);
-        println!("  hob, verified and removed          {:>8.0?} ms  {rate:.0} MB/s", own.as_millis());
-        for ((name, _), time) in rivals.iter().zip(&best) {
+        println!("  {:<36}{:>8} ms  {rate:.0} MB/s", ways[0].0, own.as_millis());
+        for ((name, _), time) in ways.iter().zip(&best).skip(1) {
             let ratio = time.as_secs_f64() / own.as_secs_f64();
             println!("  {name:<36}{:>8} ms  hob is {ratio:.2} times as fast", time.as_millis());
         }
