@@ -93,6 +93,10 @@ impl Source for FusedSource {
     fn is_wanted(&self) -> bool {
         self.0.is_wanted()
     }
+    fn sync(&self) -> io::Result<()> {
+        self.1.step()?;
+        self.0.sync()
+    }
     fn evict(&self) {
         self.0.evict();
     }
@@ -126,10 +130,6 @@ impl Sink for FusedSink {
     }
     fn flush(&mut self) {
         self.0.flush();
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        self.1.step()?;
-        self.0.sync()
     }
 }
 

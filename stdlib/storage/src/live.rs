@@ -1,6 +1,7 @@
 //! The adapter for this machine.
 #![allow(clippy::disallowed_methods)] // This is the adapter: what it does is I/O.
 
+mod direct;
 mod directories;
 mod file;
 mod raw;

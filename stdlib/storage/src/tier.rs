@@ -130,7 +130,9 @@ pub trait Source: Send {
     fn lease(&self, alone: bool) -> Lease;
     /// Whether somebody waits for a lease to be given back.
     fn is_wanted(&self) -> bool;
-    /// Forgets what memory holds of it, so that reading asks the disk.
+    /// Waits until content and attributes are on the disk.
+    fn sync(&self) -> io::Result<()>;
+    /// Forgets what memory holds of it, so that reading asks the disk; what is large is from now on read past memory.
     fn evict(&self);
     /// Begins to read what memory does not hold.
     fn prefetch(&self);
@@ -151,8 +153,6 @@ pub trait Sink: Send {
     fn imitate(&mut self, meta: &Meta, attributes: &[Attribute], all: bool) -> io::Result<()>;
     /// Begins to write to the disk what memory holds of it.
     fn flush(&mut self);
-    /// Waits until content and attributes are on the disk.
-    fn sync(&mut self) -> io::Result<()>;
 }
 
 /// A directory, and all below it on the same file system.

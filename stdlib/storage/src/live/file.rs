@@ -13,6 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::direct::{self, Direct};
 use super::raw;
 use crate::tier::{Attribute, Kind, Lease, Meta, Sink, Source, Time};
 
@@ -21,6 +22,9 @@ pub(super) const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 
 /// The bits of a mode that are permissions.
 pub(super) const PERMISSION_BITS: u32 = 0o7777;
+
+/// From this size on, files pass memory by: they would push out of it what others use, and be pushed out themselves.
+const DIRECT_BYTES_MIN: u64 = 1 << 20;
 
 /// What `stat(2)` counts blocks in.
 const BLOCK_BYTES: u64 = 512;
@@ -103,11 +107,16 @@ pub(super) fn imitate(
 pub(super) struct LiveSource {
     file: File,
     leased_alone: AtomicBool,
+    direct: Direct,
 }
 
 impl LiveSource {
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { file: fd.into(), leased_alone: AtomicBool::new(false) }
+        Self { file: fd.into(), leased_alone: AtomicBool::new(false), direct: Direct::default() }
+    }
+
+    fn is_large(&self) -> bool {
+        self.meta().is_ok_and(|meta| meta.size >= DIRECT_BYTES_MIN)
     }
 }
 
@@ -121,7 +130,8 @@ impl Source for LiveSource {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
+        let aligned = direct::is_aligned(buffer, offset);
+        self.direct.with(&self.file, aligned, || self.file.read_at(buffer, offset))
     }
 
     fn data_after(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
@@ -147,13 +157,22 @@ impl Source for LiveSource {
         raw::is_wanted(self.file.as_fd(), self.leased_alone.load(Ordering::Relaxed))
     }
 
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
     fn evict(&self) {
         // Advice: where it is not taken, nothing is lost but certainty about the disk.
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        if self.is_large() {
+            self.direct.want();
+        }
     }
 
     fn prefetch(&self) {
-        let _ = fadvise(&self.file, 0, None, Advice::WillNeed);
+        if !self.is_large() {
+            let _ = fadvise(&self.file, 0, None, Advice::WillNeed);
+        }
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -163,25 +182,33 @@ impl Source for LiveSource {
 
 /// A new file.
 #[derive(Debug)]
-pub(super) struct LiveSink(File);
+pub(super) struct LiveSink {
+    file: File,
+    direct: Direct,
+}
 
 impl LiveSink {
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self(fd.into())
+        Self { file: fd.into(), direct: Direct::default() }
     }
 }
 
 impl Sink for LiveSink {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        // Only what is large comes in parts of this size.
+        if bytes.len() as u64 >= DIRECT_BYTES_MIN {
+            self.direct.want();
+        }
+        let aligned = direct::is_aligned(bytes, offset);
+        self.direct.with(&self.file, aligned, || self.file.write_all_at(bytes, offset))
     }
 
     fn set_size(&mut self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 
     fn share(&mut self, source: &dyn Source) -> io::Result<bool> {
-        match source.fd().map(|fd| rustix::fs::ioctl_ficlone(&self.0, fd)) {
+        match source.fd().map(|fd| rustix::fs::ioctl_ficlone(&self.file, fd)) {
             Some(Ok(())) => Ok(true),
             Some(Err(Errno::NOSPC)) => Err(Errno::NOSPC.into()),
             _ => Ok(false),
@@ -189,14 +216,10 @@ impl Sink for LiveSink {
     }
 
     fn imitate(&mut self, meta: &Meta, attributes: &[Attribute], all: bool) -> io::Result<()> {
-        imitate(&self.0, meta, attributes, all, true)
+        imitate(&self.file, meta, attributes, all, true)
     }
 
     fn flush(&mut self) {
-        raw::begin_writing(self.0.as_fd());
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_all()
+        raw::begin_writing(self.file.as_fd());
     }
 }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use hob_model::OpError;
 
 use super::copy::{Copy, is_same};
+use super::gone::Gone;
 use super::manifest::Line;
+use super::pour::Parts;
 use super::select::Group;
 use super::verify::Batch;
-use super::{Fail, Moved, Mover, Skipped, intent, manifest, place};
+use super::{Fail, Moved, Mover, Skipped, Why, intent, manifest, place};
 use crate::tier::{Lease, Meta, Tier};
 
 /// The most files of a batch: they are recognisable as one only after a crash.
@@ -20,7 +22,7 @@ const FILES_MAX: usize = 4096;
 pub const BATCH_BYTES: u64 = 128 << 20;
 
 /// Up to so many files or directories are synced one by one; beyond, the whole file system is.
-const SYNC_EACH_MAX: usize = 8;
+pub(super) const SYNC_EACH_MAX: usize = 8;
 
 impl Mover<'_> {
     /// Cuts into batches.
@@ -45,15 +47,17 @@ impl Mover<'_> {
     /// When the work cannot go on; what was moved until then stays moved, and the rest where it was.
     pub fn run(&mut self, groups: &[Group], enough: &mut dyn FnMut() -> bool) -> Result<Moved, OpError> {
         let mut moved = Moved::default();
+        let (mut parts, mut gone) = (Parts::default(), Gone::default());
         std::thread::scope(|scope| {
             let mut before: Option<Batch<'_, '_>> = None;
             for (number, groups) in self.batches(groups).into_iter().enumerate() {
                 if enough() {
                     break;
                 }
-                let begun = self.begin_batch(groups, number, &mut moved);
+                let begun = self.begin_batch(groups, number, &mut parts, &mut moved);
                 // Also when this one failed: the one before it is whole.
-                let finished = before.take().map_or(Ok(()), |batch| self.end_batch(batch, &mut moved));
+                let finished =
+                    before.take().map_or(Ok(()), |batch| self.end_batch(batch, &mut gone, &mut moved));
                 let (stem, copies) = match (begun, finished) {
                     (Ok(begun), Ok(())) => begun,
                     (Ok((stem, copies)), Err(error)) => return Err(self.undo(&stem, &copies, error)),
@@ -61,7 +65,7 @@ impl Mover<'_> {
                 };
                 before = Some(Batch::verify(scope, self.target, self.all_attributes, groups, stem, copies));
             }
-            before.map_or(Ok(()), |batch| self.end_batch(batch, &mut moved))
+            before.map_or(Ok(()), |batch| self.end_batch(batch, &mut gone, &mut moved))
         })?;
         Ok(moved)
     }
@@ -71,6 +75,7 @@ impl Mover<'_> {
         &mut self,
         groups: &[Group],
         number: usize,
+        parts: &mut Parts,
         moved: &mut Moved,
     ) -> Result<(String, Vec<Copy>), OpError> {
         self.check_tiers()?;
@@ -78,7 +83,7 @@ impl Mover<'_> {
         self.write(&place::intent(&stem), &intent::begin(self.source.path(), groups))?;
         self.sync_dir(self.target, Path::new(place::INTENTS))?;
         let mut copies = Vec::new();
-        match self.copy_all(groups, &stem, &mut copies, moved) {
+        match self.copy_all(groups, &stem, &mut copies, parts, moved) {
             Ok(()) => Ok((stem, copies)),
             Err(error) => Err(self.undo(&stem, &copies, error)),
         }
@@ -94,13 +99,14 @@ impl Mover<'_> {
     }
 
     /// Waits until a batch is verified, gives its copies their names and removes the originals.
-    fn end_batch(&mut self, batch: Batch<'_, '_>, moved: &mut Moved) -> Result<(), OpError> {
+    fn end_batch(&mut self, batch: Batch<'_, '_>, gone: &mut Gone, moved: &mut Moved) -> Result<(), OpError> {
         let (groups, stem) = (batch.groups, batch.stem.clone());
         let (mut copies, verified) = batch.wait(self.gauge);
         let mut verified = verified.into_iter();
         let checked = self.each(groups, &mut copies, moved, |it, _, copy| {
-            let verified =
-                verified.next().unwrap_or_else(|| Err(Fail::Skip("it was not verified".to_owned())));
+            let verified = verified
+                .next()
+                .unwrap_or_else(|| Err(Fail::Skip(Why::Unread, "it was not verified".to_owned())));
             verified.map_err(|fail| match it.discard(&copy.unnamed) {
                 Ok(()) => fail,
                 Err(error) => Fail::Stop(error),
@@ -111,7 +117,7 @@ impl Mover<'_> {
         }
         let intent = place::intent(&stem);
         if !copies.is_empty() {
-            self.give_over(groups, copies, &intent, moved)?;
+            self.give_over(groups, copies, &intent, gone, moved)?;
         }
         self.target.remove(&intent).map_err(|error| self.fault(self.target, &intent, &error))
     }
@@ -122,6 +128,7 @@ impl Mover<'_> {
         groups: &[Group],
         mut copies: Vec<Copy>,
         intent: &Path,
+        gone: &mut Gone,
         moved: &mut Moved,
     ) -> Result<(), OpError> {
         let hashes: Vec<(usize, String)> =
@@ -134,7 +141,7 @@ impl Mover<'_> {
         self.sync_dirs(self.target, &changed)?;
         let (mut emptied, mut undone) = (BTreeSet::new(), BTreeSet::new());
         self.each(groups, &mut copies, moved, |it, group, copy| {
-            it.release(group, copy, &mut emptied, &mut undone)
+            it.release(group, copy, gone, (&mut emptied, &mut undone))
         })?;
         self.sync_dirs(self.source, &emptied)?;
         self.sync_dirs(self.target, &undone)?;
@@ -150,14 +157,14 @@ impl Mover<'_> {
         groups: &[Group],
         stem: &str,
         copies: &mut Vec<Copy>,
+        parts: &mut Parts,
         moved: &mut Moved,
     ) -> Result<(), OpError> {
-        let mut buffer = Vec::new();
         for (number, group) in groups.iter().enumerate() {
             self.gauge.check()?;
-            match self.copy(group, place::unnamed(stem, number), number, &mut buffer) {
+            match self.copy(group, place::unnamed(stem, number), number, parts) {
                 Ok(copy) => copies.push(copy),
-                Err(Fail::Skip(reason)) => skip(moved, group, &reason),
+                Err(Fail::Skip(why, reason)) => skip(moved, group, why, &reason),
                 Err(Fail::Stop(error)) => return Err(error),
             }
         }
@@ -176,8 +183,8 @@ impl Mover<'_> {
         for copy in &*copies {
             match step(self, &groups[copy.number], copy) {
                 Ok(()) => {}
-                Err(Fail::Skip(reason)) => {
-                    skip(moved, &groups[copy.number], &reason);
+                Err(Fail::Skip(why, reason)) => {
+                    skip(moved, &groups[copy.number], why, &reason);
                     failed.insert(copy.number);
                 }
                 Err(Fail::Stop(error)) => return Err(error),
@@ -200,8 +207,10 @@ impl Mover<'_> {
                 let given =
                     if at == 0 { self.target.rename(holder, name) } else { self.target.link(holder, name) };
                 given.map_err(|error| match error.kind() {
-                    io::ErrorKind::AlreadyExists => Fail::Skip("something is there already".to_owned()),
-                    _ => Fail::Skip(format!("its copy cannot get its name: {error}")),
+                    io::ErrorKind::AlreadyExists => {
+                        Fail::Skip(Why::Taken, "something is there already".to_owned())
+                    }
+                    _ => Fail::Skip(Why::Unkept, format!("its copy cannot get its name: {error}")),
                 })
             });
             if let Err(fail) = given {
@@ -239,7 +248,10 @@ impl Mover<'_> {
                     continue; // somebody was quicker
                 }
                 let what = dir.display();
-                return Err(Fail::Skip(format!("the target cannot have the directory {what}: {error}")));
+                return Err(Fail::Skip(
+                    Why::Unkept,
+                    format!("the target cannot have the directory {what}: {error}"),
+                ));
             }
             changed.insert(dir.to_owned());
         }
@@ -251,29 +263,30 @@ impl Mover<'_> {
         &mut self,
         group: &Group,
         copy: &Copy,
-        emptied: &mut BTreeSet<PathBuf>,
-        undone: &mut BTreeSet<PathBuf>,
+        gone: &mut Gone,
+        (emptied, undone): (&mut BTreeSet<PathBuf>, &mut BTreeSet<PathBuf>),
     ) -> Result<(), Fail> {
         let objection = match self.source.open(&group.names[0]) {
-            Err(error) => Some(format!("it went away: {error}")),
+            Err(error) => Some((Why::Growing, format!("it went away: {error}"))),
             Ok(original) => match (original.meta(), original.lease(true)) {
-                (Ok(_), Lease::Busy) => Some("it was opened while it was moved".to_owned()),
+                (Ok(_), Lease::Busy) => Some((Why::InUse, "it was opened while it was moved".to_owned())),
                 (Ok(now), _) if is_same(&copy.meta, &now) && self.has_names(group, &now) => {
                     for name in &group.names {
                         self.source.remove(name).map_err(|error| self.fault(self.source, name, &error))?;
                         emptied.extend(name.parent().map(Path::to_owned));
                     }
+                    gone.let_go(original, now.size);
                     None
                 }
-                _ => Some("it changed while it was moved".to_owned()),
+                _ => Some((Why::Growing, "it changed while it was moved".to_owned())),
             },
         };
-        let Some(reason) = objection else { return Ok(()) };
+        let Some((why, reason)) = objection else { return Ok(()) };
         for name in &group.names {
             self.discard(name)?;
             undone.extend(name.parent().map(Path::to_owned));
         }
-        Err(Fail::Skip(reason))
+        Err(Fail::Skip(why, reason))
     }
 
     fn has_names(&self, group: &Group, meta: &Meta) -> bool {
@@ -345,7 +358,7 @@ pub(crate) fn above(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
     name.ancestors().skip(1).map(Path::to_owned)
 }
 
-fn skip(moved: &mut Moved, group: &Group, reason: &str) {
-    let skipped = |path: &PathBuf| Skipped { path: path.clone(), reason: reason.to_owned() };
+fn skip(moved: &mut Moved, group: &Group, why: Why, reason: &str) {
+    let skipped = |path: &PathBuf| Skipped { path: path.clone(), why, reason: reason.to_owned() };
     moved.skipped.extend(group.names.iter().map(skipped));
 }

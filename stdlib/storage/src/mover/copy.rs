@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 
 use hob_model::OpError;
 
-use super::read::{hash, read_through};
+use super::pour::{Parts, Trouble, pour};
+use super::read::hash;
 use super::select::Group;
-use super::{Fail, Mover};
+use super::{Fail, Mover, Why};
 use crate::tier::{Attribute, Lease, Meta, Sink, Source, Tier};
-
-/// How much is written before the disk is told to begin.
-const FLUSH_BYTES: u64 = 16 << 20;
 
 /// A copy that has no name yet.
 #[derive(Debug)]
@@ -34,12 +32,12 @@ impl Mover<'_> {
         group: &Group,
         unnamed: PathBuf,
         number: usize,
-        buffer: &mut Vec<u8>,
+        parts: &mut Parts,
     ) -> Result<Copy, Fail> {
         let name = &group.names[0];
         for name in &group.names {
             match self.target.stat(name) {
-                Ok(_) => return Err(Fail::Skip("something is there already".to_owned())),
+                Ok(_) => return Err(Fail::Skip(Why::Taken, "something is there already".to_owned())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(self.skip_or_stop(self.target, name, &error)),
             }
@@ -47,15 +45,15 @@ impl Mover<'_> {
         let source = self.source.open(name).map_err(|error| self.skip_or_stop(self.source, name, &error))?;
         let meta = source.meta().map_err(|error| self.skip_or_stop(self.source, name, &error))?;
         if !is_same(&group.meta, &meta) {
-            return Err(Fail::Skip("it changed since it was looked at".to_owned()));
+            return Err(Fail::Skip(Why::Growing, "it changed since it was looked at".to_owned()));
         }
         if source.lease(false) == Lease::Busy {
-            return Err(Fail::Skip("somebody writes to it".to_owned()));
+            return Err(Fail::Skip(Why::InUse, "somebody writes to it".to_owned()));
         }
         self.check_space(meta.allocated)?;
         let mut sink =
             self.target.create(&unnamed).map_err(|error| self.skip_or_stop(self.target, &unnamed, &error))?;
-        let filled = self.fill(&*source, &mut *sink, &meta, name, buffer);
+        let filled = self.fill(&*source, &mut *sink, &meta, name, parts);
         match filled {
             Ok((hash, attributes)) => Ok(Copy { number, unnamed, meta, attributes, hash }),
             Err(fail) => {
@@ -71,57 +69,32 @@ impl Mover<'_> {
         sink: &mut dyn Sink,
         meta: &Meta,
         name: &Path,
-        buffer: &mut Vec<u8>,
+        parts: &mut Parts,
     ) -> Result<(blake3::Hash, Vec<Attribute>), Fail> {
-        let unread = |error: io::Error| Fail::Skip(format!("it cannot be read: {error}"));
+        let unread = |error: io::Error| Fail::Skip(Why::Unread, format!("it cannot be read: {error}"));
         let shared = meta.size > 0
             && sink.share(source).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
         let hash = if shared {
-            hash(source, meta.size, self.gauge, buffer)?
+            hash(source, meta.size, self.gauge, &mut parts[0])?
         } else {
-            self.pour(source, sink, meta.size, name, buffer)?
+            pour(source, sink, meta.size, parts, self.gauge).map_err(|trouble| match trouble {
+                Trouble::Read(fail) => fail,
+                Trouble::Write(error) => self.skip_or_stop(self.target, name, &error),
+            })?
         };
         let attributes = source.attributes().map_err(unread)?;
         let after = source.meta().map_err(unread)?;
         if !is_same(meta, &after) || source.is_wanted() && source.lease(false) == Lease::Busy {
-            return Err(Fail::Skip("it changed while it was copied".to_owned()));
+            return Err(Fail::Skip(Why::Growing, "it changed while it was copied".to_owned()));
         }
         sink.imitate(meta, &attributes, self.all_attributes).map_err(|error| {
             if error.kind() == io::ErrorKind::StorageFull {
                 return self.skip_or_stop(self.target, name, &error);
             }
-            Fail::Skip(format!("the target cannot keep its owner, mode or attributes: {error}"))
+            Fail::Skip(Why::Unkept, format!("the target cannot keep its owner, mode or attributes: {error}"))
         })?;
         sink.flush();
         Ok((hash, attributes))
-    }
-
-    /// Copies what is no hole; gives the hash of all.
-    fn pour(
-        &mut self,
-        source: &dyn Source,
-        sink: &mut dyn Sink,
-        size: u64,
-        name: &Path,
-        buffer: &mut Vec<u8>,
-    ) -> Result<blake3::Hash, Fail> {
-        let mut flushed = 0;
-        let copied = read_through(source, size, buffer, |part, at| {
-            sink.write_at(part, at).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
-            self.gauge.copied(part.len() as u64)?;
-            if at - flushed >= FLUSH_BYTES {
-                flushed = at;
-                sink.flush();
-            }
-            if source.is_wanted() && source.lease(false) == Lease::Busy {
-                return Err(Fail::Skip("somebody began to write to it".to_owned()));
-            }
-            Ok(())
-        })?;
-        if copied.end < size {
-            sink.set_size(size).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
-        }
-        Ok(copied.hash)
     }
 
     /// Removes a copy that has no name.
@@ -139,25 +112,28 @@ impl Mover<'_> {
         if space.bytes_available >= bytes.saturating_add(self.reserve_bytes) {
             return Ok(());
         }
-        Err(Fail::Skip(format!(
-            "the target has {} bytes left, of which `reserve` keeps {}",
-            space.bytes_available, self.reserve_bytes
-        )))
+        Err(Fail::Skip(
+            Why::Full,
+            format!(
+                "the target has {} bytes left, of which `reserve` keeps {}",
+                space.bytes_available, self.reserve_bytes
+            ),
+        ))
     }
 
     /// One file that cannot be read or written stays; a file system that is gone ends it all.
     pub(crate) fn skip_or_stop(&self, tier: &dyn Tier, at: &Path, error: &io::Error) -> Fail {
         use io::ErrorKind as Kind;
         match error.kind() {
-            Kind::NotFound => Fail::Skip("it went away".to_owned()),
-            Kind::PermissionDenied => Fail::Skip(format!("hob may not: {error}")),
-            Kind::StorageFull | Kind::QuotaExceeded => Fail::Skip("the target is full".to_owned()),
-            Kind::FileTooLarge => Fail::Skip("it is too large for the target".to_owned()),
+            Kind::NotFound => Fail::Skip(Why::Growing, "it went away".to_owned()),
+            Kind::PermissionDenied => Fail::Skip(Why::Unread, format!("hob may not: {error}")),
+            Kind::StorageFull | Kind::QuotaExceeded => Fail::Skip(Why::Full, "the target is full".to_owned()),
+            Kind::FileTooLarge => Fail::Skip(Why::Unkept, "it is too large for the target".to_owned()),
             Kind::NotADirectory | Kind::CrossesDevices | Kind::InvalidFilename => {
-                Fail::Skip(format!("there is no way to its place: {error}"))
+                Fail::Skip(Why::Unkept, format!("there is no way to its place: {error}"))
             }
             _ if error.raw_os_error() == Some(libc::ELOOP) => {
-                Fail::Skip("a symbolic link stands in the way".to_owned())
+                Fail::Skip(Why::Unkept, "a symbolic link stands in the way".to_owned())
             }
             _ => Fail::Stop(self.fault(tier, at, error)),
         }

@@ -14,19 +14,24 @@
 
 pub mod batch;
 pub mod copy;
+mod gone;
 pub mod intent;
 pub mod manifest;
 pub mod place;
+mod pour;
 pub(crate) mod read;
 pub mod recover;
 pub mod select;
 mod verify;
 pub mod walk;
+mod why;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use hob_model::OpError;
+
+pub use why::Why;
 
 use crate::tier::Tier;
 
@@ -35,6 +40,8 @@ use crate::tier::Tier;
 pub struct Skipped {
     /// Its path from the root of the tier.
     pub path: PathBuf,
+    /// Why, to be counted.
+    pub why: Why,
     /// Why, for people.
     pub reason: String,
 }
@@ -102,7 +109,7 @@ pub struct Mover<'a> {
 #[derive(Debug)]
 pub(crate) enum Fail {
     /// This file stays; others go on.
-    Skip(String),
+    Skip(Why, String),
     /// The work ends.
     Stop(OpError),
 }

@@ -2,14 +2,46 @@
 
 use std::io;
 
-use super::{Fail, Gauge};
+use super::{Fail, Gauge, Why};
 use crate::tier::Source;
 
 /// How much is read at a time.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
+
+/// Where a buffer begins in memory: a file system that is asked to pass its own memory by wants whole pages.
+const ALIGNED_BYTES: usize = 4096;
 
 /// A hole, to be hashed.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// What is read at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    begin: usize,
+}
+
+impl Buffer {
+    /// One for parts of a file of `size` bytes.
+    pub(super) fn grow(&mut self, size: u64) {
+        let wanted = usize::try_from(size).map_or(CHUNK_BYTES, |size| size.min(CHUNK_BYTES));
+        if self.room().len() < wanted {
+            self.bytes = vec![0; wanted + ALIGNED_BYTES];
+            self.begin = self.bytes.as_ptr().align_offset(ALIGNED_BYTES);
+        }
+    }
+
+    /// All of it.
+    pub(super) fn room(&self) -> &[u8] {
+        let end = self.bytes.len().saturating_sub(ALIGNED_BYTES);
+        self.bytes.get(self.begin..self.begin + end).unwrap_or_default()
+    }
+
+    fn room_mut(&mut self) -> &mut [u8] {
+        let end = self.bytes.len().saturating_sub(ALIGNED_BYTES);
+        self.bytes.get_mut(self.begin..self.begin + end).unwrap_or_default()
+    }
+}
 
 /// What a file was found to be.
 pub(super) struct Through {
@@ -19,16 +51,16 @@ pub(super) struct Through {
     pub(super) end: u64,
 }
 
-/// Hands each part of a file of `size` bytes that is no hole to `take`, with where it begins.
+/// Hands each part of a file of `size` bytes that is no hole to `take`: the buffer that it is in, its length, and where it
+/// begins in the file. `take` may keep the buffer and leave another one of the same size.
 pub(super) fn read_through(
     source: &dyn Source,
     size: u64,
-    buffer: &mut Vec<u8>,
-    mut take: impl FnMut(&[u8], u64) -> Result<(), Fail>,
+    buffer: &mut Buffer,
+    mut take: impl FnMut(&mut Buffer, usize, u64) -> Result<(), Fail>,
 ) -> Result<Through, Fail> {
-    let unread = |error: io::Error| Fail::Skip(format!("it cannot be read: {error}"));
-    let chunk = usize::try_from(size).map_or(CHUNK_BYTES, |size| size.min(CHUNK_BYTES));
-    buffer.resize(buffer.len().max(chunk), 0);
+    let unread = |error: io::Error| Fail::Skip(Why::Unread, format!("it cannot be read: {error}"));
+    buffer.grow(size);
     let mut hasher = blake3::Hasher::new();
     let mut at = 0;
     let mut part = if size > 0 { source.data_after(0).map_err(unread)? } else { None };
@@ -36,19 +68,20 @@ pub(super) fn read_through(
         hash_zeros(&mut hasher, start - at);
         at = start;
         while at < end {
-            let wanted = usize::try_from(end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
-            let count = source.read_at(&mut buffer[..wanted], at).map_err(unread)?;
+            let room = buffer.room_mut();
+            let wanted = usize::try_from(end - at).map_or(room.len(), |left| left.min(room.len()));
+            let count = source.read_at(&mut room[..wanted], at).map_err(unread)?;
             if count == 0 {
-                return Err(Fail::Skip("it became shorter while it was read".to_owned()));
+                return Err(Fail::Skip(Why::Growing, "it became shorter while it was read".to_owned()));
             }
-            hasher.update(&buffer[..count]);
-            take(&buffer[..count], at)?;
+            hasher.update(&room[..count]);
+            take(buffer, count, at)?;
             at += count as u64;
         }
         part = if at < size { source.data_after(at).map_err(unread)? } else { None };
     }
     if at > size {
-        return Err(Fail::Skip("it is longer than it was".to_owned()));
+        return Err(Fail::Skip(Why::Growing, "it is longer than it was".to_owned()));
     }
     hash_zeros(&mut hasher, size - at);
     Ok(Through { hash: hasher.finalize(), end: at })
@@ -67,7 +100,7 @@ pub(crate) fn hash(
     source: &dyn Source,
     size: u64,
     gauge: &mut dyn Gauge,
-    buffer: &mut Vec<u8>,
+    buffer: &mut Buffer,
 ) -> Result<blake3::Hash, Fail> {
-    Ok(read_through(source, size, buffer, |_, _| Ok(gauge.check()?))?.hash)
+    Ok(read_through(source, size, buffer, |_, _, _| Ok(gauge.check()?))?.hash)
 }

@@ -12,9 +12,10 @@ use hob_model::OpError;
 use super::batch::above;
 use super::intent::{Batch, Planned};
 use super::manifest::Line;
+use super::read::Buffer;
 use super::select::Found;
 use super::walk::walk;
-use super::{Fail, Moved, Mover, Skipped, intent, manifest, place};
+use super::{Fail, Moved, Mover, Skipped, Why, intent, manifest, place};
 use crate::tier::{Kind, Lease};
 
 /// Keeps other movers away from the target as long as it lives.
@@ -115,7 +116,7 @@ impl Mover<'_> {
             match self.rename_all(file, hash, &unnamed, &mut changed) {
                 Ok(true) => named.push((file, hash)),
                 Ok(false) => {}
-                Err(Fail::Skip(reason)) => skip(moved, file, &reason),
+                Err(Fail::Skip(why, reason)) => skip(moved, file, why, &reason),
                 Err(Fail::Stop(error)) => return Err(error),
             }
         }
@@ -127,7 +128,7 @@ impl Mover<'_> {
                     moved.names.extend(file.names.iter().cloned());
                     moved.bytes += file.size;
                 }
-                Err(Fail::Skip(reason)) => skip(moved, file, &reason),
+                Err(Fail::Skip(why, reason)) => skip(moved, file, why, &reason),
                 Err(Fail::Stop(error)) => return Err(error),
             }
         }
@@ -157,9 +158,9 @@ impl Mover<'_> {
             return Ok(false);
         }
         source.evict();
-        match super::read::hash(&*source, file.size, self.gauge, &mut Vec::new()) {
+        match super::read::hash(&*source, file.size, self.gauge, &mut Buffer::default()) {
             Ok(found) => Ok(found.to_hex().as_str() == hash),
-            Err(Fail::Skip(_)) => Ok(false),
+            Err(Fail::Skip(..)) => Ok(false),
             Err(Fail::Stop(error)) => Err(error),
         }
     }
@@ -209,7 +210,9 @@ impl Mover<'_> {
         for name in names {
             match self.target.stat(name) {
                 Ok(meta) if meta.inode == inode => {}
-                Ok(_) => return Err(Fail::Skip("something else got its name meanwhile".to_owned())),
+                Ok(_) => {
+                    return Err(Fail::Skip(Why::Taken, "something else got its name meanwhile".to_owned()));
+                }
                 Err(_) => {
                     self.make_parents(name, changed)?;
                     // Not all file systems know second names.
@@ -218,7 +221,9 @@ impl Mover<'_> {
                     } else {
                         self.target.link(holder, name)
                     };
-                    named.map_err(|error| Fail::Skip(format!("its copy cannot get its name: {error}")))?;
+                    named.map_err(|error| {
+                        Fail::Skip(Why::Unkept, format!("its copy cannot get its name: {error}"))
+                    })?;
                     (holder, is_unnamed) = (name, false);
                 }
             }
@@ -241,7 +246,10 @@ impl Mover<'_> {
             let same = (meta.inode, meta.size, meta.modified) == (file.inode, file.size, file.modified)
                 || self.holds(false, name, file, hash)?;
             if !same {
-                return Err(Fail::Skip("it changed after it was copied: both are kept".to_owned()));
+                return Err(Fail::Skip(
+                    Why::Growing,
+                    "it changed after it was copied: both are kept".to_owned(),
+                ));
             }
             let original =
                 self.source.open(name).map_err(|error| self.skip_or_stop(self.source, name, &error))?;
@@ -259,10 +267,13 @@ impl Mover<'_> {
     fn take_back(&mut self, file: &Planned) -> Result<(), Fail> {
         let is_whole = |name: &PathBuf| self.source.stat(name).is_ok_and(|meta| meta.inode == file.inode);
         if !file.names.iter().all(is_whole) {
-            return Err(Fail::Skip("it is open, and some of its names have moved: both are kept".to_owned()));
+            return Err(Fail::Skip(
+                Why::InUse,
+                "it is open, and some of its names have moved: both are kept".to_owned(),
+            ));
         }
         file.names.iter().try_for_each(|name| self.discard(name))?;
-        Err(Fail::Skip("it is open".to_owned()))
+        Err(Fail::Skip(Why::InUse, "it is open".to_owned()))
     }
 }
 
@@ -271,7 +282,7 @@ fn mark_of(stem: &str) -> &str {
     stem.rsplit_once('-').map_or(stem, |(mark, _)| mark)
 }
 
-fn skip(moved: &mut Moved, file: &Planned, reason: &str) {
-    let skipped = |path: &PathBuf| Skipped { path: path.clone(), reason: reason.to_owned() };
+fn skip(moved: &mut Moved, file: &Planned, why: Why, reason: &str) {
+    let skipped = |path: &PathBuf| Skipped { path: path.clone(), why, reason: reason.to_owned() };
     moved.skipped.extend(file.names.iter().map(skipped));
 }

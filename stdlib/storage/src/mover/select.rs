@@ -7,7 +7,7 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use hob_model::OpError;
 
-use super::{Skipped, place};
+use super::{Skipped, Why, place};
 use crate::tier::{Kind, Meta, Time};
 
 /// The most patterns in one list.
@@ -115,7 +115,11 @@ impl Rules {
                     .names
                     .push(path.clone()),
                 Kind::Other(what) if self.takes(path) => {
-                    selection.skipped.push(Skipped { path: path.clone(), reason: format!("it is {what}") });
+                    selection.skipped.push(Skipped {
+                        path: path.clone(),
+                        why: Why::NoFile,
+                        reason: format!("it is {what}"),
+                    });
                 }
                 Kind::Other(_) => {}
             }
@@ -131,8 +135,8 @@ impl Rules {
             }
             match self.objection(&group, taken, open.contains(&identity), now) {
                 None => selection.groups.push(group),
-                Some(reason) => {
-                    let skipped = |path: PathBuf| Skipped { path, reason: reason.clone() };
+                Some((why, reason)) => {
+                    let skipped = |path: PathBuf| Skipped { path, why, reason: reason.clone() };
                     selection.skipped.extend(group.names.into_iter().map(skipped));
                 }
             }
@@ -143,27 +147,32 @@ impl Rules {
     }
 
     /// Why a file that is due is not to be moved.
-    fn objection(&self, group: &Group, taken: usize, is_open: bool, now: Time) -> Option<String> {
+    fn objection(&self, group: &Group, taken: usize, is_open: bool, now: Time) -> Option<(Why, String)> {
         let known = group.names.len() as u64;
         if group.meta.links > known {
             let more = group.meta.links - known;
-            return Some(format!("{more} more of its names (hard links) are outside of what is moved"));
+            let reason = format!("{more} more of its names (hard links) are outside of what is moved");
+            return Some((Why::Linked, reason));
         }
         if taken < group.names.len() {
-            return Some("another of its names (hard links) is not to be moved".to_owned());
+            return Some((Why::Linked, "another of its names (hard links) is not to be moved".to_owned()));
         }
         if is_open {
-            return Some("it is open".to_owned());
+            return Some((Why::InUse, "it is open".to_owned()));
         }
         if since(group.meta.modified, now) < self.settle {
-            return Some("it changed a moment ago: it may still grow".to_owned());
+            return Some((Why::Growing, "it changed a moment ago: it may still grow".to_owned()));
         }
         if self.busy.iter().any(|busy| group.names.iter().any(|name| name.starts_with(busy))) {
-            return Some("it is in use, as `busy` says".to_owned());
+            return Some((Why::InUse, "it is in use, as `busy` says".to_owned()));
         }
         let ending =
             |name: &PathBuf| name.extension().is_some_and(|it| UNFINISHED.iter().any(|un| *un == it));
-        group.names.iter().any(ending).then(|| "its name says that it is not finished".to_owned())
+        group
+            .names
+            .iter()
+            .any(ending)
+            .then(|| (Why::Growing, "its name says that it is not finished".to_owned()))
     }
 }
 

@@ -1,17 +1,18 @@
 //! Copies are synced, read again from the disk and compared, on a thread of their own.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use hob_model::OpError;
 
+use super::batch::SYNC_EACH_MAX;
 use super::copy::Copy;
-use super::read::hash;
+use super::read::{Buffer, hash};
 use super::select::Group;
-use super::{Fail, Gauge, place};
+use super::{Fail, Gauge, Why, place};
 use crate::tier::Tier;
 
 /// How many copies are read ahead of the one that is compared.
@@ -82,6 +83,19 @@ impl<'g, 's> Batch<'g, 's> {
     }
 }
 
+/// Waits until copies are on the disk: each alone where they are few, because others write, too. With them goes where they
+/// are: else one that an earlier call began, and this one removed, could come back after a power cut in the place of a copy
+/// that is noted as verified.
+fn sync(target: &dyn Tier, copies: &[Copy]) -> io::Result<()> {
+    if copies.len() > SYNC_EACH_MAX {
+        return target.sync_all();
+    }
+    // What cannot be opened is not verified either.
+    let mut there = copies.iter().filter_map(|copy| target.open(&copy.unnamed).ok());
+    there.try_for_each(|source| source.sync())?;
+    target.sync_dir(Path::new(place::NEW))
+}
+
 fn verify_all(
     target: &dyn Tier,
     all_attributes: bool,
@@ -91,7 +105,7 @@ fn verify_all(
     if copies.is_empty() {
         return Vec::new();
     }
-    if let Err(error) = target.sync_all() {
+    if let Err(error) = sync(target, copies) {
         let at = target.path().join(place::NEW);
         return vec![Err(Fail::Stop(OpError::io(&error, at.display())))];
     }
@@ -103,7 +117,7 @@ fn verify_all(
     let all: Vec<PathBuf> = copies.iter().map(|copy| copy.unnamed.clone()).collect();
     let mut ahead = all.iter().filter_map(|path| target.open(path).ok());
     ahead.by_ref().take(READ_AHEAD).for_each(|source| source.prefetch());
-    let mut buffer = Vec::new();
+    let mut buffer = Buffer::default();
     let mut verified = Vec::new();
     for copy in copies {
         if let Some(source) = ahead.next() {
@@ -123,12 +137,16 @@ fn verify(
     all_attributes: bool,
     copy: &Copy,
     gauge: &mut dyn Gauge,
-    buffer: &mut Vec<u8>,
+    buffer: &mut Buffer,
 ) -> Result<(), Fail> {
-    let unread = |error: io::Error| Fail::Skip(format!("its copy cannot be read: {error}"));
+    let unread = |error: io::Error| Fail::Skip(Why::Unsound, format!("its copy cannot be read: {error}"));
     let source = target.open(&copy.unnamed).map_err(unread)?;
+    source.evict();
     if hash(&*source, copy.meta.size, gauge, buffer)? != copy.hash {
-        return Err(Fail::Skip("its copy read from the disk differs from it: is the disk sound?".to_owned()));
+        return Err(Fail::Skip(
+            Why::Unsound,
+            "its copy read from the disk differs from it: is the disk sound?".to_owned(),
+        ));
     }
     if !all_attributes {
         return Ok(());
@@ -143,6 +161,6 @@ fn verify(
     ];
     match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
         None => Ok(()),
-        Some((_, what)) => Err(Fail::Skip(format!("the target cannot keep {what}"))),
+        Some((_, what)) => Err(Fail::Skip(Why::Unkept, format!("the target cannot keep {what}"))),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hob_model::OpError;
 
 use super::select::Found;
-use super::{Gauge, Skipped, place};
+use super::{Gauge, Skipped, Why, place};
 use crate::tier::{Kind, Tier};
 
 /// The most entries that one call looks at.
@@ -34,7 +34,7 @@ pub fn walk(
             Ok(names) => names,
             Err(error) if depth == 0 => return Err(OpError::io(&error, tier.path().join(&dir).display())),
             Err(error) => {
-                skipped.push(Skipped { path: dir, reason: unread(&error) });
+                skipped.push(Skipped { path: dir, why: Why::Unread, reason: unread(&error) });
                 continue;
             }
         };
@@ -48,7 +48,7 @@ pub fn walk(
                 Ok(meta) => meta,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // it went away meanwhile
                 Err(error) => {
-                    skipped.push(Skipped { path, reason: unread(&error) });
+                    skipped.push(Skipped { path, why: Why::Unread, reason: unread(&error) });
                     continue;
                 }
             };
@@ -59,11 +59,15 @@ pub fn walk(
             if meta.kind == Kind::Directory {
                 if meta.device != device {
                     let reason = "another file system is mounted there".to_owned();
-                    skipped.push(Skipped { path, reason });
+                    skipped.push(Skipped { path, why: Why::NoFile, reason });
                     continue;
                 }
                 if depth + 1 > DEPTH_MAX {
-                    skipped.push(Skipped { path, reason: format!("more than {DEPTH_MAX} directories deep") });
+                    skipped.push(Skipped {
+                        path,
+                        why: Why::Unread,
+                        reason: format!("more than {DEPTH_MAX} directories deep"),
+                    });
                     continue;
                 }
                 pending.push((path.clone(), depth + 1));

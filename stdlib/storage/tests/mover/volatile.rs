@@ -251,6 +251,10 @@ impl Source for Open {
     fn is_wanted(&self) -> bool {
         false
     }
+    fn sync(&self) -> io::Result<()> {
+        self.write(|it| it.durable = it.live.clone());
+        Ok(())
+    }
     fn evict(&self) {}
     fn prefetch(&self) {}
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -294,10 +298,6 @@ impl Sink for Open {
         Ok(())
     }
     fn flush(&mut self) {}
-    fn sync(&mut self) -> io::Result<()> {
-        self.write(|it| it.durable = it.live.clone());
-        Ok(())
-    }
 }
 
 impl Tier for Volatile {
