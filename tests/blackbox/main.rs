@@ -59,6 +59,7 @@ mod updates;
 mod ups;
 mod watches;
 mod webhooks;
+mod wedges;
 mod witness;
 
 use std::os::unix::fs::PermissionsExt;

@@ -75,6 +75,15 @@ fn remove(home: &Home, name: &str) {
     std::fs::remove_file(home.path(name)).unwrap();
 }
 
+/// How often it was told to hold still.
+fn stills(home: &Home) -> usize {
+    if is_there(home, "story") {
+        home.lines("story").iter().filter(|it| it.starts_with("still")).count()
+    } else {
+        0
+    }
+}
+
 /// The service writes: nobody has it hold still, or keeps it for themselves.
 fn writes_on(home: &Home) {
     assert!(!is_there(home, "hold"), "it still holds still: {}", home.read("story"));
@@ -185,7 +194,7 @@ fn killed_while_all_holds_still_the_next_hob_ends_the_quiet_and_no_backup_is_tor
         if !stall.is_empty() {
             home.write(stall, "");
         }
-        let before = snapshots();
+        let (before, told) = (snapshots(), stills(&home));
         let run = begin(&home);
         until(&format!("it is at {sign}"), || match sign {
             "resuming" => (snapshots() == before + 2).then_some(()),
@@ -207,10 +216,12 @@ fn killed_while_all_holds_still_the_next_hob_ends_the_quiet_and_no_backup_is_tor
         let done = ended(&home, &run);
         assert_eq!(done["status"], "succeeded", "{done}");
         writes_on(&home);
+        assert!(!ends || stills(&home) == told + 2, "nobody told the new life: {}", home.read("story"));
     }
     // The service ends while it is copied, and hob does not: what was copied until then is no backup.
     remove(&home, "go");
     remove(&home, "begun");
+    let told = stills(&home);
     let run = begin(&home);
     until("it is copied", || is_there(&home, "begun").then_some(()));
     let pid = home.read("pid").trim().parse().unwrap();
@@ -221,6 +232,7 @@ fn killed_while_all_holds_still_the_next_hob_ends_the_quiet_and_no_backup_is_tor
     assert_eq!(done["status"], "succeeded", "{done}");
     assert_ne!(home.read("pid").trim().parse(), Ok(pid), "it lives again");
     writes_on(&home);
+    assert_eq!(stills(&home), told + 2, "nobody told the new life: {}", home.read("story"));
     assert!(whole(&home, &canaries) >= 2 * (moments.len() + 1));
     silent(&canaries, "the daemon", &up.stop());
     restic(&home, &canaries, "nas", &["check", "--read-data"]);

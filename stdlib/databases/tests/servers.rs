@@ -190,10 +190,8 @@ fn redis_is_dumped_as_of_one_moment() {
     let (dir, path) = (world.0.path().to_str().unwrap(), socket.to_str().unwrap());
     let args =
         ["--port", "0", "--unixsocket", path, "--requirepass", "canary-redis", "--dir", dir, "--save", ""];
-    let Some(_server) = begun(&world, "redis-server", &args, ("databases::redis::ping", target.clone()))
-    else {
-        return;
-    };
+    let start = || begun(&world, "redis-server", &args, ("databases::redis::ping", target.clone()));
+    let Some(server) = start() else { return };
     let cli = |args: &[&str]| {
         let done = Command::new("redis-cli")
             .env("REDISCLI_AUTH", "canary-redis")
@@ -201,9 +199,12 @@ fn redis_is_dumped_as_of_one_moment() {
             .arg(&socket)
             .args(args)
             .output();
-        assert!(done.unwrap().status.success());
+        let done = done.unwrap();
+        assert!(done.status.success());
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
     };
-    cli(&["EVAL", "for n = 1, 20000 do redis.call('SET', 'key:' .. n, string.rep('v', 100)) end", "0"]);
+    let _ =
+        cli(&["EVAL", "for n = 1, 20000 do redis.call('SET', 'key:' .. n, string.rep('v', 100)) end", "0"]);
     assert_eq!(world.call("databases::redis::ping", json!([target])).unwrap()["role"], "master");
     let dump = world.call("databases::redis::dump", json!([target, { "to": "out/all.rdb" }])).unwrap();
     let checked = Command::new("redis-check-rdb").arg(dump.as_str().unwrap()).output().unwrap();
@@ -217,6 +218,29 @@ fn redis_is_dumped_as_of_one_moment() {
     assert!(std::fs::read(dump.as_str().unwrap()).unwrap().starts_with(b"REDIS"));
     let away = world.call("databases::redis::ping", json!([{ "host": world.path("none") }])).unwrap();
     assert_eq!(away["ready"], false, "{away}");
+
+    // And back: not where it would not be read, and what is there is kept.
+    let restore = |target: &Json, path: &Json| world.call("databases::redis::restore", json!([target, path]));
+    std::fs::write(world.path("note"), "no dump").unwrap();
+    let cases = [
+        (restore(&target, &json!("note")), ErrorKind::Invalid, "no snapshot of Redis"),
+        (restore(&json!({ "host": "10.9.9.9" }), &dump), ErrorKind::Invalid, "runs elsewhere"),
+    ];
+    let _ = cli(&["CONFIG", "SET", "appendonly", "yes"]);
+    let kept = (restore(&target, &dump), ErrorKind::Conflict, "append-only");
+    let _ = cli(&["CONFIG", "SET", "appendonly", "no"]);
+    for (done, kind, text) in cases.into_iter().chain([kept]) {
+        let error = done.unwrap_err();
+        assert!(error.kind == kind && error.message.contains(text), "{text}: {error:?}");
+    }
+    let _ = cli(&["FLUSHALL"]);
+    let _ = cli(&["SET", "mistake", "1"]);
+    let done = restore(&target, &dump).unwrap();
+    assert_eq!(done["file"], world.path("dump.rdb").to_str().unwrap());
+    assert!(std::fs::read(done["before"].as_str().unwrap()).unwrap().windows(7).any(|it| it == b"mistake"));
+    drop(server);
+    let _server = start().unwrap();
+    assert_eq!((cli(&["DBSIZE"]).as_str(), cli(&["EXISTS", "mistake"]).as_str()), ("20000", "0"));
 }
 
 #[test]

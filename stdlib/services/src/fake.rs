@@ -44,6 +44,13 @@ impl FakeServices {
         }
     }
 
+    /// Has a service end and begin a new life.
+    pub fn restart(&self, name: &str) {
+        if let Some(service) = self.known().get_mut(name) {
+            service.life += 1;
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Service>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

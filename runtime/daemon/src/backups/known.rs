@@ -151,3 +151,33 @@ impl Known {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hob_model::{Timestamp, Value};
+
+    use super::Known;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn what_a_wrong_clock_noted_is_no_good_backup() {
+        let now = at("2026-11-22T10:00:00Z");
+        for (success, failure, state) in [
+            (None, None, "never"),
+            (Some("2026-11-22T09:00:00Z"), None, "good"),
+            (Some("2026-11-22T10:00:30Z"), None, "good"),
+            (Some("2026-12-24T09:00:00Z"), None, "late"),
+            (Some("2026-11-22T09:00:00Z"), Some("2026-11-22T08:00:00Z"), "good"),
+            (Some("2026-11-22T08:00:00Z"), Some("2026-11-22T09:00:00Z"), "failing"),
+            (Some("2026-12-24T09:00:00Z"), Some("2026-11-22T09:00:00Z"), "failing"),
+        ] {
+            let fact = |time: &str| Value::map([("at", Value::from(time))]);
+            let all = [("backup", success), ("backup.failed", failure)];
+            let all = all.into_iter().filter_map(|(key, time)| Some((key.to_owned(), fact(time?))));
+            assert_eq!(Known(all.collect()).state(None, now), state, "{success:?} {failure:?}");
+        }
+    }
+}

@@ -98,3 +98,70 @@ fn a_remote_of_rclone_is_a_repository_as_any_other() {
     let error = world.call("init", json!(["rclone:no-such-remote:x", {}])).unwrap_err();
     assert!(error.message.contains("rclone"), "{error}");
 }
+
+#[test]
+fn a_clock_that_was_ahead_hides_no_later_backup() {
+    for world in World::both() {
+        world.init("nas");
+        let a_day = std::time::Duration::from_secs(86_400);
+        for days in 3..6 {
+            world.write("src/a", &format!("{days} days ahead"));
+            world.ahead.set(a_day * days);
+            world.snapshot("nas");
+        }
+        // A lock of that time, whose owner is gone, is in nobody's way.
+        world.ahead.set(std::time::Duration::ZERO);
+        for now in ["one", "two"] {
+            world.write("src/a", now);
+            world.snapshot("nas");
+        }
+        world.restore("nas", "out");
+        assert_eq!(world.read("out/a").unwrap(), "two", "the last one is that of now");
+        let sorted = world.call("forget", json!(["nas", { "keep_last": 1 }])).unwrap();
+        let count = |key: &str| sorted[key].as_array().unwrap().len();
+        assert_eq!(
+            (count("kept"), count("removed")),
+            (4, 1),
+            "what is from the future takes nobody's place: {sorted}"
+        );
+        let listed = world.call("snapshots", json!(["nas", {}])).unwrap();
+        let ahead: Vec<bool> = listed.as_array().unwrap().iter().map(|it| it["ahead"] == true).collect();
+        assert_eq!(ahead, [false, true, true, true]);
+        // Its time comes, and it is as any other.
+        world.ahead.set(a_day * 7);
+        let sorted = world.call("forget", json!(["nas", { "keep_last": 1 }])).unwrap();
+        assert_eq!(sorted["kept"].as_array().unwrap().len(), 1, "{sorted}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_written_only_while_the_life_goes_on_that_holds_still() {
+    let world = World::live();
+    world.init("nas");
+    world.write("src/a", "1");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    let of = |instance: &str| json!({ "boot": boot, "service": "db", "instance": instance });
+    let done = world.call("snapshot", json!(["nas", ["src"], { "life": of("life 1") }])).unwrap();
+    assert_eq!(done[0]["files"], 1);
+    for life in [of("life 2"), json!({ "boot": "another" })] {
+        let error = world.call("snapshot", json!(["nas", ["src"], { "life": life }])).unwrap_err();
+        assert!(error.kind == ErrorKind::Conflict && error.message.contains("hold still"), "{error}");
+    }
+    // It ends while a program is read: what it wrote is nowhere.
+    let (begun, go) = (world.text("begun"), world.text("go"));
+    let script = format!("echo one; : > {begun}; until [ -e {go} ]; do sleep 0.01; done; echo two");
+    let services = std::sync::Arc::clone(&world.services);
+    let (sign, on) = (world.path("begun"), world.path("go"));
+    let ender = std::thread::spawn(move || {
+        while !sign.exists() {
+            std::thread::yield_now();
+        }
+        services.restart("db");
+        fs::write(on, "").unwrap();
+    });
+    let options = json!({ "life": of("life 1") });
+    let error = world.call("stream", json!(["nas", "pair", ["sh", "-c", script], options])).unwrap_err();
+    ender.join().unwrap();
+    assert!(error.kind == ErrorKind::Conflict && error.message.contains("`db` began a new life"), "{error}");
+    assert_eq!(world.call("snapshots", json!(["nas", {}])).unwrap().as_array().unwrap().len(), 1);
+}

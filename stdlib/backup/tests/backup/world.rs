@@ -19,6 +19,7 @@ use hob_std_backup::fake::Fake;
 use hob_std_backup::live::Live;
 use hob_std_backup::port::{Area, Backups, Login};
 use hob_std_s3::Address;
+use hob_std_services::fake::FakeServices;
 use hob_testkit::Harness;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
@@ -31,6 +32,10 @@ pub(crate) struct World {
     /// Where repositories are, unless they are files.
     server: Option<S3Server>,
     calls: Cell<u32>,
+    /// By how much the clock is wrong.
+    pub(crate) ahead: Cell<Duration>,
+    /// The services that there are.
+    pub(crate) services: Arc<FakeServices>,
 }
 
 impl World {
@@ -61,7 +66,14 @@ impl World {
     }
 
     fn with(backups: Arc<dyn Backups>) -> Self {
-        Self { temp: tempfile::tempdir().unwrap(), backups, server: None, calls: Cell::new(0) }
+        Self {
+            temp: tempfile::tempdir().unwrap(),
+            backups,
+            server: None,
+            calls: Cell::new(0),
+            ahead: Cell::default(),
+            services: Arc::new(FakeServices::default().with("db", &[])),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -88,12 +100,15 @@ impl World {
         let harness = Harness::new()
             .port::<dyn Backups>(Arc::clone(&self.backups))
             .port::<dyn hob_primitive::HostPrograms>(Arc::new(programs))
+            .port::<dyn hob_primitive::Services>(Arc::clone(&self.services) as Arc<_>)
             .cwd(self.path(""))
             .key(key);
         // restic goes by the clock of this machine; and snapshots come one after the other.
         let began = Duration::from_micros(u64::try_from(harness.clock().now().as_microsecond()).unwrap());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        harness.clock().advance(now.saturating_sub(began) + Duration::from_secs(self.calls.get().into()));
+        harness.clock().advance(
+            now.saturating_sub(began) + Duration::from_secs(self.calls.get().into()) + self.ahead.get(),
+        );
         harness
     }
 
