@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before a test says that it does not happen.
 pub const DEADLINE: Duration = Duration::from_secs(60);
-/// The pause between two looks.
+/// The shortest pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// The longest.
+const LOOK_INTERVAL_MAX: Duration = Duration::from_millis(250);
 
 /// Looks until there is something, and gives it.
 ///
@@ -28,17 +30,19 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     within(DEADLINE, look).unwrap_or_else(|| panic!("not seen within {DEADLINE:?}: {what}"))
 }
 
-/// Looks until there is something or the time is over.
+/// Looks until there is something or the time is over. A look that costs much, as one that starts a program, leaves most of
+/// the machine to what is looked for, and to the tests beside this one.
 pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
+        let looked = Instant::now();
         if let Some(found) = look() {
             return Some(found);
         }
         if begun.elapsed() >= limit {
             return None;
         }
-        std::thread::sleep(LOOK_INTERVAL);
+        std::thread::sleep((looked.elapsed() * 3).clamp(LOOK_INTERVAL, LOOK_INTERVAL_MAX));
     }
 }
 
