@@ -14,7 +14,8 @@ homelab(#{ name: "house" });
 let disk = mount("disk", #{ path: at, source: "the-disk", type: "tmpfs", timeout: "200ms" });
 let photos = dataset("photos", #{ path: `${at}/photos` });
 let again = #{ policy: "always", backoff: "1h", max: "1h" };
-let app = service("app", #{ command: ["sh", "-c", `cat ${at}/photos/data >> seen.log; exec sleep 1000`], restart: again, needs: [photos], stop_timeout: "1s" });
+let app = service("app", #{ command: ["sh", "-c", `cat ${at}/photos/data >> seen.log; exec sleep 1000`], restart: again, needs: [photos], stop_timeout: "1s",
+    hooks: #{ before_start: || { storage::ensure_dir(`${at}/albums`); } } });
 service("web", #{ command: ["sleep", "1000"], needs: [app], stop_timeout: "1s" });
 service("free", #{ command: ["sleep", "1000"], stop_timeout: "1s" });
 workflow("told", #{ on: event("mount.*") }, |e| files::append("events.log", `${e.name} ${e.payload.mount}` + "\n"));
@@ -58,12 +59,14 @@ fn nothing_starts_beside_its_data() {
         ["failed", "blocked", "ready"]
     );
     assert_eq!(mount(&home)["state"], "missing");
+    assert!(!home.path("disk/albums").exists(), "what comes before its start wrote below the mount point");
 
     // Another disk is not it.
     inside(&up, &["mount", "-t", "tmpfs", "another", disk]);
     until("it is told", || mount(&home)["note"].as_str().unwrap().contains("another (tmpfs)").then_some(()));
     let _ = home.hob(&["start", "app"]).exits(1);
     assert!(home.service("app")["note"].as_str().unwrap().contains("and not the-disk"));
+    inside(&up, &["test", "!", "-e", &format!("{disk}/albums")]);
 
     // The right one without the data is not it either.
     inside(&up, &["umount", disk]);
@@ -77,6 +80,7 @@ fn nothing_starts_beside_its_data() {
     inside(&up, &["sh", "-c", &format!("mkdir {disk}/photos && echo data > {disk}/photos/data")]);
     let _ = home.hob(&["start", "app"]).exits(0);
     until("web is ready", || (home.service("web")["state"] == "ready").then_some(()));
+    inside(&up, &["test", "-d", &format!("{disk}/albums")]);
     until("it has read its data", || (home.lines("lab/seen.log") == ["data"]).then_some(()));
 
     // Gone again, it is not started anew; and it comes back by itself with the disk, long before its pause is over.

@@ -17,9 +17,9 @@ use hob_runs::Begin;
 use hob_supervisor::{Running, Supervisor};
 
 use super::hooks::{Until, Waited, await_within};
-use super::start::in_thread;
+use super::start::{in_thread, with_hint};
 use super::table::{Entry, Table};
-use super::{CALLS_AT_ONCE, Inner, event, stop};
+use super::{CALLS_AT_ONCE, Inner, event, mounts, stop};
 use crate::schedules::Launch;
 
 /// What stands before the name of a service and of a function in the key of what it owes.
@@ -242,6 +242,7 @@ pub(super) fn before_start(inner: &Inner, service: &Service, attempt: u64) -> Re
         return Ok(());
     }
     let name = &service.name;
+    mounts::guard_mounts(inner, service).map_err(|error| Unfinished::Failed(with_hint(&error)))?;
     inner.update(name, |entry| "before_start runs".clone_into(&mut entry.note));
     let done = perform(inner, service, Hook::BeforeStart, None, &|| !goes_on(inner, name, attempt));
     match done {

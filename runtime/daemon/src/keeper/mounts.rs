@@ -75,15 +75,23 @@ pub(super) fn next(table: &Table, now: Duration) -> Option<Duration> {
 
 /// Refuses a service whose files are not where it would look for them, and remembers that it lacks them.
 pub(super) fn guard(inner: &Inner, service: &Service) -> Result<(), OpError> {
-    check(inner, service).inspect_err(|_| {
-        let now = inner.supervisors.now();
-        inner.update(&service.name, |entry| entry.unmounted_until = Some(now));
-    })
+    let checked = mounted(inner, service).and_then(|()| filled(inner, service));
+    checked.inspect_err(|_| note_lack(inner, service))
 }
 
-/// Why a service's files are not where it would look for them. Where something is mounted when somebody comes there,
-/// it is by now.
-fn check(inner: &Inner, service: &Service) -> Result<(), OpError> {
+/// As [`guard`], for what comes before the start itself: a function may make the directories of datasets, and must not make them
+/// below a mount point where nothing is mounted.
+pub(super) fn guard_mounts(inner: &Inner, service: &Service) -> Result<(), OpError> {
+    mounted(inner, service).inspect_err(|_| note_lack(inner, service))
+}
+
+fn note_lack(inner: &Inner, service: &Service) {
+    let now = inner.supervisors.now();
+    inner.update(&service.name, |entry| entry.unmounted_until = Some(now));
+}
+
+/// Why what a service stands on is not mounted. Where something is mounted when somebody comes there, it is by now.
+fn mounted(inner: &Inner, service: &Service) -> Result<(), OpError> {
     let mut found = states(inner, mounts_of(inner, service))?;
     let automatic = found.iter().filter(|(_, state)| *state == MountState::Automatic);
     let automatic: Vec<&Mount> = automatic.map(|(mount, _)| *mount).collect();
@@ -103,6 +111,11 @@ fn check(inner: &Inner, service: &Service) -> Result<(), OpError> {
             .hint("it starts as soon as that is mounted")
             .nothing_happened());
     }
+    Ok(())
+}
+
+/// Why the datasets of a service are not where it would look for them.
+fn filled(inner: &Inner, service: &Service) -> Result<(), OpError> {
     let used = inner.homelab.datasets.iter().filter(|it| service.datasets.contains(&it.name));
     for dataset in used {
         if !inner.file_systems.is_directory(&dataset.path, PATIENCE)? {

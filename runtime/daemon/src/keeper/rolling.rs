@@ -114,6 +114,7 @@ impl Roll<'_> {
     /// Starts the new one, and sees it get ready and settle.
     fn prove(&self) -> Result<(), Refused> {
         let (service, next) = (self.service, self.spec.known_as());
+        mounts::guard_mounts(self.inner, service).map_err(|error| Refused::of_start(&error))?;
         around::beside(self.inner, service, Hook::BeforeStart).map_err(Refused::Other)?;
         // Whoever comes back after a crash finds it by this, whether or not it was started.
         let known = Value::map([
