@@ -10,6 +10,7 @@
 //! | [`tier`] | the trait to the file systems |
 //! | `disk` | what a disk tells of itself: pure |
 //! | [`tools`] | the trait to programs that know disks and file systems |
+//! | [`measure`] | numbers for `/metrics` |
 //! | [`live`] | the adapter for this machine |
 //! | [`fault`] | tiers that stop at a chosen step |
 
@@ -21,6 +22,7 @@ mod due;
 pub mod fault;
 mod forecast;
 pub mod live;
+pub mod measure;
 mod migrate;
 mod mount_units;
 pub mod mover;
@@ -39,7 +41,8 @@ use std::time::Duration;
 
 use directories::Directories;
 use hob_model::Value;
-use hob_primitive::{Ctx, Primitive};
+use hob_primitive::{Ctx, Measured, Primitive};
+use measure::{ASK_DISKS_EVERY, DiskMeasures, Movers};
 use tier::{IoPriority, Tiers};
 use tools::Tools;
 
@@ -100,6 +103,12 @@ fn at_priority<T: Send>(tiers: &dyn Tiers, priority: IoPriority, work: impl FnOn
 pub fn install(ports: &mut hob_primitive::Ports) {
     let live = Arc::new(live::Live::new());
     ports.insert::<dyn Directories>(Arc::clone(&live) as Arc<dyn Directories>);
+    let tools: Arc<dyn Tools> = Arc::new(live::LiveTools::default());
+    let movers = Arc::new(Movers::new(Arc::clone(&live) as Arc<dyn Tiers>));
+    let disks = DiskMeasures::new(Arc::clone(&tools), Arc::clone(&live) as Arc<dyn Tiers>, ASK_DISKS_EVERY);
+    ports.add::<dyn Measured>(Arc::clone(&movers) as Arc<dyn Measured>);
+    ports.add::<dyn Measured>(Arc::new(disks));
+    ports.insert::<Movers>(movers);
     ports.insert::<dyn Tiers>(live);
-    ports.insert::<dyn Tools>(Arc::new(live::LiveTools::default()));
+    ports.insert::<dyn Tools>(tools);
 }

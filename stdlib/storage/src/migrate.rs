@@ -15,6 +15,7 @@ mod operations {
     use hob_model::{Digest, OpError, Value};
     use hob_primitive::{Args, Ctx, Options, PathText, Size};
 
+    use crate::measure::{Done, Movers};
     use crate::mover::batch::BATCH_BYTES;
     use crate::mover::select::{self, Found, Rules, Selection};
     use crate::mover::walk::walk;
@@ -101,7 +102,14 @@ mod operations {
     fn migrate(cx: &Ctx, from: PathText, to: PathText, options: MigrateOptions) -> Result<Value, OpError> {
         let tiers = cx.port::<dyn Tiers>()?;
         let job = Job::new(cx, &tiers, &from, &to, options)?;
-        at_priority(&*tiers, job.options.io_priority, || job.run(cx, &tiers))
+        let begun = tiers.elapsed();
+        let mut done = None;
+        let ended = at_priority(&*tiers, job.options.io_priority, || job.run(cx, &tiers, &mut done));
+        if let Ok(movers) = cx.port::<Movers>() {
+            let roots = [&job.source, &job.target].map(|it| it.path().to_string_lossy().into_owned());
+            movers.note(roots.into(), cx.now(), tiers.elapsed().saturating_sub(begun), done);
+        }
+        ended
     }
 
     fn model_migrate(cx: &Ctx, mut args: Args) -> Result<Value, OpError> {
@@ -176,7 +184,7 @@ mod operations {
             Watch::new(cx, tiers, message, self.options.rate.map_or(0, |rate| rate.0))
         }
 
-        fn run(&self, cx: &Ctx, tiers: &Arc<dyn Tiers>) -> Result<Value, OpError> {
+        fn run(&self, cx: &Ctx, tiers: &Arc<dyn Tiers>, done: &mut Option<Done>) -> Result<Value, OpError> {
             let mut watch = self.watch(cx, tiers);
             let below = self.start.parent().unwrap_or(Path::new("")).to_owned();
             let mut mover = Mover {
@@ -205,9 +213,10 @@ mod operations {
             let mut enough = || self.is_low();
             let mut moved = mover.run(&selection.groups, &mut enough)?;
             self.end_draining()?;
-            let mut skipped = finished.skipped;
+            let mut skipped = finished.skipped.clone();
             skipped.extend(selection.skipped);
             skipped.append(&mut moved.skipped);
+            *done = Some(Done::of([&finished, &moved].into_iter(), &skipped));
             let again: Vec<PathBuf> = earlier.keys().cloned().collect();
             moved.bytes += manifest::bytes(&earlier);
             moved.names.splice(0..0, again);

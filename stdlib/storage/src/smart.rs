@@ -1,6 +1,6 @@
 //! The operations that tell how disks are, through `smartctl` of smartmontools.
 
-pub(crate) use operations::primitive;
+pub(crate) use operations::{all, primitive};
 
 use hob_primitive::primitive;
 
@@ -77,7 +77,16 @@ mod operations {
     #[operation(observe, permission = "storage.smart:*", returns = "array", timeout = "10m")]
     fn disks(cx: &Ctx, options: SmartOptions) -> Result<Value, OpError> {
         let tools = cx.port::<dyn Tools>()?;
-        let scanned = run(&*tools, &["--json=c", "--scan"], options.patience)?.done(PROGRAM)?;
+        Ok(Value::Array(asked(&*tools, &options)?))
+    }
+
+    /// All disks, without waking one; each may take so long to answer.
+    pub(crate) fn all(tools: &dyn Tools, patience: Duration) -> Result<Vec<Value>, OpError> {
+        asked(tools, &SmartOptions { wake: false, patience, r#type: None })
+    }
+
+    fn asked(tools: &dyn Tools, options: &SmartOptions) -> Result<Vec<Value>, OpError> {
+        let scanned = run(tools, &["--json=c", "--scan"], options.patience)?.done(PROGRAM)?;
         let found = disk::scanned(&scanned.json(PROGRAM)?);
         if found.len() > DISKS_MAX {
             return Err(OpError::invalid(format!("more than {DISKS_MAX} disks"))
@@ -85,12 +94,12 @@ mod operations {
         }
         let asked = found.into_iter().map(|(device, kind)| {
             let kind = options.r#type.clone().or(kind);
-            match ask(&*tools, &device, kind.as_deref(), &options) {
+            match ask(tools, &device, kind.as_deref(), options) {
                 Err(error) if error.kind != ErrorKind::Cancelled => Ok(disk::silent(&device, &error.message)),
                 other => other,
             }
         });
-        Ok(Value::Array(asked.collect::<Result<_, OpError>>()?))
+        asked.collect()
     }
 
     fn ask(

@@ -1,6 +1,6 @@
 //! The operations as scripts call them, on this machine's file systems.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // tests look at real files
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::cast_precision_loss)] // tests look at real files
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hob_model::{ErrorKind, OpError, Value};
+use hob_primitive::Measured;
 use hob_std_storage::live::Live;
+use hob_std_storage::measure::Movers;
 use hob_std_storage::tier::Tiers;
 use hob_testkit::Harness;
 use serde_json::{Value as Json, json};
@@ -72,6 +74,43 @@ fn a_result_tells_what_moved_and_what_stays() {
     let again = migrate(&harness, json!({ "exclude": ["taken"] })).unwrap();
     assert_eq!((&again["files"], &again["bytes"]), (&json!(3), &json!(13 + 11)));
     assert_eq!(again["skipped"], json!([]));
+}
+
+/// The number of this name that has these pieces in its labels.
+fn number(harness: &Harness, movers: &Arc<Movers>, name: &str, pieces: &[&str]) -> Option<f64> {
+    let told = harness.runtime().block_on(Arc::clone(movers).measure()).unwrap();
+    let family = told.into_iter().find(|it| it.name == name).unwrap();
+    let fits = |labels: &[(&str, String)]| {
+        pieces.iter().all(|piece| labels.iter().any(|(_, value)| value.ends_with(piece)))
+    };
+    family.samples.into_iter().find(|it| fits(&it.labels)).map(|it| it.value)
+}
+
+#[test]
+fn what_moved_and_what_stayed_is_measured() {
+    let movers = Arc::new(Movers::new(Arc::new(Live::new())));
+    let harness = harness().port::<Movers>(Arc::clone(&movers));
+    let told = |name: &str, pieces: &[&str]| number(&harness, &movers, name, pieces);
+    assert_eq!(told("hob_mover_files_total", &[]), None, "nothing moved yet");
+    files(&harness, &["hot/a", "hot/tv/b", "hot/taken", "cold/taken"]);
+    migrate(&harness, json!({})).unwrap();
+    assert_eq!(told("hob_mover_files_total", &["/hot", "/cold"]), Some(2.0));
+    assert_eq!(told("hob_mover_bytes_total", &["/hot", "/cold"]), Some(13.0));
+    assert_eq!(told("hob_mover_skipped_files", &["/hot", "/cold", "taken"]), Some(1.0));
+    assert_eq!(told("hob_mover_skipped_files", &["/hot", "/cold", "in_use"]), Some(0.0));
+    assert_eq!(told("hob_mover_verify_failures_total", &[]), Some(0.0));
+    let space = rustix::fs::statvfs(harness.dir()).unwrap();
+    assert_eq!(told("hob_tier_bytes", &["/cold"]), Some((space.f_blocks * space.f_frsize) as f64));
+    assert!(told("hob_tier_free_bytes", &["/hot"]).unwrap() > 0.0);
+    // The same effect again tells all that it moved, and counts it once.
+    migrate(&harness, json!({ "exclude": ["taken"] })).unwrap();
+    assert_eq!(told("hob_mover_files_total", &["/hot", "/cold"]), Some(2.0));
+    assert_eq!(told("hob_mover_skipped_files", &["/hot", "/cold", "taken"]), Some(0.0));
+    assert_eq!(told("hob_mover_failures_total", &[]), Some(0.0));
+    harness.cancel().cancel();
+    files(&harness, &["hot/c"]);
+    migrate(&harness, json!({})).unwrap_err();
+    assert_eq!(told("hob_mover_failures_total", &[]), Some(1.0));
 }
 
 #[test]

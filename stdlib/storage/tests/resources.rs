@@ -13,8 +13,10 @@ use std::time::Duration;
 use hob_lab::disk::{Disk, FileSystem};
 use hob_lab::systemd::Systemd;
 use hob_model::{ErrorKind, OpError};
+use hob_primitive::Measured;
 use hob_std_storage::directories::Directories;
 use hob_std_storage::live::{Live, LiveTools};
+use hob_std_storage::measure::DiskMeasures;
 use hob_std_storage::tier::Tiers;
 use hob_std_storage::tools::Tools;
 use hob_testkit::Harness;
@@ -144,6 +146,43 @@ fn disks_tell_how_they_are_and_sleep_on() {
     assert!(asked.ends_with("--json=c --all /dev/nvme0\n"), "{asked}");
     let none = call(&harness, "storage::smart", json!(["/dev/none"])).unwrap_err();
     assert_eq!(none.kind, ErrorKind::NotFound, "{none:?}");
+}
+
+#[test]
+fn disks_are_measured_now_and_then_and_sleep_on() {
+    let place = Harness::new();
+    let every = Duration::from_secs(3600);
+    let disks = Arc::new(DiskMeasures::new(Arc::new(stand_in(&place)), Arc::new(Live::new()), every));
+    let measure = || place.runtime().block_on(Arc::clone(&disks).measure()).unwrap();
+    let told = measure();
+    let value = |name: &str, device: &str| {
+        let family = told.iter().find(|it| it.name == name).unwrap();
+        family.samples.iter().find(|it| it.labels[0].1 == device).map(|it| it.value)
+    };
+    for (name, device, expected) in [
+        ("hob_disk_healthy", "/dev/sda", Some(0.0)),
+        ("hob_disk_reallocated_sectors", "/dev/sda", Some(8.0)),
+        ("hob_disk_temperature_celsius", "/dev/sda", Some(32.0)),
+        ("hob_disk_powered_on_seconds", "/dev/sda", Some(31_024.0 * 3600.0)),
+        ("hob_disk_asleep", "/dev/sdb", Some(1.0)),
+        ("hob_disk_healthy", "/dev/sdb", None),
+        ("hob_disk_healthy", "/dev/nvme0", Some(1.0)),
+        ("hob_disk_wear_ratio", "/dev/nvme0", Some(0.03)),
+        ("hob_disk_healthy", "/dev/nvme1", Some(0.0)),
+        ("hob_disk_healthy", "/dev/sdq", None),
+    ] {
+        assert_eq!(value(name, device), expected, "{name} of {device}");
+    }
+    let asked = || fs::read_to_string(place.dir().join("asked")).unwrap();
+    let first = asked();
+    assert!(first.lines().skip(1).all(|it| it.contains("--nocheck=standby")), "nobody was woken: {first}");
+    measure();
+    assert_eq!(asked(), first, "what is known is told again");
+
+    let none = LiveTools::within("/nowhere");
+    let none = Arc::new(DiskMeasures::new(Arc::new(none), Arc::new(Live::new()), Duration::ZERO));
+    let error = place.runtime().block_on(none.measure()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
 }
 
 #[test]
