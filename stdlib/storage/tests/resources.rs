@@ -148,6 +148,60 @@ fn disks_tell_how_they_are_and_sleep_on() {
     assert_eq!(none.kind, ErrorKind::NotFound, "{none:?}");
 }
 
+/// A `smartctl` that tells this of a disk and ends with this status.
+fn telling(place: &Harness, told: &Json, status: u8) -> LiveTools {
+    let (script, answer) = (place.dir().join("smartctl"), place.dir().join("told.json"));
+    fs::write(answer, told.to_string()).unwrap();
+    fs::write(&script, format!("#!/bin/sh\ncat ${{0%/*}}/told.json\nexit {status}\n")).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    LiveTools::within(format!("{}:/usr/bin:/bin", place.dir().display()))
+}
+
+#[test]
+fn each_way_in_which_a_disk_ails_is_told() {
+    let attribute =
+        |id: u64| json!({ "ata_smart_attributes": { "table": [{ "id": id, "raw": { "value": 7 } }] } });
+    let nvme = |key: &str, value: u64| json!({ "nvme_smart_health_information_log": { key: value } });
+    for (mut told, status, said) in [
+        (attribute(5), 0, "7 sectors were replaced"),
+        (json!({ "scsi_grown_defect_list": 7 }), 0, "7 sectors were replaced"),
+        (attribute(197), 0, "7 sectors cannot be read"),
+        (attribute(198), 0, "7 sectors could not be read"),
+        (attribute(187), 0, "7 sectors could not be read"),
+        (nvme("media_errors", 7), 0, "7 errors of its memory"),
+        (nvme("percentage_used", 100), 0, "100 % of the writes"),
+        (json!({ "scsi_percentage_used_endurance_indicator": 120 }), 0, "120 % of the writes"),
+        (nvme("critical_warning", 1), 0, "spare blocks"),
+        (nvme("critical_warning", 2), 0, "temperature"),
+        (nvme("critical_warning", 4), 0, "no longer reliable"),
+        (nvme("critical_warning", 8), 0, "read-only"),
+        (nvme("critical_warning", 16), 0, "backup of volatile memory"),
+        (nvme("critical_warning", 32), 0, "persistent memory"),
+        (json!({}), 16, "at the threshold"),
+    ] {
+        told["smart_status"] = json!({ "passed": true });
+        let place = Harness::new();
+        let disk =
+            call(&harness(telling(&place, &told, status)), "storage::smart", json!(["/dev/sda"])).unwrap();
+        let problems = disk["problems"].as_array().unwrap();
+        assert!(problems.len() == 1 && problems[0].as_str().unwrap().contains(said), "{told}: {disk}");
+        assert_eq!(disk["healthy"], false, "{disk}");
+    }
+    for (told, healthy, count) in [
+        (json!({ "smart_status": { "passed": false } }), json!(false), 1),
+        (json!({ "smart_status": { "passed": true } }), json!(true), 0),
+        (json!({}), json!(null), 0),
+    ] {
+        let place = Harness::new();
+        let disk = call(&harness(telling(&place, &told, 0)), "storage::smart", json!(["/dev/sda"])).unwrap();
+        assert_eq!(
+            (&disk["healthy"], disk["problems"].as_array().unwrap().len()),
+            (&healthy, count),
+            "{told}"
+        );
+    }
+}
+
 #[test]
 fn disks_are_measured_now_and_then_and_sleep_on() {
     let place = Harness::new();
