@@ -10,7 +10,7 @@ use hob_model::OpError;
 
 use super::batch::SYNC_EACH_MAX;
 use super::copy::Copy;
-use super::read::{Buffer, hash};
+use super::read::{Buffer, CHUNK_BYTES, hash};
 use super::select::Group;
 use super::{Fail, Gauge, Why, place};
 use crate::tier::Tier;
@@ -141,7 +141,9 @@ fn verify(
 ) -> Result<(), Fail> {
     let unread = |error: io::Error| Fail::Skip(Why::Unsound, format!("its copy cannot be read: {error}"));
     let source = target.open(&copy.unnamed).map_err(unread)?;
-    source.evict();
+    if copy.meta.size >= CHUNK_BYTES as u64 {
+        source.evict(); // it is read past memory; smaller ones are read ahead into it
+    }
     if hash(&*source, copy.meta.size, gauge, buffer)? != copy.hash {
         return Err(Fail::Skip(
             Why::Unsound,
