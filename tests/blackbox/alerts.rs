@@ -48,6 +48,119 @@ fn comes_to(home: &Home, name: &str, state: &str) -> Json {
     until(&format!("{name} is {state}"), || Some(alert(home, name)).filter(|it| it["state"] == state))
 }
 
+/// Rules that look at one time and over time, and one that hears.
+const TESTED: &str = r#"
+homelab(#{ name: "house" });
+channel("ops", #{ url: "ntfy://127.0.0.1:9/house" });
+channel("pager", #{ url: "ntfy://127.0.0.1:9/pager" });
+alert("disk-full", #{
+    every: "30s", lasting: "5m", severity: "critical", group: "Storage", summary: "a disk is full",
+    when: |now| now.ratio("hob_host_disk_used_bytes", "hob_host_disk_bytes").filter(|disk| disk.value > 0.9),
+    escalate: #{ after: "1h", notify: "pager" },
+});
+alert("errors", #{
+    every: "10s", group: "Net", when: |now| now.rate("hob_net_errors_total", "2m").filter(|it| it.value > 1.0),
+});
+alert("filling", #{ every: "1m", group: "Storage", when: |now| now.delta("hob_host_disk_used_bytes", "10m").filter(|it| it.value > 20.0) });
+alert("hot", #{ every: "10s", group: "Heat", when: |now| now.avg_over("hob_heat_celsius", "1m", #{ at: "cpu" }).filter(|it| it.value > 80.0) });
+alert("failed", #{
+    on: event("run.failed"), resolve_on: event("run.succeeded"), by: ["name"], group: "Jobs",
+    when: |e| `${e.payload.name} failed`,
+});
+"#;
+
+const TESTS: &str = r#"
+fn disk(used) {
+    #{
+        hob_host_disk_bytes: [#{ path: "/srv", value: 100 }],
+        hob_host_disk_used_bytes: [#{ path: "/srv", value: used }],
+    }
+}
+fn states(seen, name) { seen.steps.map(|it| it.alerts[name]) }
+
+test("a full disk is told after five minutes, and once", #{
+    alerts: "disk-full",
+    steps: [
+        #{ at: "0s", numbers: disk(50.0) }, #{ at: "1m", numbers: disk(95.0) }, #{ at: "5m59s" }, #{ at: "6m" },
+        #{ at: "7m", down: ["host"], numbers: #{ hob_host_disk_used_bytes: () } }, #{ at: "1h30m", down: [], numbers: disk(60.0) }, #{ at: "1h35m" },
+    ],
+}, |seen| {
+    let told = seen.told.map(|it| `${it.at} ${it.channel} ${it.title}`);
+    states(seen, "disk-full") == ["waiting", "pending", "pending", "firing", "firing", "quiet", "quiet"]
+        && seen.steps[3].found[0].labels.path == "/srv" && seen.steps[3].found[0].value == 0.95
+        && told == [
+            "6m10s default critical: disk-full: a disk is full", "1h6m10s pager still critical: disk-full: a disk is full",
+            "1h30m10s default resolved: disk-full: a disk is full", "1h30m10s pager resolved: disk-full: a disk is full",
+        ]
+        && seen.events.map(|it| `${it.at} ${it.name}`) == ["6m alert.firing", "1h30m alert.resolved"]
+});
+
+test("errors are told by how many there are in a second", #{
+    alerts: "errors",
+    steps: [
+        #{ at: "0s", numbers: #{ hob_net_errors_total: 1000 } }, #{ at: "50s" }, #{ at: "80s" },
+        #{ at: "100s", numbers: #{ hob_net_errors_total: 1500 } }, #{ at: "4m" },
+    ],
+}, |seen| states(seen, "errors") == ["waiting", "blind", "quiet", "firing", "quiet"]);
+
+test("numbers are told over time", #{
+    alerts: ["filling", "hot"],
+    steps: [
+        #{ at: "0s", numbers: disk(10) + #{ hob_heat_celsius: [#{ at: "cpu", value: 70 }, #{ at: "disk", value: 99 }] } },
+        #{ at: "7m" }, #{ at: "8m", numbers: disk(40) }, #{ at: "8m1s", numbers: #{ hob_heat_celsius: [#{ at: "cpu", value: 100 }] } },
+        #{ at: "9m" }, #{ at: "20m" },
+    ],
+}, |seen| {
+    states(seen, "filling") == ["waiting", "quiet", "firing", "firing", "firing", "quiet"]
+        && states(seen, "hot") == ["waiting", "quiet", "quiet", "quiet", "firing", "firing"]
+});
+
+test("an event is told with its name, and resolved by another one", #{
+    alerts: "fail*",
+    steps: [
+        #{ at: "1s", events: [#{ name: "run.failed", payload: #{ name: "nightly" } }] },
+        #{ at: "1m", events: [#{ name: "run.succeeded", payload: #{ name: "other" } }] },
+        #{ at: "2m", events: [#{ name: "run.succeeded", payload: #{ name: "nightly" } }] }, #{ at: "4m" },
+    ],
+}, |seen| states(seen, "failed") == ["firing", "firing", "quiet", "quiet"] && seen.told[0].body.contains("nightly failed"));
+"#;
+
+#[test]
+fn alerts_are_tested_on_a_clock_of_the_test() {
+    let home = home();
+    home.write("lab/homelab.rhai", TESTED);
+    home.write("lab/tests/alerts.rhai", TESTS);
+    let _ = home.hob(&["test", "lab"]).exits(0).saying("4 tests, 0 failed");
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/alerts");
+    let _ = home.hob(&["test", example.to_str().unwrap()]).exits(0).saying("2 tests, 0 failed");
+    // Each of them finds what is not as it says.
+    for (was, is, test) in [
+        ("lasting: \"5m\"", "lasting: \"6m\"", "a full disk is told"),
+        ("it.value > 1.0", "it.value > 100.0", "errors are told by"),
+        ("it.value > 20.0", "it.value > 31.0", "numbers are told over time"),
+        ("by: [\"name\"]", "by: []", "an event is told with its name"),
+    ] {
+        home.write("lab/homelab.rhai", TESTED.replace(was, is));
+        let told = home.hob(&["test", "lab"]).exits(1);
+        let failed: Vec<&str> = told.out().lines().filter(|line| line.starts_with("FAILED")).collect();
+        assert!(failed.len() == 1 && failed[0].contains(test), "{was}: {told:?}");
+    }
+    home.write("lab/homelab.rhai", TESTED);
+    for (test, why) in [
+        ("#{ alerts: \"disk-ful\", steps: [#{ at: \"1s\" }] }", "did you mean `disk-full`?"),
+        ("#{ alerts: \"hot\" }", "`steps`: expected an array"),
+        ("#{ alerts: \"hot\", steps: [#{ at: \"soon\" }], run: \"x\" }", "`steps[0]`: `at`"),
+        ("#{ alerts: \"hot\", steps: [#{ at: \"2s\" }, #{ at: \"1s\" }] }", "comes before the step above it"),
+        ("#{ alerts: \"hot\", steps: [#{ at: \"1s\", numbers: #{ a: \"x\" } }] }", "`a`: expected a number"),
+        ("#{ alerts: \"hot\", steps: [#{ at: \"1s\", number: 1 }] }", "there is no option `number`"),
+        ("#{ alerts: \"hot\", steps: [#{ at: \"8d\" }] }", "a test looks at"),
+    ] {
+        home.write("lab/tests/alerts.rhai", format!("test(\"it\", {test}, |seen| true);"));
+        let told = home.hob(&["test", "lab"]).exits(1);
+        assert!(told.says(why) || told.out().contains(why), "{test}: {told:?}");
+    }
+}
+
 #[test]
 fn a_number_becomes_a_message_and_its_end_another_over_kills() {
     let (home, ntfy) = (home(), Ntfy::start(|| Mood::Takes));

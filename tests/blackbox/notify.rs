@@ -172,6 +172,35 @@ fn no_message_is_lost_and_each_has_one_key_over_kills() {
     println!("{} messages over {kills} kills, {twice} came twice, none was lost", answered.len());
 }
 
+/// What a test of the script that delivers messages tells it: for an hour nobody takes one.
+const HOUR: &str = r#"
+test("a server that is down for an hour gets it when it is back", #{
+    run: "deliver",
+    input: #{ channel: "ops", message: #{ title: "the disk is full" }, key: "k1", not_before: (), on_doubt: "retry" },
+    mocks: #{
+        "notify::deliver": |channel, message, options| {
+            let minute = 5 * (options.earlier + 1);
+            if minute > 60 { return #{ state: "sent" }; }
+            let at = if minute == 60 { "01:00" } else if minute < 10 { `00:0${minute}` } else { `00:${minute}` };
+            #{ state: "held", why: "connection refused", not_before: `2026-01-01T${at}:00Z` }
+        },
+    },
+}, |run| {
+    run.status == "succeeded" && run.output.state == "sent" && run.now == "2026-01-01T01:00:00Z" && run.calls.len() == 13
+        && run.calls.all(|it| it.args[2].key == "k1" && it.args[1].title == "the disk is full")
+});
+"#;
+
+#[test]
+fn a_server_that_is_down_for_an_hour_gets_it_when_it_is_back() {
+    let home = home();
+    let deliver = include_str!("../../runtime/daemon/src/notices/deliver.rhai");
+    let homelab = format!("workflow(\"deliver\", #{{ on: manual() }}, |input| {{\n{deliver}\n}});");
+    home.write("lab/homelab.rhai", homelab);
+    home.write("lab/tests/hour.rhai", HOUR);
+    let _ = home.hob(&["test", "lab"]).exits(0).saying("1 test, 0 failed");
+}
+
 #[test]
 fn what_goes_wrong_reaches_the_default_channel() {
     let (home, ntfy) = (home(), Ntfy::start(|| Mood::Takes));

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hob_model::{OpError, Timestamp, Value, names};
+use hob_model::{OpError, Timestamp, Value, duration, names};
 use hob_primitive::{Family, Sample};
 use rhai::{
     Array, Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Map, Module, NativeCallContext,
@@ -17,6 +17,7 @@ use crate::bundle::Bundle;
 use crate::convert::{RhaiResult, to_dynamic, to_rhai_error, to_value};
 use crate::declare::{Declared, Declaring};
 use crate::evaluate::engine_for;
+use crate::history::{History, Over};
 use crate::host::Host;
 use crate::latch::on_fresh_flag;
 use crate::progress::effect_reached;
@@ -33,14 +34,16 @@ struct Measured {
     families: HashMap<&'static str, Family>,
     /// The sources that could not be measured.
     down: Vec<String>,
+    history: Arc<History>,
 }
 
 impl Numbers {
-    /// What was measured at `at`, and the sources that could not be.
+    /// What was measured at `at`, and the sources that could not be; `history` remembers it as far as it is asked for.
     #[must_use]
-    pub fn new(at: Timestamp, families: Vec<Family>, down: Vec<String>) -> Self {
+    pub fn new(at: Timestamp, families: Vec<Family>, down: Vec<String>, history: &Arc<History>) -> Self {
+        history.note(at, &families);
         let families = families.into_iter().map(|family| (family.name, family)).collect();
-        Self(Arc::new(Measured { at, families, down }))
+        Self(Arc::new(Measured { at, families, down, history: Arc::clone(history) }))
     }
 
     fn family(&self, name: &str) -> Result<&Family, OpError> {
@@ -86,13 +89,17 @@ impl Numbers {
         labels: &Map,
         change: impl Fn(&Sample) -> Option<f64>,
     ) -> Result<Array, OpError> {
-        let map = |sample: &Sample| {
-            let own = sample.labels.iter().map(|(label, value)| ((*label).into(), value.clone().into()));
-            let mut map: Map = own.collect();
-            map.insert("value".into(), change(sample)?.into());
-            Some(Dynamic::from_map(map))
-        };
+        let map = |sample: &Sample| Some(told_as(sample, change(sample)?));
         Ok(self.samples(name, labels)?.filter_map(map).collect())
+    }
+
+    /// What the numbers were over a window, as scripts see them.
+    fn over(&self, over: Over, name: &str, window: &str, labels: &Map) -> Result<Dynamic, OpError> {
+        let window =
+            duration::parse(window).map_err(|error| OpError::invalid(format!("the window: {error}")))?;
+        let (family, samples) = (self.family(name)?, self.samples(name, labels)?);
+        let found = self.0.history.over((family, self.0.at), samples, over, window)?;
+        Ok(found.into_iter().map(|(sample, value)| told_as(sample, value)).collect::<Array>().into())
     }
 
     fn value(&self, name: &str, labels: &Map) -> Result<Dynamic, OpError> {
@@ -118,9 +125,36 @@ impl Numbers {
     }
 }
 
-/// What functions of alerts do with the numbers: `now.value(name)`, `all`, `ratio` and `age`, each also with the labels
-/// that are wanted.
+/// A number as scripts see it: its labels, and `value`.
+fn told_as(sample: &Sample, value: f64) -> Dynamic {
+    let own = sample.labels.iter().map(|(label, value)| ((*label).into(), value.clone().into()));
+    let mut map: Map = own.collect();
+    map.insert("value".into(), value.into());
+    Dynamic::from_map(map)
+}
+
+/// What functions of alerts do with the numbers: `now.value(name)`, `all`, `ratio` and `age`, and over a window `rate`, `delta`
+/// and `avg_over`, each also with the labels that are wanted.
 pub(crate) fn install(module: &mut Module) {
+    for (name, over) in [("rate", Over::Rate), ("delta", Over::Delta), ("avg_over", Over::Average)] {
+        FuncRegistration::new(name).set_into_module(
+            module,
+            move |ctx: NativeCallContext<'_>,
+                  now: &mut Numbers,
+                  family: ImmutableString,
+                  window: ImmutableString| {
+                told(&ctx, name, now.over(over, &family, &window, &Map::new()))
+            },
+        );
+        FuncRegistration::new(name).set_into_module(
+            module,
+            move |ctx: NativeCallContext<'_>,
+                  now: &mut Numbers,
+                  family: ImmutableString,
+                  window: ImmutableString,
+                  labels: Map| { told(&ctx, name, now.over(over, &family, &window, &labels)) },
+        );
+    }
     type Ask = fn(&Numbers, &str, &Map) -> Result<Dynamic, OpError>;
     let asks: [(&str, Ask); 3] = [("value", Numbers::value), ("all", Numbers::all), ("age", Numbers::age)];
     for (name, ask) in asks {

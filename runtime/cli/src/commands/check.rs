@@ -163,7 +163,7 @@ fn evaluate(path: &Path, is_homelab: bool, checked: &mut Checked) -> Option<Home
     match super::homelab::look(&loaded) {
         Ok((homelab, told)) => {
             checked.findings.extend(told);
-            checked.findings.extend(keeper::misfits(&assemble::ports(), &homelab));
+            checked.findings.extend(keeper::misfits(&assemble::ports(), &homelab, false));
             Some(homelab)
         }
         Err(problems) => {

@@ -82,7 +82,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Outcome {
     if let Some(key) = &args.why {
         return why(context, &homelab, key);
     }
-    warn(context, &loaded, keeper::misfits(&assemble::ports(), &homelab));
+    warn(context, &loaded, keeper::misfits(&assemble::ports(), &homelab, true));
     let plan = make_plan(context, &homelab, Goal::Up)?;
     match args.format {
         None => show(context, &plan),
@@ -156,7 +156,7 @@ fn show(context: &Context, plan: &Plan) {
 pub(crate) fn apply(context: &Context, args: &ApplyArgs) -> Outcome {
     let loaded = loader::load_homelab(&args.path)?;
     let homelab = declared(context, &loaded)?;
-    warn(context, &loaded, keeper::misfits(&assemble::ports(), &homelab));
+    warn(context, &loaded, keeper::misfits(&assemble::ports(), &homelab, true));
     let plan = make_plan(context, &homelab, Goal::Up)?;
     show(context, &plan);
     if plan.is_empty() {

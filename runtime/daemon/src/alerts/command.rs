@@ -148,7 +148,7 @@ impl Alerts {
     fn ask_on_large_stack(&self, at: usize, numbers: &Numbers) -> Json {
         let verdict = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(SCRIPT_STACK_BYTES);
-            let asked = thread.spawn_scoped(scope, || self.ask(at, None, numbers));
+            let asked = thread.spawn_scoped(scope, || self.rules().ask(at, None, numbers));
             asked.ok().and_then(|asked| asked.join().ok())
         });
         match verdict {
@@ -197,7 +197,10 @@ fn note(health: &Health) -> Option<&str> {
 }
 
 /// The worst that can be said of a rule, in a word.
-fn state_of<'a>(health: &Health, mut instances: impl Iterator<Item = &'a Instance> + Clone) -> &'static str {
+pub(crate) fn state_of<'a>(
+    health: &Health,
+    mut instances: impl Iterator<Item = &'a Instance> + Clone,
+) -> &'static str {
     let any = |state: State| instances.clone().any(|it| it.state == state);
     if any(State::Firing) {
         return State::Firing.as_str();

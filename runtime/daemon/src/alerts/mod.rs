@@ -12,9 +12,9 @@
 //! | `command` | what people do: list, silence, test |
 //! | `receiver` | an Alertmanager, told again and again of what fires |
 
-mod command;
+pub(crate) mod command;
 mod hear;
-mod judge;
+pub(crate) mod judge;
 mod receiver;
 
 use std::cell::LazyCell;
@@ -32,6 +32,7 @@ use hob_runs::{RunError, Runs};
 use tokio::time::Instant;
 
 pub use command::SilenceOrder;
+use judge::Rules;
 use receiver::Receiver;
 
 use crate::bell::Bell;
@@ -127,6 +128,10 @@ impl Alerts {
         }))
     }
 
+    fn rules(&self) -> Rules<'_> {
+        Rules { alerts: &self.alerts, declared: &self.declared, judge: &self.judge }
+    }
+
     /// Something may have happened.
     pub(crate) fn ring(&self) {
         self.bell.ring();
@@ -175,7 +180,7 @@ impl Alerts {
         let numbers: Measured<'_> = LazyCell::new(Box::new(|| measure(now)));
         for at in self.take_due() {
             // The board is not kept from others while a function computes.
-            let verdict = self.ask(at, None, &numbers);
+            let verdict = self.rules().ask(at, None, &numbers);
             verdict.enter(&mut lock(&self.state).board, at, now);
         }
         self.hear(&numbers, now)?;
@@ -280,7 +285,7 @@ fn raise((name, payload): (&str, Value), at: Timestamp) -> Write {
 }
 
 /// What happened, as an event.
-fn event(news: &News) -> (&'static str, Value) {
+pub(crate) fn event(news: &News) -> (&'static str, Value) {
     match news {
         News::Firing(changed) => (ALERT_FIRING, payload(changed)),
         News::Resolved(changed) => (ALERT_RESOLVED, payload(changed)),

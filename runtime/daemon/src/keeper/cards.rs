@@ -345,9 +345,10 @@ fn look(inner: &Inner, running: &[Running]) -> Result<Seen, OpError> {
     graphics.look(running)
 }
 
-/// What services want of the graphics cards of this machine and cannot have, also when all of them start anew.
+/// What services want of the graphics cards of this machine and cannot have, also when all of them start anew. One without any
+/// card, where scripts are only looked at, says nothing about the one where they are to run.
 #[must_use]
-pub fn misfits(ports: &Ports, homelab: &Homelab) -> Vec<Diagnostic> {
+pub fn misfits(ports: &Ports, homelab: &Homelab, runs_here: bool) -> Vec<Diagnostic> {
     let want = |it: &Service| Some(Wanted { who: it.name.clone(), gpu: it.gpu.clone()?, displaced: false });
     let wanted: Vec<Wanted> = homelab.services.iter().filter_map(want).collect();
     let (Some(first), Some(graphics)) = (wanted.first(), ports.get::<dyn Graphics>()) else {
@@ -358,6 +359,7 @@ pub fn misfits(ports: &Ports, homelab: &Homelab) -> Vec<Diagnostic> {
         homelab.service(who).map_or(warning.clone(), |it| warning.at(it.source.clone()))
     };
     match graphics.look(&[]) {
+        Ok(seen) if seen.cards.is_empty() && !runs_here => Vec::new(),
         Ok(seen) => {
             let refused = room::misfits(&seen.cards, &wanted).into_iter();
             refused.map(|(who, it)| warning(&who, &it.why).hint(it.cure)).collect()

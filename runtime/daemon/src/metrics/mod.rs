@@ -18,6 +18,7 @@ pub mod host;
 
 use std::sync::{Arc, OnceLock, Weak};
 
+use hob_engine::History;
 use hob_model::{RunEnd, RunId, RunStatus, Timestamp};
 use hob_primitive::{Family, Measured};
 use hob_runs::Listener;
@@ -68,6 +69,8 @@ pub(crate) fn answered(status: http::StatusCode) {
 pub struct Numbers {
     hub: Weak<dyn Hub>,
     collector: Collector,
+    /// What functions of alerts ask for over time.
+    history: Arc<History>,
 }
 
 impl Numbers {
@@ -76,7 +79,7 @@ impl Numbers {
         let homelab = Arc::new(homelab::HomelabMeasures(Arc::downgrade(hub)));
         let mut sources = vec![homelab as Arc<dyn Measured>];
         sources.extend(hub.runs().host().ports.all::<dyn Measured>());
-        Self { hub: Arc::downgrade(hub), collector: Collector::new(sources) }
+        Self { hub: Arc::downgrade(hub), collector: Collector::new(sources), history: Arc::default() }
     }
 
     /// What is measured now; not what was counted.
@@ -92,7 +95,7 @@ impl Numbers {
         let up = families.iter().find(|family| family.name == SOURCE_UP).into_iter();
         let down = up.flat_map(|family| &family.samples).filter(|source| source.value == 0.0);
         let down = down.flat_map(|source| source.labels.iter().map(|(_, name)| name.clone())).collect();
-        hob_engine::Numbers::new(now, families, down)
+        hob_engine::Numbers::new(now, families, down, &self.history)
     }
 
     /// The text of `/metrics`.

@@ -15,14 +15,17 @@ use hob_primitive::Registry;
 
 mod mocks;
 mod play;
+mod watch;
 
 use mocks::Mock;
 use play::Play;
+use watch::Watch;
 
 /// The kind of the declarations that tests are.
 const KIND: &str = "test";
 /// The options of a test.
-const OPTIONS: [&str; 7] = ["run", "input", "now", "mocks", "signals", "events", "approve"];
+const OPTIONS: [&str; 9] =
+    ["run", "input", "now", "mocks", "signals", "events", "approve", "alerts", "steps"];
 /// The most signals and events that a test sends.
 const SENT_MAX: usize = 1_000;
 /// When a test begins that says nothing of it.
@@ -34,8 +37,9 @@ pub struct Test {
     pub name: String,
     /// Where it is declared.
     pub source: Source,
-    /// The workflow or schedule that runs.
+    /// The workflow or schedule that runs; of a test of alerts, nothing.
     run: String,
+    watch: Option<Watch>,
     input: Option<Value>,
     now: Timestamp,
     mocks: BTreeMap<String, Mock>,
@@ -95,6 +99,15 @@ impl Trial {
     /// # Errors
     /// When the journal in memory fails, which is a bug.
     pub fn play(&self, test: &Test, subject: &Subject<'_>) -> Result<Option<String>, Diagnostic> {
+        if let Some(watch) = &test.watch {
+            return Ok(match watch::play(watch, test.now, &self.host, subject)? {
+                Ok(seen) => {
+                    let told = seen.to_json().unwrap_or_default().to_string();
+                    self.judge(test, seen, &told)
+                }
+                Err(why) => Some(why),
+            });
+        }
         let journal = Arc::new(MemoryJournal::default()) as Arc<dyn Journal>;
         let play = match Play::new(self, test, subject, journal) {
             Ok(play) => play,
@@ -104,13 +117,18 @@ impl Trial {
         if let Some(why) = outcome.problem {
             return Ok(Some(why));
         }
-        let judged = self.call(test, "", &[outcome.seen]).expect("a test without a function was refused");
-        Ok(match judged {
+        Ok(self.judge(test, outcome.seen, &outcome.told))
+    }
+
+    /// What the function of a test says of what came of it: why it fails, if it does.
+    fn judge(&self, test: &Test, seen: Value, told: &str) -> Option<String> {
+        let judged = self.call(test, "", &[seen]).expect("a test without a function was refused");
+        match judged {
             Ok(Value::Bool(true)) => None,
-            Ok(Value::Bool(false)) => Some(format!("its function gave false; {}", outcome.told)),
+            Ok(Value::Bool(false)) => Some(format!("its function gave false; {told}")),
             Ok(other) => Some(format!("its function gave {} and neither true nor false", other.type_name())),
-            Err(error) => Some(format!("{}; {}", error.message, outcome.told)),
-        })
+            Err(error) => Some(format!("{}; {told}", error.message)),
+        }
     }
 
     fn call(&self, test: &Test, path: &str, args: &[Value]) -> Option<Result<Value, OpError>> {
@@ -135,10 +153,21 @@ fn read_test(declared: &Declared, registry: &Registry, problems: &mut Vec<String
     for (path, _) in declared.closures.iter().filter(|(path, _)| !is_function(path)) {
         problems.push(format!("`{path}` takes no function"));
     }
+    let watch = watch::read(&mut options, problems);
+    if watch.is_some() {
+        let others = OPTIONS[..7].iter().filter(|key| **key != "now" && options.contains_key(**key));
+        problems.extend(
+            others.map(|key| format!("`{key}` belongs to a test of a run, and this is one of alerts")),
+        );
+    }
     let mut wrong = |key: &str, expected: &str| problems.push(format!("`{key}`: expected {expected}"));
     let run = options.get("run").and_then(Value::as_str).map(str::to_owned);
+    let run = run.or_else(|| watch.as_ref().map(|_| String::new()));
     if run.is_none() {
-        wrong("run", "the name of a workflow or schedule of the homelab");
+        wrong(
+            "run",
+            "the name of a workflow or schedule of the homelab; a test of alerts has `alerts` and `steps`",
+        );
     }
     let now = options.get("now").map_or(Some(NOW), Value::as_str).and_then(|text| text.parse().ok());
     if now.is_none() {
@@ -182,6 +211,7 @@ fn read_test(declared: &Declared, registry: &Registry, problems: &mut Vec<String
         name: declared.name.to_string(),
         source: declared.source.clone(),
         run: run?,
+        watch,
         input: options.remove("input"),
         now: now?,
         mocks,
