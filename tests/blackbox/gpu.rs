@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hob_tests::home::Home;
+use hob_tests::terminal::Terminal;
 use serde_json::json;
 
 use crate::home;
@@ -95,4 +96,17 @@ fn a_driver_that_does_not_fit_is_told_with_its_cure() {
     assert!(refused.says("different versions") && refused.says("restart the machine"), "{refused:?}");
     let refused = home.hob(&["eval", "gpu::list()"]).exits(1);
     assert!(refused.says("different versions") && refused.says("restart the machine"), "{refused:?}");
+}
+
+#[test]
+fn the_tables_fit_a_terminal() {
+    let home = with_cards(&at_work());
+    let terminal = Terminal::start(&home, &["gpu"]);
+    let screen = terminal.waits_for("it is lost");
+    let line = |begin: &str| screen.lines().find(|it| it.trim_start().starts_with(begin)).unwrap_or_default();
+    assert!(line("GPU  NAME").ends_with("STATE"), "{screen}");
+    assert!(line("0  Quadro P1000").ends_with("usable"), "{screen}");
+    let processes = screen.lines().filter(|it| it.contains("429496729")).count();
+    assert_eq!(processes, 2, "{screen}");
+    assert!(screen.lines().all(|it| it.chars().count() <= 100), "{screen}");
 }

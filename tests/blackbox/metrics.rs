@@ -1,7 +1,11 @@
 //! What hob tells Prometheus, judged by Prometheus' own tools.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
 
 use hob_tests::client::Target;
 use hob_tests::home::Home;
@@ -90,6 +94,35 @@ fn everything_that_is_told_follows_the_conventions() {
     let _ = check(&home.read("collected/hob.prom")).exits(0);
     tells(&home.read("collected/hob.prom"), "hob_ready", &[], "1");
     assert_eq!(std::fs::read_dir(home.path("collected")).unwrap().count(), 1, "nothing is left beside it");
+    let _ = up.stop().exits(0);
+}
+
+#[test]
+fn many_scrapes_are_answered_and_cards_are_asked_now_and_then() {
+    let home = homelab();
+    let mut up = home.up("lab", &[]);
+    let (begun, done) = (Instant::now(), AtomicBool::new(false));
+    let scraped: Vec<String> = std::thread::scope(|scope| {
+        // Who measures at each scrape finds another number each time.
+        scope.spawn(|| {
+            for busy in (0..100).cycle().take_while(|_| !done.load(Ordering::SeqCst)) {
+                let cards = at_work().replace("number busy 37", &format!("number busy {busy}"));
+                let new = home.write("lib/cards.new", cards);
+                std::fs::rename(new, home.path("lib/cards")).unwrap();
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let scrape = || (0..50).map(|_| up.ask("GET", "/metrics", &[], None).expects(200).body).collect();
+        let scrapers: Vec<ScopedJoinHandle<'_, Vec<String>>> = (0..4).map(|_| scope.spawn(scrape)).collect();
+        let scraped = scrapers.into_iter().flat_map(|it| it.join().unwrap()).collect();
+        done.store(true, Ordering::SeqCst);
+        scraped
+    });
+    let of_card =
+        |text: &String| text.lines().find(|it| it.contains("engine=\"compute\"")).map(str::to_owned);
+    let seen: BTreeSet<String> = scraped.iter().filter_map(of_card).collect();
+    let looks_max = 2 + usize::try_from(begun.elapsed().as_secs() / 5).unwrap();
+    assert!((1..=looks_max).contains(&seen.len()), "{} scrapes: {seen:?}", scraped.len());
     let _ = up.stop().exits(0);
 }
 

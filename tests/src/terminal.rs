@@ -32,7 +32,13 @@ impl<'a> Terminal<'a> {
         let line: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
         it.serve();
         let mut command = it.tmux(&["respawn-pane", "-k"]);
-        command.arg(format!("env HOB_STATE='{}' {}; exec cat", home.state().display(), line.join(" ")));
+        let libraries = hob.get_envs().find_map(|(name, value)| value.filter(|_| name == "LD_LIBRARY_PATH"));
+        let libraries = libraries.unwrap_or_default().display();
+        let state = home.state().display();
+        command.arg(format!(
+            "env HOB_STATE='{state}' LD_LIBRARY_PATH='{libraries}' {}; exec cat",
+            line.join(" ")
+        ));
         let started = command.output().expect("tmux is started");
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         it
