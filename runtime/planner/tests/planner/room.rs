@@ -192,6 +192,23 @@ fn who_gave_memory_back_counts_with_what_it_uses_and_waits_for_the_rest() {
     assert_eq!(overdrawn(&cards, &claims), [""; 0], "it is at it");
 }
 
+#[test]
+fn of_those_who_took_memory_again_the_least_important_go_and_no_more_than_it_takes() {
+    let cards = [card("a", 100)];
+    let took = |who: &str, measured, priority| Claim {
+        measured: Some(measured),
+        given_back: true,
+        ..claim(who, "a", 60, priority)
+    };
+    // The least important one of all keeps what it was promised: it never gave it back.
+    let mut claims = [claim("low", "a", 50, 0), took("p10", 30, 10), took("p5", 30, 5), took("none", 0, 1)];
+    assert_eq!(overdrawn(&cards, &claims), ["p5"]);
+    claims[0].declared = 80;
+    assert_eq!(overdrawn(&cards, &claims), ["p5", "p10"]);
+    claims[0].declared = 40;
+    assert_eq!(overdrawn(&cards, &claims), [""; 0]);
+}
+
 /// What happens to a machine.
 #[derive(Clone, Debug)]
 enum Step {
