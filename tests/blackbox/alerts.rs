@@ -161,6 +161,67 @@ fn alerts_are_tested_on_a_clock_of_the_test() {
     }
 }
 
+/// Each rule of the catalogue over numbers, with what is well and what is not.
+const CATALOGUE: &str = r#"
+fn one(name, value) { let numbers = #{}; numbers[name] = value; numbers }
+fn of(name, label, text, value) { let sample = #{ value: value }; sample[label] = text; one(name, [sample]) }
+fn part(some, all, value) { one(some, value) + one(all, 100.0) }
+fn memory(value) { part("hob_host_memory_available_bytes", "hob_host_memory_bytes", value) }
+fn disk(value) { part("hob_host_disk_used_bytes", "hob_host_disk_bytes", value) }
+fn card(value) { part("hob_gpu_memory_used_bytes", "hob_gpu_memory_bytes", value) }
+fn load(value) { one("hob_host_processors", 2.0) + of("hob_host_load", "window", "5m", value) }
+fn service(state) { of("hob_service_state", "state", state, 1.0) }
+fn saved(days) { of("hob_backup_last_success_timestamp_seconds", "dataset", "photos", 1767323045.0 - days * 86400.0) }
+
+for it in [
+    ["power", one("hob_ups_on_battery", 0.0), one("hob_ups_on_battery", 1.0)],
+    ["host-memory", memory(50.0), memory(9.0)],
+    ["host-load", load(3.9), load(4.1)],
+    ["host-temperature", one("hob_host_temperature_celsius", 89.0), one("hob_host_temperature_celsius", 91.0)],
+    ["disk-low", disk(84.0), disk(86.0)],
+    ["disk-full", disk(94.0), disk(96.0)],
+    ["disk-ailing", one("hob_disk_healthy", 1.0), one("hob_disk_healthy", 0.0)],
+    ["disk-worn", one("hob_disk_wear_ratio", 0.8), one("hob_disk_wear_ratio", 0.95)],
+    ["disk-temperature", one("hob_disk_temperature_celsius", 59.0), one("hob_disk_temperature_celsius", 61.0)],
+    ["mover-copies-differ", of("hob_mover_skipped_files", "reason", "unsound", 0.0), of("hob_mover_skipped_files", "reason", "unsound", 1.0)],
+    ["gpu-lost", one("hob_gpu_usable", 1.0), one("hob_gpu_usable", 0.0)],
+    ["gpu-temperature", one("hob_gpu_temperature_celsius", 86.0), one("hob_gpu_temperature_celsius", 88.0)],
+    ["gpu-memory", card(96.0), card(98.0)],
+    ["containers-restarting", of("hob_containers", "state", "restarting", 0.0), of("hob_containers", "state", "restarting", 1.0)],
+    ["unit-failed", one("hob_unit_failed", []), of("hob_unit_failed", "unit", "a.service", 1.0)],
+    ["service-failed", service("ready"), service("failed")],
+    ["service-degraded", service("ready"), service("degraded")],
+    ["service-blocked", service("ready"), service("blocked")],
+    ["runs-stuck", of("hob_runs_stuck", "status", "in_doubt", 0.0), of("hob_runs_stuck", "status", "in_doubt", 1.0)],
+    ["backup-wanting", of("hob_backup_wanting", "dataset", "photos", 0.0), of("hob_backup_wanting", "dataset", "photos", 1.0)],
+    ["backup-old", saved(7.0), saved(9.0)],
+] {
+    test(it[0], #{
+        alerts: it[0], now: "2026-01-02T03:04:05Z",
+        steps: [#{ at: "0s", numbers: it[1] }, #{ at: "30m" }, #{ at: "31m", numbers: it[2] }, #{ at: "2h" }],
+    }, |seen| {
+        let states = seen.steps.map(|step| step.alerts[it[0]]);
+        if states[1] != "quiet" || states[3] != "firing" { throw `${states}`; }
+        true
+    });
+}
+"#;
+
+#[test]
+fn each_rule_of_the_catalogue_fires_for_what_it_is_about() {
+    let home = home();
+    home.write(
+        "lab/homelab.rhai",
+        "import \"hob:alerts\" as alerts;\nhomelab(#{ name: \"house\" });\nalerts::usual();\n",
+    );
+    home.write("lab/tests/catalogue.rhai", CATALOGUE);
+    let _ = home.hob(&["test", "lab"]).exits(0).saying("21 tests, 0 failed");
+    // What is added is tested, too.
+    let module = include_str!("../../runtime/engine/src/modules/alerts.rhai");
+    let over_numbers = module.matches("when: |now|").count();
+    assert_eq!(over_numbers, 21, "a rule of the catalogue that is not in this test");
+}
+
 #[test]
 fn a_number_becomes_a_message_and_its_end_another_over_kills() {
     let (home, ntfy) = (home(), Ntfy::start(|| Mood::Takes));
