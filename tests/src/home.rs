@@ -1,6 +1,6 @@
 //! A directory of a test's own: scripts, state, witnesses, and the processes that work there.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -111,6 +111,11 @@ impl Home {
         path
     }
 
+    /// The variables that its hob commands have besides `PATH` and `HOME`.
+    pub(crate) fn env(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_os_str()))
+    }
+
     /// What stands in a file; nothing when there is none.
     #[must_use]
     pub fn read(&self, name: &str) -> String {
@@ -129,7 +134,7 @@ impl Home {
         let mut words = self.through.iter().map(OsString::as_os_str).chain([self.hob.as_os_str()]);
         let mut command = Command::new(words.next().expect("there is hob itself"));
         command.args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.dir());
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.envs(self.env());
         command.arg("--state").arg(&self.state).args(args).current_dir(self.dir());
         command
     }

@@ -1,5 +1,6 @@
 //! A terminal of `tmux`, as a person uses it.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 use crate::home::Home;
@@ -29,16 +30,14 @@ impl<'a> Terminal<'a> {
         let program = hob.get_program().to_string_lossy().into_owned();
         let words =
             std::iter::once(program).chain(hob.get_args().map(|arg| arg.to_string_lossy().into_owned()));
-        let line: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+        let quoted = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
+        let line: Vec<String> = words.map(|word| quoted(&word)).collect();
+        let set = |(name, value): (&str, &OsStr)| format!("{name}={}", quoted(&value.to_string_lossy()));
+        let env: Vec<String> =
+            [("HOB_STATE", home.state().as_os_str())].into_iter().chain(home.env()).map(set).collect();
         it.serve();
         let mut command = it.tmux(&["respawn-pane", "-k"]);
-        let libraries = hob.get_envs().find_map(|(name, value)| value.filter(|_| name == "LD_LIBRARY_PATH"));
-        let libraries = libraries.unwrap_or_default().display();
-        let state = home.state().display();
-        command.arg(format!(
-            "env HOB_STATE='{state}' LD_LIBRARY_PATH='{libraries}' {}; exec cat",
-            line.join(" ")
-        ));
+        command.arg(format!("env {} {}; exec cat", env.join(" "), line.join(" ")));
         let started = command.output().expect("tmux is started");
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         it

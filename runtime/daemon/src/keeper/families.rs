@@ -1,21 +1,20 @@
 //! Services as numbers.
 
+use hob_planner::progress::overall;
 use hob_primitive::Family;
 
+use super::Keeper;
 use super::table::Entry;
-use super::{Keeper, replicas};
 
 impl Keeper {
-    /// The state of a service, and whether it is ready; `None` where there is none of this name.
+    /// The state of a service, or of several that were declared as one, and whether all are ready; `None` where there is none of
+    /// this name.
     #[must_use]
     pub fn health(&self, service: &str) -> Option<(&'static str, bool)> {
-        match self.inner.homelab.service(service) {
-            Some(one) => {
-                let state = self.inner.table().state(&one.name);
-                Some((state.as_str(), state.is_ready()))
-            }
-            None => replicas::health(&self.inner, service),
-        }
+        let (members, table) = (self.inner.homelab.members(service), self.inner.table());
+        let states: Vec<_> = members.iter().map(|it| table.state(&it.name)).collect();
+        let is_ready = states.iter().all(|state| state.is_ready());
+        (!states.is_empty()).then(|| (overall(&states).as_str(), is_ready))
     }
 
     /// What there is to tell of each service.

@@ -78,14 +78,6 @@ pub(super) fn status(inner: &Inner, name: &str) -> Option<Json> {
     }
 }
 
-/// The state of all replicas that `name` stands for, and whether each is ready; nothing where there are none.
-pub(super) fn health(inner: &Inner, name: &str) -> Option<(&'static str, bool)> {
-    let table = inner.table();
-    let states: Vec<_> = of(&inner.homelab, name).iter().map(|it| table.state(&it.name)).collect();
-    let is_ready = states.iter().all(|state| state.is_ready());
-    (!states.is_empty()).then(|| (overall(&states).as_str(), is_ready))
-}
-
 /// All replicas of a service as one, with each of them.
 pub(super) fn view(table: &Table, name: &str, replicas: &[&Service]) -> Json {
     let states: Vec<_> = replicas.iter().map(|it| table.state(&it.name)).collect();

@@ -119,9 +119,9 @@ pub(super) fn settle(inner: &Inner, table: &mut Table, verdicts: &[(String, Verd
     };
     for service in inner.homelab.services.iter().filter(|it| it.hooks.has(Hook::Unload)) {
         let Some(entry) = table.services.get_mut(&service.name) else { continue };
-        let is_seen = entry.share.memory.at == At::Settling && looked >= entry.share.memory.ended;
-        if is_seen && !is_awaited(&service.name) {
-            entry.share.memory.at = At::GivenBack;
+        let memory = &mut entry.share.memory;
+        if memory.at == At::Settling && memory.is_given_back(looked) && !is_awaited(&service.name) {
+            memory.at = At::GivenBack;
         }
     }
 }
