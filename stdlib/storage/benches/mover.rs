@@ -1,5 +1,5 @@
-//! Moves large and small files beside `rsync`: `cargo bench -p hob-std-storage --bench mover -- --dir /mnt/disk`.
-//! `--only large` or `--only small` takes one of them, `--rounds 5` measures more often.
+//! Moves large, cold and small files beside `rsync`: `cargo bench -p hob-std-storage --bench mover -- --dir /mnt/disk`.
+//! `--only large`, `--only cold` or `--only small` takes one of them, `--rounds 5` measures more often.
 //!
 //! The mover syncs, reads again, verifies and removes; `rsync -a` only copies into memory. So all are printed: what that
 //! costs beside plain `rsync`, and how it stands beside an `rsync` that syncs, or that reads all again for checksums; and
@@ -49,11 +49,14 @@ struct Load {
     name: &'static str,
     files: usize,
     bytes: usize,
+    /// Whether they are on the disk alone, as what rested for days is, and more than the kernel lets wait in memory.
+    is_cold: bool,
 }
 
-const LOADS: [Load; 2] = [
-    Load { name: "large: 4 files of 256 MiB", files: 4, bytes: 256 << 20 },
-    Load { name: "small: 5,000 files of 8 KiB", files: 5000, bytes: 8 << 10 },
+const LOADS: [Load; 3] = [
+    Load { name: "large: 4 files of 256 MiB", files: 4, bytes: 256 << 20, is_cold: false },
+    Load { name: "cold: 8 files of 1 GiB that are not in memory", files: 8, bytes: 1 << 30, is_cold: true },
+    Load { name: "small: 5,000 files of 8 KiB", files: 5000, bytes: 8 << 10, is_cold: false },
 ];
 
 fn plant(root: &Path, load: &Load) {
@@ -147,25 +150,33 @@ fn written(load: &Load, cold: &Path) {
     rustix::fs::syncfs(&root).unwrap();
 }
 
-fn read_again(cold: &Path) {
-    let mut buffer = vec![0; 1 << 20];
-    let dirs = fs::read_dir(cold).unwrap().map(|dir| fs::read_dir(dir.unwrap().path()).unwrap());
-    let mut files: Vec<File> = dirs.flatten().map(|file| File::open(file.unwrap().path()).unwrap()).collect();
+/// Has the kernel forget what it knows of synced files, which are given back open.
+fn forgotten(root: &Path) -> Vec<File> {
+    let dirs = fs::read_dir(root).unwrap().map(|dir| fs::read_dir(dir.unwrap().path()).unwrap());
+    let files: Vec<File> = dirs.flatten().map(|file| File::open(file.unwrap().path()).unwrap()).collect();
     for file in &files {
         rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
     }
-    for file in &mut files {
+    files
+}
+
+fn read_again(cold: &Path) {
+    let mut buffer = vec![0; 1 << 20];
+    for file in &mut forgotten(cold) {
         while file.read(&mut buffer).unwrap() > 0 {}
     }
 }
 
-/// How long it takes with all of a load in memory, as it was just written.
+/// How long it takes with a load in memory, as it was just written, unless it is cold.
 fn measured(way: Way, load: &Load, dir: &Path) -> Duration {
     let place = tempfile::Builder::new().prefix("hob-bench.").tempdir_in(dir).unwrap();
     let [hot, cold] = ["hot", "cold"].map(|name| place.path().join(name));
     fs::create_dir(&cold).unwrap();
     plant(&hot, load);
     rustix::fs::sync();
+    if load.is_cold {
+        drop(forgotten(&hot));
+    }
     let begun = Instant::now();
     way.go(load, &hot, &cold);
     begun.elapsed()

@@ -100,6 +100,9 @@ impl Source for FusedSource {
     fn evict(&self) {
         self.0.evict();
     }
+    fn spare_memory(&self) {
+        self.0.spare_memory();
+    }
     fn prefetch(&self) {
         self.0.prefetch();
     }

@@ -13,7 +13,7 @@ mod operations {
     use hob_primitive::{Ctx, Options, PathText};
 
     use crate::mover::manifest::{self, Line};
-    use crate::mover::read::{Buffer, hash};
+    use crate::mover::read::{Pool, hash};
     use crate::mover::{Fail, intent};
     use crate::tier::{IoPriority, Tier, Tiers};
     use crate::watch::Watch;
@@ -121,7 +121,7 @@ mod operations {
             return Ok(State::Changed);
         }
         source.evict();
-        match hash(&*source, line.size, watch, &mut Buffer::default()) {
+        match hash(&*source, line.size, watch, &mut Pool::default()) {
             Ok(found) if found.to_hex().as_str() == line.hash => Ok(State::Sound),
             Ok(_) | Err(Fail::Skip(..)) => Ok(State::Damaged),
             Err(Fail::Stop(error)) => Err(error),

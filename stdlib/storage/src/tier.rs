@@ -117,7 +117,7 @@ pub enum Lease {
 
 /// A file that is read.
 #[allow(clippy::missing_errors_doc)] // each fails as the system call it is named after
-pub trait Source: Send {
+pub trait Source: Send + Sync {
     /// What is known about it now.
     fn meta(&self) -> io::Result<Meta>;
     /// Its extended attributes, by name.
@@ -134,6 +134,8 @@ pub trait Source: Send {
     fn sync(&self) -> io::Result<()>;
     /// Forgets what memory holds of it, so that reading asks the disk; what is large is from now on read past memory.
     fn evict(&self);
+    /// From now on, what memory does not hold of it is read past memory where it is large: nobody else wants it soon.
+    fn spare_memory(&self);
     /// Begins to read what memory does not hold.
     fn prefetch(&self);
     /// The descriptor, where there is one.

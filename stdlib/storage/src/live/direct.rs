@@ -36,14 +36,14 @@ impl Direct {
         let _ = self.0.compare_exchange(OFF, WANTED, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Does `act` past memory where it is asked for and the part is `aligned`.
+    /// Does `act` past memory where it is asked for and the part `may` pass it by.
     pub(super) fn with<T>(
         &self,
         file: &File,
-        aligned: bool,
+        may: bool,
         mut act: impl FnMut() -> io::Result<T>,
     ) -> io::Result<T> {
-        if !self.turn(file, aligned) {
+        if !self.turn(file, may) {
             return act();
         }
         match act() {

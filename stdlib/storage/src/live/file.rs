@@ -108,11 +108,18 @@ pub(super) struct LiveSource {
     file: File,
     leased_alone: AtomicBool,
     direct: Direct,
+    /// Whether only what memory does not hold is read past it.
+    spares_memory: AtomicBool,
 }
 
 impl LiveSource {
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { file: fd.into(), leased_alone: AtomicBool::new(false), direct: Direct::default() }
+        Self {
+            file: fd.into(),
+            leased_alone: AtomicBool::new(false),
+            direct: Direct::default(),
+            spares_memory: AtomicBool::new(false),
+        }
     }
 
     fn is_large(&self) -> bool {
@@ -130,8 +137,12 @@ impl Source for LiveSource {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let aligned = direct::is_aligned(buffer, offset);
-        self.direct.with(&self.file, aligned, || self.file.read_at(buffer, offset))
+        let is_at_hand = || {
+            self.spares_memory.load(Ordering::Relaxed)
+                && raw::is_in_memory(self.file.as_fd(), offset, buffer.len())
+        };
+        let past = direct::is_aligned(buffer, offset) && !is_at_hand();
+        self.direct.with(&self.file, past, || self.file.read_at(buffer, offset))
     }
 
     fn data_after(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
@@ -165,14 +176,20 @@ impl Source for LiveSource {
         // Advice: where it is not taken, nothing is lost but certainty about the disk.
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
         if self.is_large() {
+            self.spares_memory.store(false, Ordering::Relaxed);
+            self.direct.want();
+        }
+    }
+
+    fn spare_memory(&self) {
+        if self.is_large() {
+            self.spares_memory.store(true, Ordering::Relaxed);
             self.direct.want();
         }
     }
 
     fn prefetch(&self) {
-        if !self.is_large() {
-            let _ = fadvise(&self.file, 0, None, Advice::WillNeed);
-        }
+        let _ = fadvise(&self.file, 0, None, Advice::WillNeed);
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -1,10 +1,12 @@
 //! What has no safe form: the one file of this crate with unsafe code.
 //!
 //! Leases tell whether anybody has a file open, and hold up who comes while it is taken away; priorities of I/O keep the
-//! mover behind everybody else; writing begins before it is waited for. No library has safe wrappers of these.
+//! mover behind everybody else; writing begins before it is waited for; what memory holds of a file is asked. No library has
+//! safe wrappers of these.
 #![allow(unsafe_code)] // See above; the tests of the live adapter try each of them.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
 
 use crate::tier::{IoPriority, Lease};
 
@@ -57,4 +59,23 @@ pub(super) fn prioritise(priority: IoPriority) {
 pub(super) fn begin_writing(fd: BorrowedFd<'_>) {
     // SAFETY: the call takes numbers and touches no memory. It promises nothing: what must be there is synced later.
     unsafe { libc::sync_file_range(fd.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Whether memory holds the most of a part of a file (`mincore(2)`), or the kernel does not tell.
+pub(super) fn is_in_memory(fd: BorrowedFd<'_>, offset: u64, bytes: usize) -> bool {
+    let Ok(offset) = libc::off_t::try_from(offset) else { return true };
+    let mut pages = vec![0_u8; bytes.div_ceil(rustix::param::page_size())];
+    // SAFETY: the mapping is new and nobody reads through it, so that it does not matter when the file becomes shorter; there
+    // is a byte for each of its pages; it is gone before this returns.
+    let told = unsafe {
+        let part =
+            libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, fd.as_raw_fd(), offset);
+        if part == libc::MAP_FAILED {
+            return true;
+        }
+        let told = libc::mincore(part, bytes, pages.as_mut_ptr());
+        libc::munmap(part, bytes);
+        told
+    };
+    told != 0 || pages.iter().filter(|page| **page & 1 == 1).count() * 2 > pages.len()
 }

@@ -9,7 +9,7 @@ use hob_model::OpError;
 use super::copy::{Copy, is_same};
 use super::gone::Gone;
 use super::manifest::Line;
-use super::pour::Parts;
+use super::read::Pool;
 use super::select::Group;
 use super::verify::Batch;
 use super::{Fail, Moved, Mover, Skipped, Why, intent, manifest, place};
@@ -41,29 +41,33 @@ impl Mover<'_> {
 
     /// Moves these files; [`Mover::recover`] has finished or undone what an earlier call left.
     ///
-    /// While one batch is read again from the disk, the next one is copied.
+    /// While one batch is copied, the one before it is read again from the disk; while that one is given its names, this one is.
     ///
     /// # Errors
     /// When the work cannot go on; what was moved until then stays moved, and the rest where it was.
     pub fn run(&mut self, groups: &[Group], enough: &mut dyn FnMut() -> bool) -> Result<Moved, OpError> {
         let mut moved = Moved::default();
-        let (mut parts, mut gone) = (Parts::default(), Gone::default());
+        let (mut pool, mut gone) = (Pool::default(), Gone::default());
         std::thread::scope(|scope| {
             let mut before: Option<Batch<'_, '_>> = None;
             for (number, groups) in self.batches(groups).into_iter().enumerate() {
                 if enough() {
                     break;
                 }
-                let begun = self.begin_batch(groups, number, &mut parts, &mut moved);
+                let begun = self.begin_batch(groups, number, &mut pool, &mut moved).map(|(stem, copies)| {
+                    Batch::verify(scope, self.target, self.all_attributes, groups, stem, copies)
+                });
                 // Also when this one failed: the one before it is whole.
                 let finished =
                     before.take().map_or(Ok(()), |batch| self.end_batch(batch, &mut gone, &mut moved));
-                let (stem, copies) = match (begun, finished) {
-                    (Ok(begun), Ok(())) => begun,
-                    (Ok((stem, copies)), Err(error)) => return Err(self.undo(&stem, &copies, error)),
+                before = match (begun, finished) {
+                    (Ok(batch), Ok(())) => Some(batch),
+                    (Ok(batch), Err(error)) => {
+                        let stem = batch.stem.clone();
+                        return Err(self.undo(&stem, &batch.give_up(), error));
+                    }
                     (Err(error), _) => return Err(error),
                 };
-                before = Some(Batch::verify(scope, self.target, self.all_attributes, groups, stem, copies));
             }
             before.map_or(Ok(()), |batch| self.end_batch(batch, &mut gone, &mut moved))
         })?;
@@ -75,7 +79,7 @@ impl Mover<'_> {
         &mut self,
         groups: &[Group],
         number: usize,
-        parts: &mut Parts,
+        pool: &mut Pool,
         moved: &mut Moved,
     ) -> Result<(String, Vec<Copy>), OpError> {
         self.check_tiers()?;
@@ -83,7 +87,7 @@ impl Mover<'_> {
         self.write(&place::intent(&stem), &intent::begin(self.source.path(), groups))?;
         self.sync_dir(self.target, Path::new(place::INTENTS))?;
         let mut copies = Vec::new();
-        match self.copy_all(groups, &stem, &mut copies, parts, moved) {
+        match self.copy_all(groups, &stem, &mut copies, pool, moved) {
             Ok(()) => Ok((stem, copies)),
             Err(error) => Err(self.undo(&stem, &copies, error)),
         }
@@ -157,12 +161,12 @@ impl Mover<'_> {
         groups: &[Group],
         stem: &str,
         copies: &mut Vec<Copy>,
-        parts: &mut Parts,
+        pool: &mut Pool,
         moved: &mut Moved,
     ) -> Result<(), OpError> {
         for (number, group) in groups.iter().enumerate() {
             self.gauge.check()?;
-            match self.copy(group, place::unnamed(stem, number), number, parts) {
+            match self.copy(group, place::unnamed(stem, number), number, pool) {
                 Ok(copy) => copies.push(copy),
                 Err(Fail::Skip(why, reason)) => skip(moved, group, why, &reason),
                 Err(Fail::Stop(error)) => return Err(error),

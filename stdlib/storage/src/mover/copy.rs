@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use hob_model::OpError;
 
-use super::pour::{Parts, Trouble, pour};
-use super::read::hash;
+use super::pour::{Trouble, pour};
+use super::read::{Pool, hash};
 use super::select::Group;
 use super::{Fail, Mover, Why};
 use crate::tier::{Attribute, Lease, Meta, Sink, Source, Tier};
@@ -32,7 +32,7 @@ impl Mover<'_> {
         group: &Group,
         unnamed: PathBuf,
         number: usize,
-        parts: &mut Parts,
+        pool: &mut Pool,
     ) -> Result<Copy, Fail> {
         let name = &group.names[0];
         for name in &group.names {
@@ -43,6 +43,7 @@ impl Mover<'_> {
             }
         }
         let source = self.source.open(name).map_err(|error| self.skip_or_stop(self.source, name, &error))?;
+        source.spare_memory();
         let meta = source.meta().map_err(|error| self.skip_or_stop(self.source, name, &error))?;
         if !is_same(&group.meta, &meta) {
             return Err(Fail::Skip(Why::Growing, "it changed since it was looked at".to_owned()));
@@ -53,7 +54,7 @@ impl Mover<'_> {
         self.check_space(meta.allocated)?;
         let mut sink =
             self.target.create(&unnamed).map_err(|error| self.skip_or_stop(self.target, &unnamed, &error))?;
-        let filled = self.fill(&*source, &mut *sink, &meta, name, parts);
+        let filled = self.fill(&*source, &mut *sink, &meta, name, pool);
         match filled {
             Ok((hash, attributes)) => Ok(Copy { number, unnamed, meta, attributes, hash }),
             Err(fail) => {
@@ -69,15 +70,15 @@ impl Mover<'_> {
         sink: &mut dyn Sink,
         meta: &Meta,
         name: &Path,
-        parts: &mut Parts,
+        pool: &mut Pool,
     ) -> Result<(blake3::Hash, Vec<Attribute>), Fail> {
         let unread = |error: io::Error| Fail::Skip(Why::Unread, format!("it cannot be read: {error}"));
         let shared = meta.size > 0
             && sink.share(source).map_err(|error| self.skip_or_stop(self.target, name, &error))?;
         let hash = if shared {
-            hash(source, meta.size, self.gauge, &mut parts[0])?
+            hash(source, meta.size, self.gauge, pool)?
         } else {
-            pour(source, sink, meta.size, parts, self.gauge).map_err(|trouble| match trouble {
+            pour(source, sink, meta.size, pool, self.gauge).map_err(|trouble| match trouble {
                 Trouble::Read(fail) => fail,
                 Trouble::Write(error) => self.skip_or_stop(self.target, name, &error),
             })?

@@ -12,7 +12,7 @@ use hob_model::OpError;
 use super::batch::above;
 use super::intent::{Batch, Planned};
 use super::manifest::Line;
-use super::read::Buffer;
+use super::read::Pool;
 use super::select::Found;
 use super::walk::walk;
 use super::{Fail, Moved, Mover, Skipped, Why, intent, manifest, place};
@@ -158,7 +158,7 @@ impl Mover<'_> {
             return Ok(false);
         }
         source.evict();
-        match super::read::hash(&*source, file.size, self.gauge, &mut Buffer::default()) {
+        match super::read::hash(&*source, file.size, self.gauge, &mut Pool::default()) {
             Ok(found) => Ok(found.to_hex().as_str() == hash),
             Err(Fail::Skip(..)) => Ok(false),
             Err(Fail::Stop(error)) => Err(error),

@@ -1,7 +1,7 @@
 //! Copies are synced, read again from the disk and compared, on a thread of their own.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -10,7 +10,7 @@ use hob_model::OpError;
 
 use super::batch::SYNC_EACH_MAX;
 use super::copy::Copy;
-use super::read::{Buffer, CHUNK_BYTES, hash};
+use super::read::{CHUNK_BYTES, Pool, hash};
 use super::select::Group;
 use super::{Fail, Gauge, Why, place};
 use crate::tier::Tier;
@@ -73,13 +73,20 @@ impl<'g, 's> Batch<'g, 's> {
         while stopped.is_none() && !self.verifying.is_finished() {
             stopped = gauge.pause().err();
         }
-        self.ended.store(stopped.is_some(), Ordering::Relaxed);
-        let (copies, mut verified) =
-            self.verifying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        if let Some(error) = stopped {
-            verified = vec![Err(Fail::Stop(error))];
+        match stopped {
+            Some(error) => (self.give_up(), vec![Err(Fail::Stop(error))]),
+            None => self.join(),
         }
-        (copies, verified)
+    }
+
+    /// The copies, of which none is verified any more.
+    pub(super) fn give_up(self) -> Vec<Copy> {
+        self.ended.store(true, Ordering::Relaxed);
+        self.join().0
+    }
+
+    fn join(self) -> Verified {
+        self.verifying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -114,21 +121,28 @@ fn verify_all(
             source.evict();
         }
     }
-    let all: Vec<PathBuf> = copies.iter().map(|copy| copy.unnamed.clone()).collect();
-    let mut ahead = all.iter().filter_map(|path| target.open(path).ok());
-    ahead.by_ref().take(READ_AHEAD).for_each(|source| source.prefetch());
-    let mut buffer = Buffer::default();
-    let mut verified = Vec::new();
-    for copy in copies {
-        if let Some(source) = ahead.next() {
+    let mut ahead = copies.iter().filter(|copy| !is_large(copy));
+    let prefetch = |copy: &Copy| {
+        if let Ok(source) = target.open(&copy.unnamed) {
             source.prefetch();
         }
-        verified.push(verify(target, all_attributes, copy, gauge, &mut buffer));
+    };
+    ahead.by_ref().take(READ_AHEAD).for_each(prefetch);
+    let mut pool = Pool::default();
+    let mut verified = Vec::new();
+    for copy in copies {
+        ahead.next().into_iter().for_each(prefetch);
+        verified.push(verify(target, all_attributes, copy, gauge, &mut pool));
         if matches!(verified.last(), Some(Err(Fail::Stop(_)))) {
             break;
         }
     }
     verified
+}
+
+/// Whether it is read past memory; smaller ones are read ahead into it.
+fn is_large(copy: &Copy) -> bool {
+    copy.meta.size >= CHUNK_BYTES as u64
 }
 
 /// Reads a synced copy from the disk and compares it with what was copied.
@@ -137,14 +151,14 @@ fn verify(
     all_attributes: bool,
     copy: &Copy,
     gauge: &mut dyn Gauge,
-    buffer: &mut Buffer,
+    pool: &mut Pool,
 ) -> Result<(), Fail> {
     let unread = |error: io::Error| Fail::Skip(Why::Unsound, format!("its copy cannot be read: {error}"));
     let source = target.open(&copy.unnamed).map_err(unread)?;
-    if copy.meta.size >= CHUNK_BYTES as u64 {
-        source.evict(); // it is read past memory; smaller ones are read ahead into it
+    if is_large(copy) {
+        source.evict();
     }
-    if hash(&*source, copy.meta.size, gauge, buffer)? != copy.hash {
+    if hash(&*source, copy.meta.size, gauge, pool)? != copy.hash {
         return Err(Fail::Skip(
             Why::Unsound,
             "its copy read from the disk differs from it: is the disk sound?".to_owned(),

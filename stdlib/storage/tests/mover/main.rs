@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)] // tests of real files
 
 mod crashes;
+mod live;
 mod power;
 mod rules;
 mod strict;

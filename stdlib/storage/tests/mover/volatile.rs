@@ -256,6 +256,7 @@ impl Source for Open {
         Ok(())
     }
     fn evict(&self) {}
+    fn spare_memory(&self) {}
     fn prefetch(&self) {}
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
