@@ -12,6 +12,18 @@ mod strict;
 mod tree;
 mod volatile;
 
+use hob_lab::disk::FileSystem;
+
+/// Tries something on every file system, at the same time: each waits for its disk for the most part.
+fn on_each(act: impl Fn(FileSystem) + Sync) {
+    std::thread::scope(|scope| {
+        for kind in FileSystem::ALL {
+            let act = &act;
+            scope.spawn(move || act(kind));
+        }
+    });
+}
+
 /// Whether the larger counts are wanted.
 fn is_long() -> bool {
     std::env::var("HOB_LONG").is_ok_and(|value| !value.is_empty() && value != "0")

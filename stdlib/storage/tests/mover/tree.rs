@@ -183,7 +183,7 @@ pub fn assert_moved(before: &BTreeMap<PathBuf, State>, source: &Path, target: &P
 }
 
 /// Nobody limits it and nobody ends it.
-pub struct Free;
+pub struct Free(u32);
 
 impl Gauge for Free {
     fn copied(&mut self, _: u64) -> Result<(), OpError> {
@@ -197,7 +197,11 @@ impl Gauge for Free {
         Ok(())
     }
     fn wait(&mut self) -> Result<(), OpError> {
-        unreachable!("nobody else moves here")
+        // Nobody else moves here, but a process that another test starts holds all that is locked until it runs its program.
+        self.0 += 1;
+        assert!(self.0 < 1000, "nobody else moves here");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        Ok(())
     }
 }
 
@@ -228,7 +232,7 @@ pub fn migrate_in_batches(
         prune: true,
         below: PathBuf::new(),
         batch_bytes,
-        gauge: &mut Free,
+        gauge: &mut Free(0),
     };
     let _session = mover.begin()?;
     let mut all = mover.recover()?;
