@@ -149,7 +149,12 @@ impl OpError {
             Io::NotFound => (ErrorKind::NotFound, None),
             Io::AlreadyExists | Io::DirectoryNotEmpty => (ErrorKind::Conflict, None),
             Io::PermissionDenied => (ErrorKind::Denied, Some("hob runs as a user who may not do this")),
-            Io::ReadOnlyFilesystem => (ErrorKind::Denied, Some("the file system is mounted read-only")),
+            Io::ReadOnlyFilesystem => (
+                ErrorKind::Denied,
+                Some(
+                    "the file system is mounted read-only; the kernel makes it so, too, when a disk fails: `dmesg` tells",
+                ),
+            ),
             Io::StorageFull => {
                 (ErrorKind::Unavailable, Some("the disk is full: free some space and try again"))
             }

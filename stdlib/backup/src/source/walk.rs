@@ -177,6 +177,7 @@ impl Walk {
             report: self.report.clone(),
             watch: Arc::clone(&self.watch),
             size: stat.len(),
+            modified: modified(&stat),
         });
         Some(ReadSourceEntry { path: step.path.clone(), node, open })
     }
@@ -231,12 +232,18 @@ fn is_cache(directory: &Path) -> bool {
     read.is_ok() && begin == CACHE_SIGNATURE
 }
 
-/// A file that will be read.
+/// When its content last changed, to the nanosecond.
+fn modified(stat: &fs::Metadata) -> (i64, i64) {
+    (stat.mtime(), stat.mtime_nsec())
+}
+
+/// A file that will be read, and what it was when it was found.
 pub(crate) struct Waiting {
     path: PathBuf,
     report: Report,
     watch: Arc<Watch>,
     size: u64,
+    modified: (i64, i64),
 }
 
 impl ReadSourceOpen for Waiting {
@@ -248,13 +255,13 @@ impl ReadSourceOpen for Waiting {
         let flags = i32::try_from(flags.bits()).expect("flags of open(2) are an int");
         let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(&self.path);
         let opened = opened.and_then(|file| match file.metadata()? {
-            stat if stat.is_file() => Ok((stat.mtime(), stat.mtime_nsec(), file)),
+            stat if stat.is_file() => Ok(file),
             _ => Err(io::Error::other("it is no longer a file")),
         });
         match opened {
-            Ok((seconds, nanos, file)) => {
+            Ok(file) => {
                 let left = self.size;
-                Ok(Reading { file, of: self, left, modified: (seconds, nanos), ended: false })
+                Ok(Reading { file, of: self, left, ended: false })
             }
             Err(error) => {
                 match error.kind() {
@@ -272,7 +279,6 @@ pub(crate) struct Reading {
     file: File,
     of: Waiting,
     left: u64,
-    modified: (i64, i64),
     ended: bool,
 }
 
@@ -285,7 +291,7 @@ impl Read for Reading {
             Ok(0) if !buffer.is_empty() && !self.ended => {
                 self.ended = true;
                 let stat = self.file.metadata()?;
-                if self.left > 0 || (stat.mtime(), stat.mtime_nsec()) != self.modified {
+                if self.left > 0 || modified(&stat) != self.of.modified {
                     self.of.report.changed(&self.of.path);
                 }
             }

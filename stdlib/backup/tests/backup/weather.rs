@@ -165,3 +165,64 @@ fn a_snapshot_is_written_only_while_the_life_goes_on_that_holds_still() {
     assert!(error.kind == ErrorKind::Conflict && error.message.contains("`db` began a new life"), "{error}");
     assert_eq!(world.call("snapshots", json!(["nas", {}])).unwrap().as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_read_only_destination_is_told_and_can_still_be_restored_from() {
+    let world = World::live();
+    let Some(small) = Small::new(&world, "small") else { return };
+    world.init("small/nas");
+    world.write("src/a", "1");
+    world.snapshot("small/nas");
+    let remount = |how: &str| {
+        let done = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&small.0).status();
+        assert!(done.unwrap().success(), "{how}");
+    };
+    remount("ro");
+    world.write("src/a", "2");
+    let error = world.call("snapshot", json!(["small/nas", ["src"], {}])).unwrap_err();
+    assert!(error.kind == ErrorKind::Denied && error.message.contains("read-only"), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("mounted read-only")), "it names the cure");
+    // What a disk that fails has become is what a restore must do with.
+    assert_eq!(world.call("snapshots", json!(["small/nas", {}])).unwrap().as_array().unwrap().len(), 1);
+    world.restore("small/nas", "out");
+    assert_eq!(world.read("out/a").unwrap(), "1");
+    world.call("verify", json!(["small/nas", { "scratch": world.text("scratch") }])).unwrap();
+    world.call("check", json!(["small/nas", { "read": "all" }])).unwrap();
+
+    remount("rw");
+    world.snapshot("small/nas");
+    world.restore("small/nas", "out");
+    assert_eq!(world.read("out/a").unwrap(), "2");
+    drop(small);
+}
+
+#[test]
+fn what_changes_while_it_is_read_is_told_and_every_other_file_is_whole() {
+    let world = World::live();
+    world.init("nas");
+    tree::grow(&world.path("src"), 3, 20);
+    fs::write(world.path("src/log"), noise(1, 8 << 20)).unwrap();
+    let (log, ended) = (world.path("src/log"), std::sync::atomic::AtomicBool::new(false));
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // It grows and is cut off, as logs are, all the time.
+            let file = fs::File::options().write(true).open(&log).unwrap();
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                [3 << 20, 8 << 20].into_iter().for_each(|bytes| file.set_len(bytes).unwrap());
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        let done = world.call("snapshot", json!(["nas", ["src"], {}]));
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.unwrap()
+    });
+    let changed = done[0]["changed"].as_array().unwrap();
+    assert!(changed.iter().all(|path| path.as_str().unwrap().ends_with("src/log")), "{done}");
+    assert_eq!(changed.len(), 1, "{done}");
+    world.restic_ok("nas", &["check", "--read-data"]);
+    world.restore("nas", "out");
+    for place in ["src/log", "out/log"] {
+        fs::remove_file(world.path(place)).unwrap();
+    }
+    tree::assert_same(&world.path("src"), &world.path("out"));
+}
