@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use hob_lab::disk::Disk;
+use hob_lab::disk::{Disk, FileSystem};
 use hob_std_storage::fault::{Fuse, Fused};
 use hob_std_storage::live::Live;
 use hob_std_storage::mover::manifest;
 use hob_std_storage::tier::{Tier, Tiers};
 
+use crate::is_long;
 use crate::tree::{assert_moved, assert_safe, migrate, migrate_as, plant, snapshot};
-use crate::{is_long, on_each};
 
 /// In CI every so many steps there is a crash.
 const STRIDE: u64 = 9;
@@ -46,7 +46,7 @@ pub fn fresh(disks: &[Disk; 2]) -> [PathBuf; 2] {
 
 #[test]
 fn a_crash_at_any_step_loses_nothing() {
-    on_each(|kind| {
+    for kind in FileSystem::ALL {
         let Some(disks) = Disk::two(kind) else { return };
         let (trees, stride) = if is_long() { (TREES_LONG, 1) } else { (1, STRIDE) };
         let mut crashes = 0;
@@ -80,7 +80,7 @@ fn a_crash_at_any_step_loses_nothing() {
         }
         eprintln!("{kind:?}: {crashes} crashes");
         assert!(crashes >= 8, "{kind:?}: only {crashes} crashes");
-    });
+    }
 }
 
 /// Whoever finishes what a crash left, the effect that had begun it learns of it when it is done again.
@@ -144,8 +144,8 @@ fn kill_after(steps: u32, [hot, cold]: &[PathBuf; 2]) {
 
 #[test]
 fn a_killed_process_loses_nothing() {
-    on_each(|kind| {
-        let mut rng = fastrand::Rng::new();
+    let mut rng = fastrand::Rng::new();
+    for kind in FileSystem::ALL {
         let Some(disks) = Disk::two(kind) else { return };
         for _ in 0..if is_long() { KILLS_LONG } else { KILLS } {
             let (seed, steps) = (rng.u64(..), rng.u32(1..110));
@@ -159,5 +159,5 @@ fn a_killed_process_loses_nothing() {
             migrate(&*tier(hot), &*tier(cold)).unwrap();
             assert_moved(&before, hot, cold, &when);
         }
-    });
+    }
 }

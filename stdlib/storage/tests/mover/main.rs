@@ -11,18 +11,7 @@ mod rules;
 mod strict;
 mod tree;
 mod volatile;
-
-use hob_lab::disk::FileSystem;
-
-/// Tries something on every file system, at the same time: each waits for its disk for the most part.
-fn on_each(act: impl Fn(FileSystem) + Sync) {
-    std::thread::scope(|scope| {
-        for kind in FileSystem::ALL {
-            let act = &act;
-            scope.spawn(move || act(kind));
-        }
-    });
-}
+mod weather;
 
 /// Whether the larger counts are wanted.
 fn is_long() -> bool {
