@@ -144,15 +144,7 @@ fn read_test(declared: &Declared, registry: &Registry, problems: &mut Vec<String
         return None;
     }
     let Value::Map(mut options) = declared.options() else { return None };
-    for key in options.keys().filter(|key| !OPTIONS.contains(&key.as_str())) {
-        let near = hob_model::names::nearest(key, OPTIONS.iter().copied());
-        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        problems.push(format!("there is no option `{key}`{near}"));
-    }
-    let is_function = |path: &str| path.is_empty() || path.starts_with("mocks.");
-    for (path, _) in declared.closures.iter().filter(|(path, _)| !is_function(path)) {
-        problems.push(format!("`{path}` takes no function"));
-    }
+    look_over(declared, &options, problems);
     let watch = watch::read(&mut options, problems);
     if watch.is_some() {
         let others = OPTIONS[..7].iter().filter(|key| **key != "now" && options.contains_key(**key));
@@ -197,16 +189,7 @@ fn read_test(declared: &Declared, registry: &Registry, problems: &mut Vec<String
             vec![]
         }
     };
-    let mocks = match options.remove("mocks") {
-        None => BTreeMap::new(),
-        Some(Value::Map(map)) => {
-            mocks::read(map, |name| declared.function(&format!("mocks.{name}")).is_some(), registry, problems)
-        }
-        Some(_) => {
-            wrong("mocks", "a map of operations");
-            BTreeMap::new()
-        }
-    };
+    let mocks = read_mocks(declared, options.remove("mocks"), registry, problems);
     Some(Test {
         name: declared.name.to_string(),
         source: declared.source.clone(),
@@ -219,6 +202,36 @@ fn read_test(declared: &Declared, registry: &Registry, problems: &mut Vec<String
         events,
         approve,
     })
+}
+
+/// Tells of options that there are not, and of functions where none belongs.
+fn look_over(declared: &Declared, options: &BTreeMap<String, Value>, problems: &mut Vec<String>) {
+    for key in options.keys().filter(|key| !OPTIONS.contains(&key.as_str())) {
+        let near = hob_model::names::nearest(key, OPTIONS.iter().copied());
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        problems.push(format!("there is no option `{key}`{near}"));
+    }
+    let is_function = |path: &str| path.is_empty() || path.starts_with("mocks.");
+    for (path, _) in declared.closures.iter().filter(|(path, _)| !is_function(path)) {
+        problems.push(format!("`{path}` takes no function"));
+    }
+}
+
+fn read_mocks(
+    declared: &Declared,
+    given: Option<Value>,
+    registry: &Registry,
+    problems: &mut Vec<String>,
+) -> BTreeMap<String, Mock> {
+    let is_function = |name: &str| declared.function(&format!("mocks.{name}")).is_some();
+    match given {
+        None => BTreeMap::new(),
+        Some(Value::Map(map)) => mocks::read(map, is_function, registry, problems),
+        Some(_) => {
+            problems.push("`mocks`: expected a map of operations".to_owned());
+            BTreeMap::new()
+        }
+    }
 }
 
 fn read_events(value: Value) -> Option<Vec<(String, Value)>> {
