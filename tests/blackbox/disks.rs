@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use hob_lab::disk::{Disk, FileSystem};
 use hob_lab::systemd::Systemd;
 use hob_tests::until;
 use serde_json::json;
@@ -133,5 +134,54 @@ fn a_declared_mover_moves_what_is_complete_and_what_is_old() {
     until("what is old moves", || (!is_there("hot/tv/old.mkv")).then_some(()));
     let moved = ["cold/tv/old.mkv", "hot/tv/new.mkv", "hot/tv/old.nfo", "hot/seeded/old.mkv"].map(is_there);
     assert_eq!(json!(moved), json!([true, true, true, true]));
+    let _ = up.stop().exits(0);
+}
+
+const SNAPSHOTS: &str = r#"
+import "hob:storage" as disks;
+homelab(#{ name: "house" });
+for name in ["photos", "photos-raw"] {
+    disks::snapshots_of(name, #{ path: `${at}/photos`, into: `${at}/kept`, every: "1h", keep: 2 });
+}
+"#;
+
+/// Each slot leaves a snapshot, of which the last ones stay, and those that somebody else made.
+#[test]
+fn declared_snapshots_are_made_and_the_last_ones_stay() {
+    let Some(disk) = Disk::of(FileSystem::Btrfs) else { return };
+    let photos = disk.path().join("photos");
+    let made = std::process::Command::new("btrfs").args(["-q", "subvolume", "create"]).arg(&photos).status();
+    assert!(made.unwrap().success());
+    fs::create_dir(disk.path().join("kept")).unwrap();
+    let home = home();
+    let at = disk.path().to_str().unwrap().to_owned();
+    home.write("lab/homelab.rhai", format!("let at = {at:?};\n{SNAPSHOTS}"));
+    home.write("mine.rhai", format!("storage::snapshot(`{at}/photos`, `{at}/kept/photos-before-moving`);"));
+    let mut up = home.up("lab", &[]);
+    let _ = home.hob(&["run", "mine.rhai", "--allow", "*"]).exits(0);
+    let kept = || {
+        let names = fs::read_dir(disk.path().join("kept")).unwrap().map(|it| it.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|it| it.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let backfill = |name: &str, to: &str| {
+        let to = format!("2025-01-31T{to}:30:00Z");
+        let _ =
+            home.hob(&["schedule", "backfill", name, "--from", "2025-01-31T00:30:00Z", "--to", &to]).exits(0);
+    };
+    backfill("photos-raw", "01");
+    until("the first one is there", || (kept().len() == 2).then_some(()));
+    fs::write(photos.join("a"), "a").unwrap();
+    backfill("photos", "04");
+    let expected = [
+        "photos-2025-01-31T030000Z",
+        "photos-2025-01-31T040000Z",
+        "photos-before-moving",
+        "photos-raw-2025-01-31T010000Z",
+    ];
+    until("the last two stay", || (kept() == expected).then_some(()));
+    assert!(disk.path().join("kept/photos-2025-01-31T040000Z/a").exists());
+    assert!(!disk.path().join("kept/photos-raw-2025-01-31T010000Z/a").exists());
     let _ = up.stop().exits(0);
 }

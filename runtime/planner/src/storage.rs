@@ -13,6 +13,8 @@ pub struct Mounted {
     pub device: String,
     /// Its type: `ext4`, `nfs4`, `fuse.mergerfs`.
     pub fs_type: String,
+    /// Which directory of it is there: `/`, unless a subvolume or another directory was mounted.
+    pub root: PathBuf,
 }
 
 /// How a declared file system stands.
@@ -86,7 +88,12 @@ mod tests {
     }
 
     fn mounted(path: &str, device: &str, fs_type: &str) -> Mounted {
-        Mounted { path: path.into(), device: device.to_owned(), fs_type: fs_type.to_owned() }
+        Mounted {
+            path: path.into(),
+            device: device.to_owned(),
+            fs_type: fs_type.to_owned(),
+            root: "/".into(),
+        }
     }
 
     #[test]

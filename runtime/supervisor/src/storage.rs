@@ -55,7 +55,8 @@ impl FileSystems {
             .map(|it| {
                 let device = unescaped(&it.mount_source.unwrap_or_default()).to_string_lossy().into_owned();
                 let device = if device.starts_with("/dev/") { without_links(&device) } else { device };
-                Mounted { path: unescaped(&it.mount_point.to_string_lossy()), device, fs_type: it.fs_type }
+                let path = unescaped(&it.mount_point.to_string_lossy());
+                Mounted { path, device, fs_type: it.fs_type, root: unescaped(&it.root) }
             })
             .collect())
     }

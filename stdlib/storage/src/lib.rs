@@ -3,7 +3,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `migrate`, `scrub`, `cleanup`, `usage`, [`directories`], `smart`, `mount_units`, `snapshot` | the operations |
+//! | `migrate`, `scrub`, `cleanup`, `usage`, [`directories`], `smart`, `mount_units` | the operations |
+//! | `file_system` | what file systems know of themselves: snapshots and errors, one file each |
 //! | `acl` | what new files in a directory may be: pure |
 //! | `due`, `forecast` | what cleanup removes, and when a disk will be full: pure |
 //! | [`mover`] | how files move without ever being at risk |
@@ -20,6 +21,7 @@ pub mod directories;
 mod disk;
 mod due;
 pub mod fault;
+mod file_system;
 mod forecast;
 pub mod live;
 pub mod measure;
@@ -29,7 +31,6 @@ pub mod mover;
 mod roots;
 mod scrub;
 mod smart;
-mod snapshot;
 pub mod tier;
 pub mod tools;
 mod usage;
@@ -63,7 +64,7 @@ pub fn primitive() -> Primitive {
         directories::primitive(),
         smart::primitive(),
         mount_units::primitive(),
-        snapshot::primitive(),
+        file_system::primitive(),
     ];
     for part in parts {
         whole.operations.extend(part.operations);

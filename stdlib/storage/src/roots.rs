@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hob_model::OpError;
+use hob_planner::Mounted;
 
 use crate::PATIENCE;
 use crate::tier::{Tier, Tiers};
@@ -25,4 +26,11 @@ pub(crate) fn must_be_mounted(tiers: &dyn Tiers, path: &Path) -> Result<(), OpEr
     Err(OpError::unavailable(format!("nothing is mounted at {}", path.display()))
         .hint("mount it; nothing was touched")
         .nothing_happened())
+}
+
+/// The file system that holds a path.
+pub(crate) fn holder<'m>(mounted: &'m [Mounted], path: &Path) -> Option<&'m Mounted> {
+    let holding = mounted.iter().filter(|it| path.starts_with(&it.path));
+    // The last of those that are furthest down hides the others.
+    holding.max_by_key(|it| it.path.components().count())
 }

@@ -17,6 +17,7 @@ mod operations {
     use hob_primitive::{Ctx, Options, PathText};
 
     use crate::forecast::{Sample, slope};
+    use crate::roots;
     use crate::tier::{Space, Tiers};
 
     /// The most samples that a forecast looks at: one an hour for ten years.
@@ -56,11 +57,7 @@ mod operations {
         let tiers = cx.port::<dyn Tiers>()?;
         let space = tiers.space(&path, options.patience)?;
         let mounts = tiers.mounted()?;
-        // The last of those that are furthest down hides the others.
-        let holder = mounts
-            .iter()
-            .filter(|it| path.starts_with(&it.path))
-            .max_by_key(|it| it.path.components().count());
+        let holder = roots::holder(&mounts, &path);
         let mut map = described(&space);
         map.extend(holder.into_iter().flat_map(|it| mount(it, tiers.uuid(&it.device))));
         map.insert("at", Value::from(cx.now().to_string()));

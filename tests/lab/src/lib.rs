@@ -15,6 +15,7 @@ pub mod mosquitto;
 pub mod nut;
 pub mod postgres;
 pub mod systemd;
+pub mod zfs;
 
 /// Starts a server for a test, or says on standard error why the test is skipped. In CI (`CI=true`) nothing is skipped.
 ///

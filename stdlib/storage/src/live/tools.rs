@@ -48,7 +48,8 @@ impl Tools for LiveTools {
         let missing = || OpError::not_found(format!("there is no program {program}")).nothing_happened();
         let found = self.find(program).ok_or_else(missing)?;
         let mut command = Command::new(found);
-        command.args(args).env("LC_ALL", "C.UTF-8").env("PATH", &self.path);
+        // Some write times without saying of which zone.
+        command.args(args).env("LC_ALL", "C.UTF-8").env("TZ", "UTC0").env("PATH", &self.path);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| OpError::io(&error, program))?;
         let pid = Pid::from_child(&child);

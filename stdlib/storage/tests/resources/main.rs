@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)] // tests look at real files
 
+mod snapshots;
+
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -271,40 +273,6 @@ fn the_real_smartctl_takes_these_arguments_and_a_disk_that_hangs_keeps_nobody() 
     let none = self::harness(LiveTools::within("/nowhere"));
     let error = call(&none, "storage::smart", json!(["/dev/sda"])).unwrap_err();
     assert!(error.kind == ErrorKind::NotFound && error.hint.unwrap().contains("smartmontools"));
-}
-
-#[test]
-fn snapshots_keep_what_was_there() {
-    let Some(disk) = Disk::of(FileSystem::Btrfs) else { return };
-    let harness = harness(LiveTools::default());
-    let (photos, to) = (disk.path().join("photos"), disk.path().join("photos-1"));
-    assert!(
-        Command::new("btrfs").args(["-q", "subvolume", "create"]).arg(&photos).status().unwrap().success()
-    );
-    fs::write(photos.join("a"), "before").unwrap();
-    let made = call(&harness, "storage::snapshot", json!([photos, to])).unwrap();
-    assert_eq!((&made["path"], &made["changed"]), (&json!(to), &json!(true)));
-    fs::write(photos.join("a"), "after").unwrap();
-    let again = call(&harness, "storage::snapshot", json!([photos, to])).unwrap();
-    assert_eq!((&again["uuid"], &again["changed"]), (&made["uuid"], &json!(false)));
-    assert_eq!(fs::read_to_string(to.join("a")).unwrap(), "before");
-    assert!(fs::write(to.join("a"), "x").is_err(), "it is read-only");
-    let writable = disk.path().join("photos-2");
-    call(&harness, "storage::snapshot", json!([photos, writable, { "read_only": false }])).unwrap();
-    fs::write(writable.join("a"), "x").unwrap();
-
-    fs::create_dir(disk.path().join("plain")).unwrap();
-    for (args, kind, said) in [
-        (json!([disk.path().join("plain"), disk.path().join("s")]), ErrorKind::Invalid, "no subvolume"),
-        (json!([photos, disk.path().join("plain")]), ErrorKind::Conflict, "no snapshot of"),
-        (json!(["/proc/self", "/proc/s"]), ErrorKind::Invalid, "is on proc"),
-    ] {
-        let error = call(&harness, "storage::snapshot", args.clone()).unwrap_err();
-        assert!(error.kind == kind && error.message.contains(said), "{args}: {error:?}");
-    }
-    let health = call(&harness, "storage::health", json!([photos])).unwrap();
-    assert_eq!((&health["type"], &health["healthy"]), (&json!("btrfs"), &json!(true)), "{health}");
-    assert_eq!(health["devices"][0]["counts"]["corruption_errs"], 0, "{health}");
 }
 
 #[test]
