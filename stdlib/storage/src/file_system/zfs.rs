@@ -42,14 +42,8 @@ impl FileSystem for Zfs {
         let status = status(&text).ok_or_else(|| {
             OpError::failed(format!("`zpool status {pool}` told what is not understood: {text}"))
         })?;
-        let is_well = |it: &Device| {
-            let state = it.state.as_deref().unwrap_or_default();
-            state == ONLINE || SPARE.contains(&state)
-        };
         Ok(Health {
-            sound: status.state == ONLINE
-                && status.data_errors == Some(0)
-                && status.devices.iter().all(is_well),
+            sound: status.is_sound(),
             more: vec![
                 ("pool", Value::from(pool)),
                 ("state", Value::from(status.state)),
@@ -175,6 +169,17 @@ struct Status {
     data_errors: Option<i64>,
     /// The pool itself, its groups and its disks, in the order of the table.
     devices: Vec<Device>,
+}
+
+impl Status {
+    /// Whether all is well beside what was counted.
+    fn is_sound(&self) -> bool {
+        let is_well = |it: &Device| {
+            let state = it.state.as_deref().unwrap_or_default();
+            state == ONLINE || SPARE.contains(&state)
+        };
+        self.state == ONLINE && self.data_errors == Some(0) && self.devices.iter().all(is_well)
+    }
 }
 
 fn status(text: &str) -> Option<Status> {
@@ -312,6 +317,20 @@ errors: 2 data errors, use '-v' for a list
         assert_eq!(status(&untold).unwrap().data_errors, None);
         assert_eq!(status(&NEW.replace("1.50K", "many ")), None, "what is not understood is not well");
         assert_eq!(status("no pools available\n"), None);
+    }
+
+    #[test]
+    fn a_pool_is_sound_when_nothing_else_is_said() {
+        let is_sound = |from: &str, to: &str| status(&OLD.replacen(from, to, 1)).unwrap().is_sound();
+        assert!(is_sound("", ""));
+        for (from, to) in [
+            (" state: ONLINE", " state: SUSPENDED"),
+            ("ONLINE       0     0   525", "UNAVAIL      0     0     0"),
+            ("No known data errors", "1 data errors, use '-v' for a list"),
+            ("No known data errors", "List of errors unavailable: pool I/O is currently suspended"),
+        ] {
+            assert!(!is_sound(from, to), "{to}");
+        }
     }
 
     #[test]

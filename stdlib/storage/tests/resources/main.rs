@@ -276,6 +276,12 @@ fn the_real_smartctl_takes_these_arguments_and_a_disk_that_hangs_keeps_nobody() 
 }
 
 #[test]
+fn programs_write_times_of_one_zone() {
+    let told = LiveTools::default().run("printenv", &["TZ"], Duration::from_secs(60)).unwrap();
+    assert_eq!(told.stdout, b"UTC0\n", "some do not say which one they mean");
+}
+
+#[test]
 fn file_systems_tell_of_errors_that_they_counted() {
     let Some(disk) = Disk::of(FileSystem::Ext4) else { return };
     let harness = harness(LiveTools::default());
