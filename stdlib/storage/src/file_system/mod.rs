@@ -2,12 +2,12 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `operations` | the operations |
+//! | `api` | the operations |
 //! | `btrfs`, `ext4`, `zfs` | one file system each: a new one is a file here and a line in [`KNOWN`] |
 
+mod api;
 mod btrfs;
 mod ext4;
-mod operations;
 mod zfs;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::roots;
 use crate::tier::{Kind, Tiers};
 use crate::tools::{Answer, Tools};
 
-pub(crate) use operations::primitive;
+pub(crate) use api::primitive;
 
 /// All that are known.
 const KNOWN: [&dyn FileSystem; 3] = [&btrfs::Btrfs, &ext4::Ext4, &zfs::Zfs];

@@ -243,10 +243,26 @@ fn snapshots_of_a_dataset_keep_what_was_there() {
             ],
         );
         refused(&harness, "storage::snapshots", &[(json!([plain]), invalid, "hobtest/photos is mounted at")]);
+    });
+}
 
+#[test]
+fn only_snapshots_of_a_dataset_are_removed() {
+    Zfs::with("snapshots::only_snapshots_of_a_dataset_are_removed", |zfs| {
+        let harness = harness(LiveTools::default());
+        zfs.run("zfs", &["create", "hobtest/photos"]);
+        let photos = zfs.path().join("photos");
+        let plain = photos.join("plain");
+        fs::create_dir(&plain).unwrap();
+        fs::write(photos.join("a"), "now").unwrap();
+        let of = |name: &str| photos.join(".zfs/snapshot").join(name);
+        for name in ["first", "second"] {
+            call(&harness, "storage::snapshot", json!([photos, of(name)])).unwrap();
+        }
+        zfs.run("zfs", &["clone", "hobtest/photos@first", "hobtest/clone"]);
         let remove = |path: &Path| call(&harness, "storage::remove_snapshot", json!([path]));
         let (conflict, failed) = (ErrorKind::Conflict, ErrorKind::Failed);
-        zfs.run("zfs", &["hold", "keep", "hobtest/photos@2026-01-31T02:00:00Z"]);
+        zfs.run("zfs", &["hold", "keep", "hobtest/photos@second"]);
         refused(
             &harness,
             "storage::remove_snapshot",
@@ -254,20 +270,21 @@ fn snapshots_of_a_dataset_keep_what_was_there() {
                 (json!([photos]), conflict, "is no snapshot"),
                 (json!([plain]), conflict, "is no snapshot"),
                 (json!([of("")]), conflict, "is no snapshot"),
-                (json!([of("z first%2026-01-31T02:00:00Z")]), conflict, "is no snapshot"),
-                (json!([plain.join(".zfs/snapshot/one")]), invalid, "not where a dataset"),
-                (json!([of("z first")]), failed, "dependent clones"),
-                (json!([of("2026-01-31T02:00:00Z")]), failed, "`zfs holds`"),
+                (json!([of("first%second")]), conflict, "is no snapshot"),
+                (json!([plain.join(".zfs/snapshot/one")]), ErrorKind::Invalid, "not where a dataset"),
+                (json!([of("first")]), failed, "dependent clones"),
+                (json!([of("second")]), failed, "`zfs holds`"),
             ],
         );
-        zfs.run("zfs", &["release", "keep", "hobtest/photos@2026-01-31T02:00:00Z"]);
-        let second = of("2026-01-31T02:00:00Z");
+        zfs.run("zfs", &["release", "keep", "hobtest/photos@second"]);
+        let second = of("second");
         let pretended = model(&harness, "storage::remove_snapshot", json!([second]));
         assert_eq!(pretended, json!({ "changed": true }));
         assert_eq!(remove(&second).unwrap(), json!({ "changed": true }));
         assert_eq!(remove(&second).unwrap(), json!({ "changed": false }));
-        assert_eq!(json!(paths(&list(&photos))), json!([of("z first")]));
-        assert_eq!(fs::read_to_string(photos.join("a")).unwrap(), "after");
+        let left = call(&harness, "storage::snapshots", json!([photos])).unwrap();
+        assert_eq!(json!(paths(&left)), json!([of("first")]));
+        assert_eq!(fs::read_to_string(photos.join("a")).unwrap(), "now");
     });
 }
 
