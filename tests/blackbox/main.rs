@@ -16,6 +16,7 @@ mod canaries;
 mod cards;
 mod cases;
 mod check;
+mod clock;
 mod damaged;
 mod devices;
 mod disks;

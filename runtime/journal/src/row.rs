@@ -48,6 +48,8 @@ pub struct RunFilter {
     pub since: Option<Timestamp>,
     /// Only runs that were started before this time.
     pub until: Option<Timestamp>,
+    /// Only runs whose last entry was recorded at this time or later.
+    pub updated_since: Option<Timestamp>,
     /// Only runs older than this one, for paging.
     pub before: Option<RunId>,
     /// At most so many; `None` for all.

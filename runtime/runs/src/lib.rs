@@ -11,6 +11,7 @@
 //!            waiting ─┘ wake
 //! ```
 
+mod clock;
 mod command;
 mod drive;
 mod error;

@@ -98,6 +98,8 @@ pub(crate) struct State {
     spared: std::collections::HashSet<RunId>,
     /// Somebody compares new events with waits now; whoever comes meanwhile has it done once more.
     pub(crate) comparing: Option<Again>,
+    /// Waits of a clock that was put back, each with the time at which it ends all the same (see [`crate::clock`]).
+    pub(crate) shortened: Vec<(Timestamp, RunId, Position)>,
     /// The number of the last [`Active`].
     numbered: u64,
     bundles: Vec<Arc<Bundle>>,

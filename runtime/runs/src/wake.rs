@@ -24,7 +24,7 @@ impl Runs {
     /// # Errors
     /// When the journal cannot be read.
     pub fn next_due(&self) -> Result<Option<Timestamp>, RunError> {
-        Ok(self.journal().next_due()?)
+        Ok([self.journal().next_due()?, self.next_shortened()].into_iter().flatten().min())
     }
 
     /// Ends the waits whose time has come; how many there were.
@@ -32,7 +32,7 @@ impl Runs {
     /// # Errors
     /// When the journal cannot be read.
     pub fn fire_due(&self) -> Result<usize, RunError> {
-        let mut fired = 0;
+        let mut fired = self.fire_shortened()?;
         loop {
             let (found, ended) = self.fire_some()?;
             fired += ended;
@@ -314,7 +314,7 @@ fn outside_outcome(
 }
 
 /// What a wait comes to when its time has come.
-fn time_came(wait: &Wait) -> Result<Value, OpError> {
+pub(crate) fn time_came(wait: &Wait) -> Result<Value, OpError> {
     match wait {
         Wait::Until(_) | Wait::Run(_) => Ok(Value::Unit),
         Wait::Signal { name, .. } => Err(gave_up(&format!("no signal `{name}` came"))),

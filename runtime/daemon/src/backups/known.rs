@@ -93,9 +93,16 @@ impl Known {
             }
             (None, None, _) => return false,
         };
-        // What is from the future was noted by a clock that was wrong.
-        if self.at(&key).is_some_and(|known| known >= row.updated && known <= now) {
+        // What is from the future was noted by a clock that was wrong: it takes nobody's place, and gives up its own.
+        let is_ahead = |at: Timestamp| at.duration_since(now) > SLACK;
+        if is_ahead(row.updated)
+            || self.at(&key).is_some_and(|known| known >= row.updated && !is_ahead(known))
+        {
             return false;
+        }
+        let failed = format!("{act}.failed");
+        if key == act && self.at(&failed).is_some_and(is_ahead) {
+            self.0.remove(&failed);
         }
         self.0.insert(key, fact);
         true
@@ -139,7 +146,9 @@ impl Known {
             let failure = self.failed(act, now)?.to_json().ok()?;
             Some((act.to_owned(), failure))
         });
-        let age = self.seconds("backup").map(|at| (now.as_duration().as_secs_f64() - at).max(0.0).round());
+        // How old what is from the future is, nobody knows.
+        let age = self.seconds("backup").map(|at| now.as_duration().as_secs_f64() - at);
+        let age = age.filter(|age| *age >= -SLACK.as_secs_f64()).map(|age| age.max(0.0).round());
         json!({
             "repository": repository,
             "state": self.state(schedule, now),

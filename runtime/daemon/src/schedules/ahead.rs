@@ -104,7 +104,7 @@ impl Scheduling {
         if !is_plain {
             return None;
         }
-        self.read_claimed(timed, look).ok()?;
+        self.read_claimed(timed, look, due).ok()?;
         let found = self.due(timed, look, due).ok()?;
         let [slot] = found.fire[..] else { return None };
         let mut firing = self.firing(timed, look, slot.nominal, None);

@@ -1,6 +1,7 @@
 //! Timeouts and deadlines: each schedule is its own dead-man switch.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use hob_journal::{Commit, RunFilter};
 use hob_model::{EntryKind, RunId, RunStatus, Timestamp, Value, duration};
@@ -41,15 +42,21 @@ impl Scheduling {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, RunError> {
         let schedule = &timed.schedule;
-        let (since, looked) = (look.memory.since, look.memory.deadlines);
         if schedule.deadline.is_none() {
             return Ok(None);
         }
+        if look.memory.deadlines > now {
+            // The clock was put back. They are watched from now on, and not once that time has come again.
+            look.memory().deadlines = now;
+            self.launch.runs.journal().submit(Commit::one(look.memory.write(timed)));
+        }
+        let (since, looked) = (look.memory.since, look.memory.deadlines);
+        let since = if since > now { looked } else { since };
         // Most looks end here: no deadline has passed since the last one.
         if schedule.missed_deadlines(since, looked, now, |_| None).missed.is_empty() {
             return Ok(schedule.next_deadline(now));
         }
-        let succeeded = self.successes(timed)?;
+        let succeeded = self.successes(timed, now)?;
         let first_success = |nominal: Timestamp| {
             succeeded.iter().filter(|(of, _)| *of >= nominal).map(|(_, ended)| *ended).min()
         };
@@ -70,10 +77,10 @@ impl Scheduling {
 
     /// The latest successes: the nominal time, and when it had succeeded. A run that a person started counts for the
     /// time at which that was; a backfilled one for no later slot than its own.
-    fn successes(&self, timed: &Timed) -> Result<Vec<(Timestamp, Timestamp)>, RunError> {
+    fn successes(&self, timed: &Timed, now: Timestamp) -> Result<Vec<(Timestamp, Timestamp)>, RunError> {
         let journal = self.launch.runs.journal();
         let mut nominals: HashMap<RunId, Timestamp> = HashMap::new();
-        for slot in journal.slots(&timed.schedule.name, SLOTS_READ)? {
+        for slot in self.latest_slots(timed, now)? {
             // The slot of a run is the first with its id: a later one was skipped because of it.
             let first = nominals.entry(slot.run).or_insert(slot.nominal);
             *first = slot.nominal.min(*first);
@@ -83,6 +90,8 @@ impl Scheduling {
             status: vec![RunStatus::Succeeded],
             name: Some(name.to_owned()),
             kind: Some(kind.to_owned()),
+            // Those of a clock that was put back since must not hide the others.
+            until: now.checked_add(Duration::from_secs(1)).ok(),
             limit: Some(SLOTS_READ),
             ..RunFilter::default()
         };

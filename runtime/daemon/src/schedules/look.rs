@@ -16,7 +16,7 @@ use super::memory::{Memory, queue_of};
 use super::{Firings, Scheduling, Timed};
 use crate::overdue::Overdue;
 
-/// Claimed slots that one look reads of each schedule.
+/// Claimed slots that one look reads of each schedule, besides those after now: a clock may have been put back.
 pub(super) const SLOTS_READ: usize = 64;
 
 /// How far the next look at a schedule must be that rests until then.
@@ -56,7 +56,7 @@ const _: () = assert!(size_of::<Look>() == 48);
 pub(super) struct Active {
     /// When this process looked at its slots last, where the clock was then before the schedule's begin: it was put back.
     looked: Option<Timestamp>,
-    /// The latest claimed slots, ascending; this process alone claims any. None when they are to be read again.
+    /// The latest claimed slots up to now, and all after it, ascending; this process alone claims any. None when they are to be read again.
     claimed: Option<Vec<Timestamp>>,
     /// The next slot, made ready before its time; none where few are due at that time.
     pub(super) ahead: Option<Box<Ahead>>,
@@ -153,11 +153,11 @@ impl Look {
     /// A slot is decided.
     fn claim(&mut self, nominal: Timestamp) {
         let Some(claimed) = self.active.as_mut().and_then(|active| active.claimed.as_mut()) else { return };
-        if let Err(at) = claimed.binary_search(&nominal) {
+        let at = claimed.binary_search(&nominal).unwrap_or_else(|at| {
             claimed.insert(at, nominal);
-        }
-        let surplus = claimed.len().saturating_sub(SLOTS_READ);
-        claimed.drain(..surplus);
+            at
+        });
+        claimed.drain(..(at + 1).saturating_sub(SLOTS_READ));
     }
 
     pub(super) fn is_due(&self, now: Timestamp, ended: bool) -> bool {
@@ -200,7 +200,7 @@ impl Scheduling {
         firings: &mut Firings,
     ) -> Result<Option<Timestamp>, RunError> {
         self.begin_queued(timed, look)?;
-        self.read_claimed(timed, look)?;
+        self.read_claimed(timed, look, now)?;
         let due = self.due(timed, look, now)?;
         // What bears on others that are due now, or on the next slot, is claimed before those are decided.
         let alone = due.fire.len() == 1 && timed.schedule.conflicts.is_empty() && !timed.target.shared;
@@ -223,9 +223,14 @@ impl Scheduling {
     }
 
     /// Reads which of its slots are claimed, where that is not known.
-    pub(super) fn read_claimed(&self, timed: &Timed, look: &mut Look) -> Result<(), RunError> {
+    pub(super) fn read_claimed(
+        &self,
+        timed: &Timed,
+        look: &mut Look,
+        now: Timestamp,
+    ) -> Result<(), RunError> {
         if look.active().claimed.is_none() {
-            look.active().claimed = Some(self.claimed(timed)?);
+            look.active().claimed = Some(self.claimed(timed, now)?);
         }
         Ok(())
     }
@@ -237,7 +242,7 @@ impl Scheduling {
         let claimed = match active.and_then(|active| active.claimed.as_ref()) {
             Some(claimed) => claimed,
             None => {
-                read = self.claimed(timed)?;
+                read = self.claimed(timed, now)?;
                 &read
             }
         };
@@ -246,12 +251,25 @@ impl Scheduling {
         Ok(timed.schedule.due(progress, now))
     }
 
-    /// The latest claimed slots, ascending.
-    fn claimed(&self, timed: &Timed) -> Result<Vec<Timestamp>, RunError> {
-        let slots = self.launch.runs.journal().slots(&timed.schedule.name, SLOTS_READ)?;
+    /// The latest claimed slots up to now, and all after it, ascending.
+    fn claimed(&self, timed: &Timed, now: Timestamp) -> Result<Vec<Timestamp>, RunError> {
+        let slots = self.latest_slots(timed, now)?;
         let mut claimed: Vec<Timestamp> = slots.iter().map(|slot| slot.nominal).collect();
         claimed.sort_unstable();
         Ok(claimed)
+    }
+
+    /// The latest slots up to now, and all after it: where a clock was put back these are many, and must not hide the others.
+    pub(super) fn latest_slots(&self, timed: &Timed, now: Timestamp) -> Result<Vec<Slot>, RunError> {
+        let mut count = SLOTS_READ;
+        loop {
+            let slots = self.launch.runs.journal().slots(&timed.schedule.name, count)?;
+            let ahead = slots.iter().filter(|slot| slot.nominal > now).count();
+            if slots.len() < count || slots.len() - ahead >= SLOTS_READ {
+                return Ok(slots);
+            }
+            count = ahead.saturating_add(SLOTS_READ).max(count.saturating_mul(2));
+        }
     }
 
     /// Decides one slot, durably, but for one that may start at once: that is handed back.

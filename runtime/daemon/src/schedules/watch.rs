@@ -57,6 +57,7 @@ impl Scheduling {
             watch.clocks = Some((clocks, clocks));
             drop(watch);
             self.tell_behind(now);
+            self.shorten_waits();
             return true;
         };
         watch.clocks = Some((began, clocks));
@@ -65,6 +66,9 @@ impl Scheduling {
         if !stepped.is_zero() {
             tracing::warn!(seconds = stepped.as_secs(), "the clock was set");
             self.raise("clock.stepped", seconds(stepped));
+            if stepped.is_negative() {
+                self.shorten_waits();
+            }
         }
         if !suspended.is_zero() {
             tracing::info!(seconds = suspended.as_secs(), "the machine was suspended");
@@ -87,6 +91,13 @@ impl Scheduling {
         if behind >= SignedDuration::try_from(BEHIND_MIN).unwrap_or_default() {
             tracing::warn!(seconds = behind.as_secs(), "the clock is behind what is recorded");
             self.raise("clock.stepped", seconds(-behind));
+        }
+    }
+
+    /// Pauses that began by a clock that was ahead keep nothing waiting until its time comes again.
+    fn shorten_waits(&self) {
+        if let Err(error) = self.launch.runs.clock_was_put_back() {
+            tracing::error!(%error, "waits cannot be compared with the clock");
         }
     }
 

@@ -155,6 +155,33 @@ fn a_clock_that_is_set_neither_loses_nor_doubles_a_slot() {
     assert_eq!(world.fields("clock.stepped", "seconds"), [-1_800, 18_000]);
 }
 
+/// More slots lie in what is now the future than one look reads, and more before them than one look hands out.
+#[test]
+fn many_slots_of_a_clock_that_was_ahead_keep_none_of_now_from_firing() {
+    let options = r#"catch_up: "all", window: "70m", overlap: "queue", deadline: "5m""#;
+    let text = format!(r#"schedule("job", "* * * * *", #{{ {options} }}, |slot| ());"#);
+    for restart in [false, true] {
+        let mut world = World::new(&text);
+        world.pass_by("18h", "1m");
+        world.hands.step("24h");
+        world.pass("1m");
+        assert!(world.runs_of("job").len() > 18 * 60 + 64);
+        world.hands.step("-24h");
+        if restart {
+            world = world.crash(usize::MAX, "1s", &text);
+        }
+        let (known, missed) = (world.runs_of("job").len(), world.events("schedule.missed").len());
+        world.pass_by("80m", "1m");
+        let mut slots: Vec<String> = world.runs_of("job").into_iter().map(|it| it.0).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        // The minute in which it was ahead is caught up, too.
+        assert_eq!(slots.len(), known + 80 + usize::from(!restart), "{restart}");
+        assert_eq!(slots.len(), world.runs_of("job").len(), "none twice");
+        assert_eq!(world.events("schedule.missed").len(), missed, "each succeeded in time");
+    }
+}
+
 /// Crashes, restarts and steps of the clock in an order that only the seed knows.
 #[test]
 fn no_slot_fires_twice_whatever_happens() {

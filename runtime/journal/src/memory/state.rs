@@ -163,6 +163,7 @@ impl State {
                 && filter.owner.is_none_or(|owner| owner == row.owner)
                 && filter.since.is_none_or(|since| row.created >= since)
                 && filter.until.is_none_or(|until| row.created < until)
+                && filter.updated_since.is_none_or(|since| row.updated >= since)
                 && filter.before.is_none_or(|before| row.run < before)
         };
         let rows = self.runs.values().rev().filter_map(|it| it.row.as_ref());

@@ -101,9 +101,11 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Outcome<Vec<RunRow>
             values.push(SqlValue::Text(text.clone()));
         }
     }
-    for (sign, time) in [(">=", filter.since), ("<", filter.until)] {
+    let times =
+        [("created >=", filter.since), ("created <", filter.until), ("updated >=", filter.updated_since)];
+    for (test, time) in times {
         if let Some(time) = time {
-            sql.push_str(&format!(" AND r.created {sign} ?"));
+            sql.push_str(&format!(" AND r.{test} ?"));
             values.push(SqlValue::Integer(to_micros(time)));
         }
     }

@@ -173,6 +173,7 @@ fn runs_are_listed_newest_first_and_filtered(journal: &dyn Journal) {
         (RunFilter { owner: Some(RunOwner::Foreground), ..all() }, vec![7]),
         (RunFilter { owner: Some(RunOwner::Daemon), limit: Some(2), ..all() }, vec![6, 5]),
         (RunFilter { status: vec![RunStatus::Cancelled, RunStatus::Running], ..all() }, vec![5, 2]),
+        (RunFilter { updated_since: Some(at(1)), ..all() }, vec![5, 2]),
         (
             RunFilter { status: vec![RunStatus::Queued], name: Some("odd".into()), limit: Some(1), ..all() },
             vec![3],
