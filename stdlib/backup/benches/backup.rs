@@ -1,6 +1,7 @@
-//! Backs up, backs up again, checks and restores beside `restic`: `cargo bench -p hob-std-backup --bench backup -- --dir /mnt/disk`.
+//! Backs up, backs up again, checks and restores beside `restic`, and beside `rustic` where that is installed:
+//! `cargo bench -p hob-std-backup --bench backup -- --dir /mnt/disk`.
 //!
-//! Each step is a process of its own, of hob's operations as of restic, so that times and the peaks of memory compare.
+//! Each step is a process of its own, of hob's operations as of the others, so that times and the peaks of memory compare.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)] // a benchmark: it measures real files
 
@@ -32,6 +33,66 @@ struct Cost {
     peak_mib: f64,
 }
 
+impl Cost {
+    fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    fn peak_mib(&self) -> f64 {
+        self.peak_mib
+    }
+}
+
+/// Another program that does the same, without a cache.
+enum Other {
+    Restic,
+    /// It lies there.
+    Rustic(PathBuf),
+}
+
+impl Other {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Restic => "restic",
+            Self::Rustic(_) => "rustic",
+        }
+    }
+
+    fn command(&self, dir: &Path) -> Command {
+        let (mut command, password) = match self {
+            Self::Restic => (Command::new("restic"), "RESTIC_PASSWORD"),
+            Self::Rustic(program) => (Command::new(program), "RUSTIC_PASSWORD"),
+        };
+        // Neither a person's settings nor their cache bear on it.
+        command.env("HOME", dir).env_remove("XDG_CONFIG_HOME").env(password, PASSWORD);
+        command.args(["--no-cache", "-r"]).arg(dir.join(self.name())).current_dir(dir);
+        command
+    }
+
+    fn step(&self, step: &str, dir: &Path) -> Command {
+        let mut command = self.command(dir);
+        let out = dir.join(format!("out-{}", self.name()));
+        match (step, self) {
+            ("check", _) => command.args(["check", "--read-data"]),
+            ("restore", Self::Restic) => command.args(["restore", "latest", "--target"]).arg(out),
+            ("restore", Self::Rustic(_)) => command.args(["restore", "latest"]).arg(out),
+            _ => command.args(["backup", "src"]),
+        };
+        command
+    }
+}
+
+/// Where `rustic` is: where `tests/long` installs it, or as it is found by its name.
+fn rustic() -> Option<PathBuf> {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/readers/rustic/bin/rustic");
+    let runs = |program: &PathBuf| {
+        let mut command = Command::new(program);
+        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    [installed, PathBuf::from("rustic")].into_iter().find(runs)
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let after = |flag: &str| args.iter().position(|it| it == flag).and_then(|at| args.get(at + 1)).cloned();
@@ -41,40 +102,58 @@ fn main() {
     let base = after("--dir").map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = tempfile::Builder::new().prefix("hob-bench-").tempdir_in(base).unwrap();
     fill(&dir.path().join("src"));
-    println!("1,000 files of 8 KiB and 8 of 32 MiB, of which a half repeats; best of {ROUNDS}, in turns");
-    println!(
-        "{:<10} {:>9} {:>9} {:>6} {:>9} {:>9} {:>6}",
-        "", "hob s", "restic s", "ratio", "hob MiB", "restic", "ratio"
-    );
-    let mut best: Vec<[Option<Cost>; 2]> = vec![[None; 2]; STEPS.len()];
+    let others: Vec<Other> =
+        [Some(Other::Restic), rustic().map(Other::Rustic)].into_iter().flatten().collect();
+    let mut best: Vec<Vec<Option<Cost>>> = vec![vec![None; 1 + others.len()]; STEPS.len()];
     for _ in 0..ROUNDS {
-        for left in ["hob", "restic", "out-hob", "out-restic"] {
-            let _ = fs::remove_dir_all(dir.path().join(left));
+        for name in others.iter().map(Other::name).chain(["hob"]) {
+            for left in [name.to_owned(), format!("out-{name}")] {
+                let _ = fs::remove_dir_all(dir.path().join(left));
+            }
         }
-        let place = dir.path().to_str().unwrap().to_owned();
-        measure(Command::new(&args[0]).args(["--step", "init", "--dir", &place]));
-        measure(restic(dir.path()).arg("init"));
+        let own = |step: &str| {
+            let mut command = Command::new(&args[0]);
+            command.args(["--step", step, "--dir"]).arg(dir.path());
+            measure(&mut command)
+        };
+        let _ = own("init");
+        for other in &others {
+            let _ = measure(other.command(dir.path()).arg("init"));
+        }
         for (step, kept) in STEPS.into_iter().zip(&mut best) {
-            let mut own = Command::new(&args[0]);
-            own.args(["--step", step, "--dir", &place]);
-            let both = [measure(&mut own), measure(&mut of_restic(step, dir.path()))];
-            for (kept, cost) in kept.iter_mut().zip(both) {
+            let of_others = others.iter().map(|other| measure(&mut other.step(step, dir.path())));
+            for (kept, cost) in kept.iter_mut().zip(std::iter::once(own(step)).chain(of_others)) {
                 if kept.is_none_or(|best| cost.seconds < best.seconds) {
                     *kept = Some(cost);
                 }
             }
         }
     }
-    for (step, [own, other]) in STEPS.into_iter().zip(best.into_iter().map(|it| it.map(Option::unwrap))) {
-        println!(
-            "{step:<10} {:>9.2} {:>9.2} {:>6.2} {:>9.0} {:>9.0} {:>6.2}",
-            own.seconds,
-            other.seconds,
-            own.seconds / other.seconds,
-            own.peak_mib,
-            other.peak_mib,
-            own.peak_mib / other.peak_mib
-        );
+    report(&others, &best);
+}
+
+/// A row for each step: what hob took, and for each of the others what that took and how many times of that hob took.
+fn report(others: &[Other], best: &[Vec<Option<Cost>>]) {
+    println!("1,000 files of 8 KiB and 8 of 32 MiB, of which a half repeats; best of {ROUNDS}, in turns");
+    print!("{:<10}", "");
+    for unit in ["s", "MiB"] {
+        print!(" {:>9}", format!("hob {unit}"));
+        for other in others {
+            print!(" {:>10} {:>6}", format!("{} {unit}", other.name()), "ratio");
+        }
+    }
+    println!();
+    for (step, costs) in STEPS.into_iter().zip(best) {
+        let costs: Vec<Cost> = costs.iter().map(|it| it.unwrap()).collect();
+        print!("{step:<10}");
+        for (what, digits) in [(Cost::seconds as fn(&Cost) -> f64, 2), (Cost::peak_mib, 0)] {
+            let own = what(&costs[0]);
+            print!(" {own:>9.digits$}");
+            for other in costs[1..].iter().map(what) {
+                print!(" {other:>10.digits$} {:>6.2}", own / other);
+            }
+        }
+        println!();
     }
 }
 
@@ -109,23 +188,6 @@ fn hob(step: &str, dir: &Path) {
         _ => ("backup::snapshot", json!(["hob", ["src"], options])),
     };
     harness.call(&hob_std_backup::primitive(), name, args).unwrap();
-}
-
-fn restic(dir: &Path) -> Command {
-    let mut command = Command::new("restic");
-    command.env("RESTIC_PASSWORD", PASSWORD).args(["--no-cache", "-r"]).arg(dir.join("restic"));
-    command.current_dir(dir);
-    command
-}
-
-fn of_restic(step: &str, dir: &Path) -> Command {
-    let mut command = restic(dir);
-    match step {
-        "check" => command.args(["check", "--read-data"]),
-        "restore" => command.args(["restore", "latest", "--target"]).arg(dir.join("out-restic")),
-        _ => command.args(["backup", "src"]),
-    };
-    command
 }
 
 fn measure(command: &mut Command) -> Cost {

@@ -156,6 +156,52 @@ fn what_goes_wrong_with_postgres_says_what_to_do() {
     let _ = pg("restore", json!([target, "odd.dump", { "database": "an\"other" }])).unwrap();
 }
 
+#[test]
+fn how_far_a_standby_of_postgres_is_and_what_extends_it_is_told() {
+    let Some(primary) = server() else { return };
+    let standby = primary.standby().unwrap();
+    let world = World::new();
+    let of = |server: &Postgres| json!({ "host": "127.0.0.1", "port": server.port(), "password": PASSWORD });
+    let pg = |name: &str, args: Json| world.call(&format!("databases::postgres::{name}"), args).unwrap();
+    let replication = |server: &Postgres| pg("replication", json!([of(server)]));
+    filled(&primary);
+    let told = until("it has followed", || {
+        let told = replication(&primary);
+        (told["standbys"][0]["state"] == "streaming" && told["standbys"][0]["lag_bytes"] == 0).then_some(told)
+    });
+    assert_eq!((&told["standby"], &told["standbys"][0]["name"]), (&json!(false), &json!("standby")));
+    assert!(told["lag_seconds"].is_null(), "{told}");
+    let followed = replication(&standby);
+    assert_eq!((&followed["standby"], &followed["standbys"]), (&json!(true), &json!([])));
+    assert!((0.0..60.0).contains(&followed["lag_seconds"].as_f64().unwrap()), "{followed}");
+    // It holds still: the primary goes on.
+    let _ = standby.sql("postgres", "SELECT pg_wal_replay_pause()");
+    let _ = primary.sql("gitea", "CREATE TABLE late AS SELECT generate_series(1, 10000)");
+    until("it is behind", || {
+        (replication(&primary)["standbys"][0]["lag_bytes"].as_i64()? > 100_000).then_some(())
+    });
+    assert!(replication(&standby)["lag_seconds"].as_f64() > followed["lag_seconds"].as_f64());
+
+    let extension = || {
+        let all = pg("extensions", json!([of(&primary), { "database": "gitea" }]));
+        all.as_array().unwrap().iter().find(|it| it["name"] == "plpgsql").unwrap().clone()
+    };
+    assert_eq!(extension()["installed"], extension()["available"]);
+    let _ = primary.sql("gitea", "DROP EXTENSION plpgsql");
+    assert_eq!((&extension()["installed"], &extension()["available"]), (&Json::Null, &json!("1.0")));
+}
+
+/// Looks until there is something.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("not seen: {what}");
+}
+
 /// A server that ends with the test.
 struct Server(Child);
 
@@ -166,20 +212,68 @@ impl Drop for Server {
     }
 }
 
+fn spawned(program: &str, args: &[&str]) -> Server {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    Server(command.spawn().unwrap())
+}
+
 /// A server whose programs are there, and that is ready.
 fn begun(world: &World, program: &str, args: &[&str], ping: (&str, Json)) -> Option<Server> {
     let there = Command::new(program).arg("--version").output().is_ok();
     hob_lab::started(program, (!there).then(|| program.to_owned()), || Ok(()))?;
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", program]).args(args).stdout(Stdio::null()).stderr(Stdio::null());
-    let server = Server(command.spawn().unwrap());
-    for _ in 0..3000 {
-        if world.call(ping.0, json!([ping.1])).is_ok_and(|it| it["ready"] == true) {
-            return Some(server);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("{program} does not get ready: {:?}", world.call(ping.0, json!([ping.1])));
+    let server = spawned(program, args);
+    until(&format!("{program} gets ready"), || {
+        world.call(ping.0, json!([ping.1])).is_ok_and(|it| it["ready"] == true).then_some(())
+    });
+    Some(server)
+}
+
+#[test]
+fn a_redis_that_loads_is_not_ready_and_a_replica_tells_when_it_last_heard() {
+    let world = World::new();
+    let target = |name: &str| json!({ "host": world.path(name).join("socket") });
+    let ping = |name: &str| world.call("databases::redis::ping", json!([target(name)])).unwrap();
+    let args = |name: &str, more: &[&str]| -> Vec<String> {
+        let dir = world.path(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let (dir, socket) = (dir.to_str().unwrap(), format!("{}/socket", dir.display()));
+        let own = ["--dir", dir, "--unixsocket", &socket, "--save", ""];
+        own.iter().chain(more).map(|it| (*it).to_owned()).collect()
+    };
+    let start = |name: &str, more: &[&str]| {
+        let args = args(name, more);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        begun(&world, "redis-server", &args, ("databases::redis::ping", target(name)))
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let Some(_primary) = start("primary", &["--port", &port, "--repl-diskless-sync-delay", "0"]) else {
+        return;
+    };
+    let primary = ping("primary");
+    assert_eq!((&primary["role"], &primary["lag_seconds"]), (&json!("master"), &Json::Null));
+    let _replica = start("replica", &["--port", "0", "--replicaof", "127.0.0.1", &port]).unwrap();
+    let told =
+        until("it follows", || Some(ping("replica")).filter(|it| it["lag_seconds"].as_i64() >= Some(0)));
+    assert!(told["role"] == "slave" && told["lag_seconds"].as_i64() < Some(60), "{told}");
+
+    // It says that it loads as long as it does: each key takes its time.
+    let cli = |args: &[&str]| {
+        let done = Command::new("redis-cli").arg("-s").arg(world.path("primary/socket")).args(args).output();
+        assert!(done.unwrap().status.success());
+    };
+    cli(&["EVAL", "for n = 1, 200 do redis.call('SET', 'key:' .. n, n) end", "0"]);
+    cli(&["SAVE"]);
+    let slow = ["--port", "0", "--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"];
+    let slow = args("late", &slow);
+    std::fs::copy(world.path("primary/dump.rdb"), world.path("late/dump.rdb")).unwrap();
+    let _late = spawned("redis-server", &slow.iter().map(String::as_str).collect::<Vec<_>>());
+    let told = until("it loads", || {
+        let told = ping("late");
+        told["reason"].as_str().is_some_and(|it| it.contains("still loads")).then_some(told)
+    });
+    assert_eq!(told["ready"], false, "{told}");
+    until("it has loaded", || (ping("late")["ready"] == true).then_some(()));
 }
 
 #[test]

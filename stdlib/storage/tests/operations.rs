@@ -312,6 +312,8 @@ fn what_is_cleaned_up_lies_in_the_trash_for_a_while() {
     let batch = fs::read_dir(&trash).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::read_to_string(batch.join("x/b")).unwrap(), "tmp/x/b");
     drop(reader);
+    // What somebody else put there is none of the trash.
+    fs::write(trash.join("theirs"), "theirs").unwrap();
     // The next day more goes, and after two days the trash is emptied of what was there first.
     harness.clock().advance(Duration::from_secs(24 * 3600));
     let done = call(&harness, "storage::cleanup", json!(["tmp", options])).unwrap();
@@ -320,7 +322,7 @@ fn what_is_cleaned_up_lies_in_the_trash_for_a_while() {
     let done = call(&harness, "storage::cleanup", json!(["tmp", options])).unwrap();
     assert_eq!((&done["files"], &done["purged"]), (&json!(0), &json!(2)), "{done}");
     assert!(!batch.exists());
-    assert_eq!(fs::read_dir(&trash).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(&trash).unwrap().count(), 2, "what went later, and what is theirs");
 }
 
 #[test]
@@ -338,11 +340,13 @@ fn a_cleanup_is_limited_and_refuses_what_is_not_meant() {
         assert_eq!(error.kind, kind, "{options}");
         assert!(error.message.contains(said), "{options}: {}", error.message);
     }
-    let done =
-        call(&harness, "storage::cleanup", json!(["tmp", { "keep": 0, "max_files": 2, "trash": "0s" }]))
-            .unwrap();
-    assert_eq!(done["files"], 2);
-    assert!(done["stopped"].as_str().unwrap().contains("max_files"));
+    // Each has five bytes.
+    for (limit, value, files) in [("max_bytes", 9, 1), ("max_files", 1, 1)] {
+        let options = json!({ "keep": 0, limit: value, "trash": "0s" });
+        let done = call(&harness, "storage::cleanup", json!(["tmp", options])).unwrap();
+        assert_eq!(done["files"], files, "{limit}: {done}");
+        assert!(done["stopped"].as_str().unwrap().contains(limit), "{done}");
+    }
     assert!(!harness.dir().join("tmp/.hob-trash").exists(), "removed for good");
     let free = json!({ "free": "900000T", "trash": "0s" });
     assert_eq!(call(&harness, "storage::cleanup", json!(["tmp", free])).unwrap()["files"], 1);

@@ -49,11 +49,36 @@ impl Postgres {
     /// # Errors
     /// When it does not come up.
     pub fn start() -> io::Result<Self> {
+        Self::start_with(Self::make)
+    }
+
+    /// One that follows this one, and calls itself `standby`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn standby(&self) -> io::Result<Self> {
+        Self::start_with(|standby| {
+            standby.own()?;
+            let mut command = as_its_user(&programs()?.join("pg_basebackup"));
+            command.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-U", "postgres"]);
+            command.arg("-h").arg(self.dir()).args(["-p", &self.port.to_string()]);
+            command.arg("-D").arg(standby.dir().join("data"));
+            if !command.status()?.success() {
+                return Err(io::Error::other("pg_basebackup fails"));
+            }
+            let mut settings = std::fs::File::options()
+                .append(true)
+                .open(standby.dir().join("data/postgresql.auto.conf"))?;
+            settings.write_all(b"cluster_name = 'standby'\n")
+        })
+    }
+
+    fn start_with(make: impl Fn(&Self) -> io::Result<()>) -> io::Result<Self> {
         for _ in 0..ATTEMPTS {
             let place = Place::new("postgres", |_| {})?;
             let port = free_port()?;
             let mut server = Self { place, port, child: None };
-            server.make()?;
+            make(&server)?;
             let mut command = as_its_user(&programs()?.join("postgres"));
             command.arg("-D").arg(server.dir().join("data")).arg("-k").arg(server.dir());
             command.args(["-p", &port.to_string(), "-h", "127.0.0.1", "-c", "fsync=off"]);
@@ -65,8 +90,14 @@ impl Postgres {
         Err(io::Error::other("PostgreSQL does not come up"))
     }
 
-    fn make(&self) -> io::Result<()> {
+    /// Gives its directory to its user.
+    fn own(&self) -> io::Result<()> {
         let owned = Command::new("chown").arg("postgres:postgres").arg(self.dir()).status()?;
+        if owned.success() { Ok(()) } else { Err(io::Error::other("chown fails")) }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        self.own()?;
         let mut file = std::fs::File::create(self.dir().join("password"))?;
         file.write_all(PASSWORD.as_bytes())?;
         let mut command = as_its_user(&programs()?.join("initdb"));
@@ -81,7 +112,7 @@ impl Postgres {
             "--auth-host=scram-sha-256",
         ]);
         let made = command.status()?;
-        if owned.success() && made.success() { Ok(()) } else { Err(io::Error::other("initdb fails")) }
+        if made.success() { Ok(()) } else { Err(io::Error::other("initdb fails")) }
     }
 
     /// The directory of its socket.

@@ -1,6 +1,6 @@
 //! Backups as scripts make them: in memory with faults, in directories, through rclone, and together with restic.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // tests look at real files, and start restic
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)] // tests look at real files, and start restic
 
 mod cases;
 mod faults;

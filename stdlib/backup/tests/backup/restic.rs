@@ -1,14 +1,15 @@
-//! Together with restic: what one writes the other reads, and locks hold for both.
+//! Together with restic: what one writes the other reads, and locks hold for both. And with the program of rustic.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use hob_model::ErrorKind;
 use serde_json::json;
 
 use crate::tree;
-use crate::world::{World, restic};
+use crate::world::{PASSWORD, World, restic};
 
 /// The seeds of the trees.
 const SEEDS: [u64; 2] = [1, 2];
@@ -100,7 +101,7 @@ fn restic_honours_the_lock_of_hob() {
     let marker = world.text("started");
     std::thread::scope(|scope| {
         let script = format!("echo begun; touch {marker}; while [ -e {marker} ]; do sleep 0.05; done");
-        let stream = json!(["nas", "x", ["sh", "-c", script], { "password": crate::world::PASSWORD }]);
+        let stream = json!(["nas", "x", ["sh", "-c", script], { "password": PASSWORD }]);
         let harness = world.harness("slow");
         let working =
             scope.spawn(move || harness.call(&hob_std_backup::primitive(), "backup::stream", stream));
@@ -116,4 +117,55 @@ fn restic_honours_the_lock_of_hob() {
         working.join().unwrap().unwrap();
     });
     world.restic_ok("nas", &["prune"]);
+}
+
+#[test]
+fn rustic_and_hob_read_each_other() {
+    if !std::env::var("HOB_LONG").is_ok_and(|value| !value.is_empty() && value != "0") {
+        return;
+    }
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/readers/rustic/bin/rustic");
+    if !program.is_file() {
+        return eprintln!("skipped: rustic is not installed; tests/long does that");
+    }
+    for seed in SEEDS {
+        let world = World::live();
+        let rustic = |repository: &str, args: &[&str]| {
+            let mut command = Command::new(&program);
+            command
+                .env("HOME", world.path(""))
+                .env_remove("XDG_CONFIG_HOME")
+                .env("RUSTIC_PASSWORD", PASSWORD);
+            let done =
+                command.args(["--no-cache", "-r", &world.text(repository)]).args(args).output().unwrap();
+            assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        };
+        let whole = world.text("src");
+        let latest = format!("latest:{whole}");
+        tree::grow(&world.path("src"), seed + 80, 120);
+        world.init("own");
+        world.snapshot("own");
+        rustic("own", &["check", "--read-data"]);
+        rustic("own", &["restore", &latest, &world.text("out")]);
+        tree::assert_same(&world.path("src"), &world.path("out"));
+        rustic("theirs", &["init"]);
+        rustic("theirs", &["backup", &whole]);
+        world.restore("theirs", "again");
+        tree::assert_same(&world.path("src"), &world.path("again"));
+        // One goes on with what the other left, and frees what it no longer needs.
+        fs::remove_dir_all(world.path("src")).unwrap();
+        tree::grow(&world.path("src"), seed + 90, 60);
+        world.snapshot("theirs");
+        rustic("own", &["backup", &whole]);
+        world.call("forget", json!(["theirs", { "keep_last": 1, "prune": true }])).unwrap();
+        world.call("prune", json!(["theirs", { "grace": "0s" }])).unwrap();
+        rustic("own", &["forget", "--keep-last", "1", "--prune", "--instant-delete"]);
+        for repository in ["own", "theirs"] {
+            rustic(repository, &["check", "--read-data"]);
+            world.call("check", json!([repository, { "read": "all" }])).unwrap();
+            let out = format!("{repository}-out");
+            world.restore(repository, &out);
+            tree::assert_same(&world.path("src"), &world.path(&out));
+        }
+    }
 }

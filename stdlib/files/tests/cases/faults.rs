@@ -163,6 +163,32 @@ fn a_plug_pulled_while_writing() {
     });
 }
 
+/// Who opens it before it has its mode would read what comes to be in it.
+#[test]
+fn what_is_for_its_owner_alone_is_so_from_its_first_moment() {
+    for before in [None, Some("0644")] {
+        let mut seen = 0;
+        for step in 0..STEPS_MAX {
+            let (h, fake) = world();
+            if let Some(mode) = before {
+                must(&h, "files::write", json!(["f", "old", {"mode": mode}]));
+            }
+            fake.crash_in(step);
+            let through = call(&h, "files::write", json!(["f", "a secret", {"mode": "0600"}])).is_ok();
+            fake.restart();
+            for (name, _) in files(&h, &fake).into_iter().filter(|(_, content)| content != "old") {
+                let stat = must(&h, "files::stat", json!([name]));
+                assert_eq!(stat.get("mode").and_then(Value::as_str), Some("0600"), "step {step}: {name}");
+                seen += 1;
+            }
+            if through {
+                break;
+            }
+        }
+        assert!(seen > 2, "{seen}");
+    }
+}
+
 #[test]
 fn a_plug_pulled_while_switching_a_link() {
     let prepare = |h: &Harness| {

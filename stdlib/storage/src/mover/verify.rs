@@ -158,7 +158,11 @@ fn verify(
     if is_large(copy) {
         source.evict();
     }
-    if hash(&*source, copy.meta.size, gauge, pool)? != copy.hash {
+    let found = hash(&*source, copy.meta.size, gauge, pool).map_err(|fail| match fail {
+        Fail::Skip(_, reason) => Fail::Skip(Why::Unsound, format!("its copy read from the disk: {reason}")),
+        stop @ Fail::Stop(_) => stop,
+    })?;
+    if found != copy.hash {
         return Err(Fail::Skip(
             Why::Unsound,
             "its copy read from the disk differs from it: is the disk sound?".to_owned(),

@@ -6,6 +6,7 @@
 
 mod crashes;
 mod live;
+mod others;
 mod power;
 mod rules;
 mod strict;

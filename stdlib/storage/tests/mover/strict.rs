@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hob_std_storage::fault::{Fuse, Fused};
+use hob_std_storage::mover::Why;
 use hob_std_storage::tier::{Attribute, Tier, Time};
 
 use crate::is_long;
 use crate::tree::{TAKEN, migrate_in_batches};
-use crate::volatile::{Body, Volatile};
+use crate::volatile::{Body, Flaw, Volatile};
 
 const TREES: u64 = 24;
 const TREES_LONG: u64 = 200;
@@ -121,4 +122,65 @@ fn what_is_not_synced_is_not_believed_in() {
     }
     eprintln!("{crashes} crashes, {cuts} of them power cuts");
     assert!(crashes > 2000 && cuts > 1000, "only {crashes} crashes, {cuts} of them power cuts");
+}
+
+/// What a disk or a file system may keep wrong, and what is said of it.
+const FLAWS: [(Flaw, Why, &str); 7] = [
+    (|it| *it.bytes.last_mut().unwrap() ^= 1, Why::Unsound, "differs from it: is the disk sound?"),
+    (|it| it.bytes.truncate(it.bytes.len() - 1), Why::Unsound, "its copy read from the disk"),
+    (|it| it.bytes.push(0), Why::Unsound, "its copy read from the disk"),
+    (|it| it.modified.nanos ^= 1, Why::Unkept, "its time to the nanosecond"),
+    (|it| it.mode ^= 0o001, Why::Unkept, "its mode"),
+    (|it| it.owner.1 ^= 1, Why::Unkept, "its owner"),
+    (|it| it.attributes.clear(), Why::Unkept, "user.origin"),
+];
+
+#[test]
+fn what_the_target_keeps_wrong_stays_where_it_was() {
+    for (number, (flaw, why, text)) in FLAWS.into_iter().enumerate() {
+        // Few files are synced one by one, many by one sync of all.
+        for count in [2, 20] {
+            let (hot, cold) = (Volatile::new(1), Volatile::new(2));
+            for number in 0..count {
+                let mut sink = hot.create(Path::new(&format!("{number}"))).unwrap();
+                sink.write_at(b"content", 0).unwrap();
+                let attributes = [Attribute { name: c"user.origin".into(), value: b"tracker".to_vec() }];
+                let meta = hot.stat(Path::new(&format!("{number}"))).unwrap();
+                sink.imitate(&meta, &attributes, true).unwrap();
+            }
+            let before = hot.files();
+            cold.spoil(flaw);
+            let moved = migrate_in_batches("0123456789ab", u64::MAX, &hot, &cold).unwrap();
+            let is_told = |it: &hob_std_storage::mover::Skipped| it.why == why && it.reason.contains(text);
+            assert!(moved.names.is_empty() && moved.skipped.len() == count, "flaw {number}: {moved:?}");
+            assert!(moved.skipped.iter().all(is_told), "flaw {number}: {:?}", moved.skipped);
+            assert_eq!((hot.files(), cold.files()), (before, Files::new()), "flaw {number}");
+        }
+    }
+}
+
+/// On a file system whose times tell no change, names tell that somebody put another file in the place of one.
+#[test]
+fn a_name_that_is_another_files_by_now_is_left_alone() {
+    let (hot, cold) = (Volatile::new(1), Volatile::new(2));
+    let write = |tier: &dyn Tier, name: &str, content: &[u8]| {
+        tier.create(Path::new(name)).unwrap().write_at(content, 0).unwrap();
+    };
+    write(&hot, "a", b"content");
+    hot.link(Path::new("a"), Path::new("b")).unwrap();
+    hot.stand();
+    let (theirs, target) = (hot.handle(), cold.handle());
+    let fuse = Fuse::telling(move || {
+        if target.stat(Path::new("b")).is_ok() && theirs.stat(Path::new("c")).is_err() {
+            theirs.rename(Path::new("b"), Path::new("c")).unwrap();
+            write(&*theirs, "b", b"theirs");
+        }
+    });
+    let fused = |tier: &Volatile| Fused::new(tier.handle(), Arc::clone(&fuse));
+    let moved = migrate_in_batches("0123456789ab", u64::MAX, &fused(&hot), &fused(&cold)).unwrap();
+    assert!(moved.names.is_empty(), "{moved:?}");
+    let left: Vec<_> = hot.files().into_iter().map(|(path, (body, _))| (path, body.bytes)).collect();
+    let wanted = [("a", "content"), ("b", "theirs"), ("c", "content")];
+    assert_eq!(left, wanted.map(|(path, content)| (PathBuf::from(path), content.as_bytes().to_vec())));
+    assert_eq!(cold.files(), Files::new());
 }

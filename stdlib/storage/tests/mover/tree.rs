@@ -68,6 +68,10 @@ pub fn plant(source: &Path, target: &Path, seed: u64) {
     lsetxattr(source.join("tv/attributes"), "user.origin", b"tracker", XattrFlags::empty()).unwrap();
     lsetxattr(source.join("tv/attributes"), "system.posix_acl_access", &acl(), XattrFlags::empty()).unwrap();
     chown(source.join("tv/attributes"), Some(1234), Some(5678)).unwrap();
+    // A change of owner takes these bits away.
+    file(&source.join("tv/helper"), 10, rng);
+    chown(source.join("tv/helper"), Some(1234), Some(5678)).unwrap();
+    fs::set_permissions(source.join("tv/helper"), fs::Permissions::from_mode(0o6755)).unwrap();
     let show = source.join("tv/Show");
     fs::set_permissions(&show, fs::Permissions::from_mode(0o2775)).unwrap();
     lsetxattr(&show, "system.posix_acl_default", &acl(), XattrFlags::empty()).unwrap();

@@ -33,6 +33,18 @@ struct Node {
     changed: i64,
 }
 
+impl Node {
+    /// It is synced. Content that is kept wrong shows when it is read from the disk, and not from memory.
+    fn keep(&mut self, flaw: Option<Flaw>) {
+        let flaw = flaw.filter(|_| !self.is_dir && self.live != self.durable);
+        self.durable = self.live.clone();
+        if let Some(flaw) = flaw {
+            flaw(&mut self.durable);
+            self.live = Body { bytes: std::mem::take(&mut self.live.bytes), ..self.durable.clone() };
+        }
+    }
+}
+
 /// A place of a name: the number of its directory, and the name.
 type Slot = (usize, OsString);
 
@@ -59,8 +71,15 @@ impl Change {
     }
 }
 
+/// What becomes of a file on a disk, or below a file system, that keeps something else than it was given.
+pub type Flaw = fn(&mut Body);
+
 #[derive(Clone)]
 struct State {
+    /// Comes over each file as it is synced.
+    flaw: Option<Flaw>,
+    /// Changes come so fast that no time tells them apart.
+    stands: bool,
     nodes: Vec<Node>,
     live: BTreeMap<Slot, usize>,
     durable: BTreeMap<Slot, usize>,
@@ -104,7 +123,7 @@ impl State {
     }
 
     fn touch(&mut self, node: usize) {
-        self.clock += 1;
+        self.clock += i64::from(!self.stands);
         self.nodes[node].changed = self.clock;
     }
 
@@ -156,6 +175,8 @@ impl Volatile {
     pub fn new(device: u64) -> Self {
         let root = Node { is_dir: true, live: Body::default(), durable: Body::default(), changed: 0 };
         let state = State {
+            flaw: None,
+            stands: false,
             nodes: vec![root],
             live: BTreeMap::new(),
             durable: BTreeMap::new(),
@@ -167,6 +188,16 @@ impl Volatile {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// From now on each file that is synced is kept wrong.
+    pub fn spoil(&self, flaw: Flaw) {
+        self.state().flaw = Some(flaw);
+    }
+
+    /// From now on its clock stands.
+    pub fn stand(&self) {
+        self.state().stands = true;
     }
 
     /// Another one that is the same now.
@@ -252,10 +283,17 @@ impl Source for Open {
         false
     }
     fn sync(&self) -> io::Result<()> {
-        self.write(|it| it.durable = it.live.clone());
+        let flaw = self.state.lock().unwrap().flaw;
+        self.write(|it| it.keep(flaw));
         Ok(())
     }
-    fn evict(&self) {}
+    fn evict(&self) {
+        let mut state = self.state.lock().unwrap();
+        if state.flaw.is_some() {
+            let it = &mut state.nodes[self.node];
+            it.live.bytes = it.durable.bytes.clone();
+        }
+    }
     fn spare_memory(&self) {}
     fn prefetch(&self) {}
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -390,7 +428,8 @@ impl Tier for Volatile {
         let mut state = self.state();
         state.pending.clear();
         state.durable = state.live.clone();
-        state.nodes.iter_mut().for_each(|it| it.durable = it.live.clone());
+        let flaw = state.flaw;
+        state.nodes.iter_mut().for_each(|it| it.keep(flaw));
         Ok(())
     }
     fn lock(&self, at: &Path) -> io::Result<Option<Box<dyn Any + Send>>> {
