@@ -256,6 +256,9 @@ fn what_cannot_be_read_makes_a_snapshot_incomplete() {
         assert!(error.message.contains("lacks 1 entries") && error.message.contains(unreadable), "{error}");
         let all = world.call("snapshots", json!(["nas", {}])).unwrap();
         assert_eq!((&all[0]["complete"], &all[1]["complete"]), (&json!(true), &json!(false)));
+        // Until there is a complete one of the same paths it is the best there is.
+        let sorted = world.call("forget", json!(["nas", { "keep_last": 1 }])).unwrap();
+        assert_eq!((sorted["kept"].as_array().unwrap().len(), &sorted["removed"]), (2, &json!([])));
         let done = world.call("snapshot", json!(["nas", paths, { "tolerant": true }])).unwrap();
         assert_eq!(done[0]["unread"][0]["path"], json!(unreadable));
         // The last good one is the complete one.
@@ -371,5 +374,29 @@ fn a_file_of_another_size_is_replaced_even_where_its_time_is_that_of_the_snapsho
     world.write("out/a", "cut");
     fs::File::options().write(true).open(world.path("out/a")).unwrap().set_modified(time).unwrap();
     assert_eq!(world.restore("nas", "out")["replaced"], json!(1));
+    assert_eq!(world.read("out/a").unwrap(), "as it was");
+}
+
+#[test]
+fn what_is_in_the_way_goes_only_when_that_is_asked_for() {
+    let world = World::live();
+    world.init("nas");
+    world.write("src/a", "as it was");
+    world.snapshot("nas");
+    let restore = |option: &str| {
+        world.call("restore", json!(["nas", "latest", "out", { "path": world.text("src"), option: true }]))
+    };
+    world.write("out/a/dear", "dear");
+    let error = restore("thorough").unwrap_err();
+    assert!(error.to_string().contains("a directory is in its place"), "{error:?}");
+    assert_eq!(world.read("out/a/dear").unwrap(), "dear");
+    assert_eq!(restore("delete").unwrap()["replaced"], 1);
+    assert_eq!(world.read("out/a").unwrap(), "as it was");
+    // Size and time are those of the snapshot: only who reads it sees that its content is not.
+    let time = fs::metadata(world.path("out/a")).unwrap().modified().unwrap();
+    world.write("out/a", "as it is!");
+    fs::File::options().write(true).open(world.path("out/a")).unwrap().set_modified(time).unwrap();
+    assert_eq!(restore("delete").unwrap()["unchanged"], 1);
+    assert_eq!(restore("thorough").unwrap()["replaced"], 1);
     assert_eq!(world.read("out/a").unwrap(), "as it was");
 }
