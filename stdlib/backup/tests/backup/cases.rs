@@ -387,16 +387,48 @@ fn what_is_in_the_way_goes_only_when_that_is_asked_for() {
         world.call("restore", json!(["nas", "latest", "out", { "path": world.text("src"), option: true }]))
     };
     world.write("out/a/dear", "dear");
+    world.write("out/new", "new");
     let error = restore("thorough").unwrap_err();
     assert!(error.to_string().contains("a directory is in its place"), "{error:?}");
-    assert_eq!(world.read("out/a/dear").unwrap(), "dear");
+    assert_eq!(
+        (world.read("out/a/dear").unwrap(), world.read("out/new").unwrap()),
+        ("dear".into(), "new".into())
+    );
     assert_eq!(restore("delete").unwrap()["replaced"], 1);
-    assert_eq!(world.read("out/a").unwrap(), "as it was");
-    // Size and time are those of the snapshot: only who reads it sees that its content is not.
+    assert_eq!((world.read("out/a").unwrap(), world.read("out/new")), ("as it was".into(), None));
+    // Its size is that of the snapshot, its time is not.
     let time = fs::metadata(world.path("out/a")).unwrap().modified().unwrap();
+    world.write("out/a", "it isn't.");
+    assert_eq!(restore("delete").unwrap()["replaced"], 1);
+    // Size and time are those of the snapshot: only who reads it sees that its content is not.
     world.write("out/a", "as it is!");
     fs::File::options().write(true).open(world.path("out/a")).unwrap().set_modified(time).unwrap();
     assert_eq!(restore("delete").unwrap()["unchanged"], 1);
     assert_eq!(restore("thorough").unwrap()["replaced"], 1);
     assert_eq!(world.read("out/a").unwrap(), "as it was");
+}
+
+#[test]
+fn letting_go_concerns_those_that_are_meant_and_counts_the_complete_ones() {
+    let world = World::live();
+    world.init("nas");
+    world.write("src/a", "1");
+    let snapshot = |tag: &str| world.call("snapshot", json!(["nas", ["src"], { "tags": [tag] }])).unwrap();
+    snapshot("photos");
+    snapshot("other");
+    snapshot("incomplete");
+    snapshot("photos");
+    // One that lacks something came last.
+    let _ = world.call("snapshot", json!(["nas", ["src"], { "tags": ["photos", "incomplete"] }])).unwrap();
+    let sorted = world.call("forget", json!(["nas", { "keep_last": 1, "tags": ["photos"] }])).unwrap();
+    let told = (sorted["kept"].as_array().unwrap().len(), sorted["removed"].as_array().unwrap().len());
+    assert_eq!(told, (2, 1), "{sorted}");
+    assert!(sorted["kept"].as_array().unwrap().iter().any(|it| it["complete"] == true), "{sorted}");
+    let left = world.call("snapshots", json!(["nas", {}])).unwrap();
+    assert_eq!(left.as_array().unwrap().len(), 4, "those of others stay: {left}");
+    let drill = |command: &str| {
+        world.call("verify", json!(["nas", { "scratch": world.text(""), "command": [command] }]))
+    };
+    assert_eq!(drill("true").unwrap()["command"], true);
+    assert!(drill("false").unwrap_err().message.contains("false"), "it proved nothing");
 }
