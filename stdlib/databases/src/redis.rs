@@ -10,6 +10,7 @@ use hob_primitive::primitive;
 #[primitive(name = "databases::redis")]
 mod operations {
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use hob_model::{ErrorKind, OpError, Value};
     use hob_primitive::{Args, Ctx, Options, PathText, Room};
@@ -17,6 +18,10 @@ mod operations {
     use crate::client::{Call, Client};
     use crate::file;
     use crate::target::Target;
+
+    /// How often saving is tried again while another one is under way, and how long after.
+    const SAVES_MAX: usize = 600;
+    const SAVE_AGAIN: Duration = Duration::from_millis(100);
 
     /// How a snapshot of Redis begins.
     const RDB: &[u8] = b"REDIS";
@@ -191,7 +196,17 @@ mod operations {
                 .hint("have it start with `appendonly no`, restore, and then `CONFIG SET appendonly yes`"));
         }
         let file = format!("{}/{}", setting("dir")?, setting("dbfilename")?);
-        ask(&["SAVE"])?;
+        // One that is under way in the background, as for a replica, ends by itself.
+        let mut saved = ask(&["SAVE"]);
+        for _ in 0..SAVES_MAX {
+            match &saved {
+                Err(error) if error.message.contains("save already in progress") => {}
+                _ => break,
+            }
+            let _ = cx.cancel().wait_timeout(SAVE_AGAIN);
+            saved = ask(&["SAVE"]);
+        }
+        saved?;
         // Or its end overwrites what comes now.
         ask(&["CONFIG", "SET", "save", ""])?;
         let (room, name) = (client.room.clone(), client.name.clone());
