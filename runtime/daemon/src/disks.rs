@@ -18,6 +18,8 @@ const FULL_PERCENT: f64 = 98.0;
 const SLACK_PERCENT: f64 = 2.0;
 /// How often they are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long each may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// File systems on devices that are full by nature, as nobody writes to them.
 const READ_ONLY: [&str; 5] = ["squashfs", "iso9660", "udf", "erofs", "cramfs"];
 /// File systems with names of their own for what they stand on.
@@ -101,8 +103,8 @@ impl Disks for LocalDisks {
         // A device that is mounted in several places is one disk, known by the first of them.
         let local = local.filter(|it| seen.insert(it.device.clone()));
         let space = |it: hob_planner::Mounted| {
-            // One that was unmounted just now is none any more.
-            let found = rustix::fs::statvfs(&it.path).ok()?;
+            // One that was unmounted just now is none any more, and one that hangs says nothing.
+            let found = self.0.space(&it.path, PATIENCE).ok()?;
             let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
             Some(Disk {
                 path: it.path.to_string_lossy().into_owned(),

@@ -32,4 +32,4 @@ pub use observed::{Observed, Outdated, ServiceState};
 pub use plan::{Action, Change, Goal, Plan, Resource};
 pub use progress::{Progress, progress};
 pub use restart::{Exit, Restart};
-pub use storage::{MountState, Mounted};
+pub use storage::{AUTOMOUNT, MountState, Mounted};

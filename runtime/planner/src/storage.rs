@@ -15,6 +15,8 @@ pub struct Mounted {
     pub fs_type: String,
     /// Which directory of it is there: `/`, unless a subvolume or another directory was mounted.
     pub root: PathBuf,
+    /// The number of the device that its files have, `major:minor`: another one for each that somebody still has open.
+    pub number: String,
 }
 
 /// How a declared file system stands.
@@ -26,10 +28,37 @@ pub enum MountState {
     Automatic,
     /// It is not; for people: what is there instead.
     Missing(String),
+    /// It is mounted, but its server or program does not know it any more: it must be mounted anew. For people, why.
+    Stale(String),
+    /// It is mounted, but who asks it gets no answer. For people, why.
+    Unresponsive(String),
 }
 
-/// What systemd, or `autofs(5)`, mounts where a file system is mounted when somebody comes there.
-const AUTOMOUNT: &str = "autofs";
+impl MountState {
+    /// As `hob status` tells it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::There => "ready",
+            Self::Automatic => "automatic",
+            Self::Missing(_) => "missing",
+            Self::Stale(_) => "stale",
+            Self::Unresponsive(_) => "unresponsive",
+        }
+    }
+
+    /// Why nobody can use it.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::There | Self::Automatic => None,
+            Self::Missing(why) | Self::Stale(why) | Self::Unresponsive(why) => Some(why),
+        }
+    }
+}
+
+/// The type of what systemd, or `autofs(5)`, mounts where a file system is mounted when somebody comes there.
+pub const AUTOMOUNT: &str = "autofs";
 
 /// Types that are one to people.
 const ALIKE: [&[&str]; 2] = [&["nfs", "nfs4"], &["cifs", "smb", "smb3", "smbfs"]];
@@ -67,7 +96,9 @@ fn is_same_device(wanted: &str, found: &str) -> bool {
 
 fn is_same_type(wanted: &str, found: &str) -> bool {
     let alike = ALIKE.iter().any(|group| group.contains(&wanted) && group.contains(&found));
-    wanted == found || alike || found.strip_prefix("fuse.") == Some(wanted)
+    // Programs of FUSE need not tell the kernel what they are.
+    let unnamed = found == "fuse" && wanted.starts_with("fuse.");
+    wanted == found || alike || unnamed || found.strip_prefix("fuse.") == Some(wanted)
 }
 
 #[cfg(test)]
@@ -83,6 +114,7 @@ mod tests {
             device: device.map(str::to_owned),
             fs_type: fs_type.map(str::to_owned),
             timeout: Duration::ZERO,
+            patience: Duration::ZERO,
             source: hob_model::Source::default(),
         }
     }
@@ -93,6 +125,7 @@ mod tests {
             device: device.to_owned(),
             fs_type: fs_type.to_owned(),
             root: "/".into(),
+            number: String::new(),
         }
     }
 
@@ -126,6 +159,11 @@ mod tests {
             (
                 mount(None, Some("mergerfs")),
                 vec![mounted("/mnt/media", "a:b", "fuse.mergerfs")],
+                MountState::There,
+            ),
+            (
+                mount(None, Some("fuse.bindfs")),
+                vec![mounted("/mnt/media", "/srv", "fuse")],
                 MountState::There,
             ),
         ];

@@ -12,7 +12,7 @@
 //! | [`graphics`] | [`Graphics`]: the cards that services share |
 //! | [`secrets`] | [`secrets::Delivery`]: how services get secrets |
 //! | [`ready`] | [`await_ready`]: waiting for a gate |
-//! | [`storage`] | [`FileSystems`]: what is mounted |
+//! | [`storage`] | [`FileSystems`]: what is mounted, and whether it answers |
 //! | [`live`] | [`live::Live`]: processes of this machine |
 //! | [`fake`] | [`fake::Fake`]: processes that tests script |
 

@@ -1,17 +1,21 @@
 //! The file systems of this machine: what is mounted, and whether a directory is there.
 #![allow(clippy::disallowed_methods)] // It reads /proc and /dev, and waits in real time.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use hob_model::OpError;
 use hob_planner::Mounted;
 use procfs::process::Process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, CWD, StatVfs, StatxFlags, makedev, statvfs, statx};
+use rustix::io::Errno;
 
 /// Where the kernel tells what is mounted; who waits for it learns of changes (`proc_pid_mountinfo(5)`).
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -24,6 +28,26 @@ const BY: [(&str, &str); 5] = [
     ("PARTLABEL=", "by-partlabel"),
     ("ID=", "by-id"),
 ];
+
+/// Threads that may wait for one path: each that a file system keeps is there until that answers or is taken away.
+const WAITING_MAX: usize = 4;
+
+/// How many threads of this process wait for a path.
+static WAITING: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+
+/// Tells that one of them got an answer.
+static ANSWERED: Condvar = Condvar::new();
+
+/// How a file system answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It does.
+    Well,
+    /// Its server or program does not know it any more, and what is open there is lost: it must be mounted anew.
+    Stale(String),
+    /// Its server cannot be reached, or says nothing: it goes on when that does.
+    Unresponsive(String),
+}
 
 /// What services of this machine stand on.
 #[derive(Clone, Debug)]
@@ -56,7 +80,8 @@ impl FileSystems {
                 let device = unescaped(&it.mount_source.unwrap_or_default()).to_string_lossy().into_owned();
                 let device = if device.starts_with("/dev/") { without_links(&device) } else { device };
                 let path = unescaped(&it.mount_point.to_string_lossy());
-                Mounted { path, device, fs_type: it.fs_type, root: unescaped(&it.root) }
+                let root = unescaped(&it.root);
+                Mounted { path, device, fs_type: it.fs_type, root, number: it.majmin }
             })
             .collect())
     }
@@ -79,17 +104,37 @@ impl FileSystems {
     /// # Errors
     /// When the file system does not answer within `patience`.
     pub fn is_directory(&self, path: &Path, patience: Duration) -> Result<bool, OpError> {
-        // A file system whose server is gone keeps whoever asks it for ever: only a thread of its own may.
-        let (answer, answered) = mpsc::channel();
-        let asked = path.to_owned();
-        let spawned = std::thread::Builder::new()
-            .name("hob-looks".into())
-            .spawn(move || answer.send(std::fs::read_dir(&asked).is_ok() || asked.is_dir()));
-        spawned.map_err(|error| OpError::unavailable(format!("no thread can be started: {error}")))?;
-        answered.recv_timeout(patience).map_err(|_| {
-            OpError::timeout(format!("the file system at {} does not answer", path.display()))
-                .hint("is its server up? `umount -l` lets go of one that is gone")
-        })
+        ask(path, patience, |path| std::fs::read_dir(path).is_ok() || path.is_dir())
+    }
+
+    /// How full the file system of a path is.
+    ///
+    /// # Errors
+    /// When there is nothing, or the file system does not answer within `patience`.
+    pub fn space(&self, path: &Path, patience: Duration) -> Result<StatVfs, OpError> {
+        let space = ask(path, patience, |path| statvfs(path).map_err(io::Error::from))?;
+        space.map_err(|error| OpError::io(&error, path.display()))
+    }
+
+    /// How the file system of a path answers, within `patience`.
+    #[must_use]
+    pub fn answer(&self, path: &Path, patience: Duration) -> Answer {
+        match ask(path, patience, |path| statvfs(path).map_err(|error| (error, io::Error::from(error)))) {
+            // The program of a FUSE file system has ended (ENOTCONN), or its connection was cut; a server knows the root no more.
+            Ok(Err((Errno::NOTCONN | Errno::CONNABORTED | Errno::STALE, error))) => {
+                Answer::Stale(format!("the file system at {} is stale: {error}", path.display()))
+            }
+            // What a server that is gone becomes where it is not waited for (`soft` of nfs(5)).
+            Ok(Err((
+                Errno::IO | Errno::TIMEDOUT | Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::NETUNREACH,
+                error,
+            ))) => Answer::Unresponsive(format!(
+                "the file system at {} does not answer: {error}",
+                path.display()
+            )),
+            Ok(_) => Answer::Well,
+            Err(error) => Answer::Unresponsive(error.message),
+        }
     }
 
     /// Someone who tells of each change.
@@ -99,6 +144,68 @@ impl FileSystems {
     pub fn watch(&self) -> Result<WatchMounts, OpError> {
         File::open(MOUNTS).map(WatchMounts).map_err(untold)
     }
+}
+
+/// Looks at a path on a thread of its own: a file system whose server is gone keeps whoever asks it for ever.
+///
+/// # Errors
+/// `timeout` when the file system does not answer within `patience`.
+pub fn ask<T: Send + 'static>(
+    path: &Path,
+    patience: Duration,
+    look: impl FnOnce(&Path) -> T + Send + 'static,
+) -> Result<T, OpError> {
+    let silent = || {
+        OpError::timeout(format!("the file system at {} does not answer", path.display()))
+            .hint("is its server up? `umount -l` lets go of one that is gone")
+    };
+    let begun = Instant::now();
+    let waits = Waits::for_path(path, patience).ok_or_else(silent)?;
+    let (answer, answered) = mpsc::channel();
+    let spawned = std::thread::Builder::new().name("hob-looks".into()).spawn(move || {
+        let seen = look(&waits.0);
+        drop(waits);
+        answer.send(seen)
+    });
+    spawned.map_err(|error| OpError::unavailable(format!("no thread can be started: {error}")))?;
+    answered.recv_timeout(patience.saturating_sub(begun.elapsed())).map_err(|_| silent())
+}
+
+/// One of those that wait for a path.
+struct Waits(PathBuf);
+
+impl Waits {
+    /// One more, as soon as there are not too many; none where that takes longer than `patience`.
+    fn for_path(path: &Path, patience: Duration) -> Option<Self> {
+        let is_full = |all: &mut BTreeMap<_, usize>| all.get(path).is_some_and(|it| *it >= WAITING_MAX);
+        let waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = ANSWERED.wait_timeout_while(waiting, patience, is_full);
+        let (mut waiting, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!waited.timed_out()).then(|| {
+            *waiting.entry(path.to_owned()).or_default() += 1;
+            Self(path.to_owned())
+        })
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = waiting.get_mut(&self.0) {
+            *count = count.saturating_sub(1);
+        }
+        waiting.retain(|_, count| *count > 0);
+        drop(waiting);
+        ANSWERED.notify_all();
+    }
+}
+
+/// The device and inode of what is at a path, as far as memory knows: nobody is asked, so that also a file that is open on a
+/// file system whose server is gone can be told.
+#[must_use]
+pub fn inode(path: &Path) -> Option<(u64, u64)> {
+    let known = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::INO).ok()?;
+    Some((makedev(known.stx_dev_major, known.stx_dev_minor), known.stx_ino))
 }
 
 fn untold(error: impl std::fmt::Display) -> OpError {

@@ -11,13 +11,12 @@ mod tools;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hob_model::OpError;
 use hob_planner::Mounted;
 use hob_supervisor::FileSystems;
-use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+use hob_supervisor::storage::{Answer, inode};
 
 pub use tools::LiveTools;
 
@@ -60,10 +59,7 @@ impl Tiers for Live {
             let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
             for file in files.flatten() {
                 // What memory knows is enough, and a server that is gone is not waited for.
-                let known = statx(CWD, file.path(), AtFlags::STATX_DONT_SYNC, StatxFlags::INO);
-                if let Ok(known) = known {
-                    open.insert((makedev(known.stx_dev_major, known.stx_dev_minor), known.stx_ino));
-                }
+                open.extend(inode(&file.path()));
             }
         }
         open
@@ -74,22 +70,11 @@ impl Tiers for Live {
     }
 
     fn space(&self, path: &Path, patience: Duration) -> Result<Space, OpError> {
-        // A file system whose server is gone keeps whoever asks it for ever: only a thread of its own may.
-        let (answer, answered) = mpsc::channel();
-        let asked = path.to_owned();
-        let spawned = std::thread::Builder::new()
-            .name("hob-looks".into())
-            .spawn(move || answer.send(rustix::fs::statvfs(&asked).map_err(io::Error::from)));
-        spawned.map_err(|error| OpError::unavailable(format!("no thread can be started: {error}")))?;
-        match answered.recv_timeout(patience) {
-            Ok(answer) => {
-                answer.map(|it| tier::space(&it)).map_err(|error| OpError::io(&error, path.display()))
-            }
-            Err(_) => {
-                let text = format!("the file system at {} does not answer", path.display());
-                Err(OpError::timeout(text).hint("is its server up? `umount -l` lets go of one that is gone"))
-            }
-        }
+        self.file_systems.space(path, patience).map(|it| tier::space(&it))
+    }
+
+    fn answer(&self, path: &Path, patience: Duration) -> Answer {
+        self.file_systems.answer(path, patience)
     }
 
     fn uuid(&self, device: &str) -> Option<String> {

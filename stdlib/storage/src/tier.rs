@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hob_model::OpError;
 use hob_planner::Mounted;
+use hob_supervisor::storage::Answer;
 use serde::{Deserialize, Serialize};
 
 /// A time of a file, to the nanosecond and over the whole range that file systems know.
@@ -228,6 +229,8 @@ pub trait Tiers: Send + Sync {
     /// # Errors
     /// When there is nothing, or its file system does not answer within `patience`.
     fn space(&self, path: &Path, patience: Duration) -> Result<Space, OpError>;
+    /// How the file system of a path answers, within `patience`.
+    fn answer(&self, path: &Path, patience: Duration) -> Answer;
     /// What names the file system on a device wherever it is plugged in.
     fn uuid(&self, device: &str) -> Option<String>;
     /// How many errors the kernel counted on the ext4 file system of a device; `None` where there is none.

@@ -12,9 +12,10 @@ mod operations {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use hob_model::{ErrorKind, OpError, Timestamp, Value};
-    use hob_planner::Mounted;
+    use hob_model::{OpError, Timestamp, Value};
+    use hob_planner::{AUTOMOUNT, Mounted};
     use hob_primitive::{Ctx, Options, PathText};
+    use hob_supervisor::storage::Answer;
 
     use crate::forecast::{Sample, slope};
     use crate::roots;
@@ -105,8 +106,10 @@ mod operations {
 
     /// Lists what is mounted, as the kernel tells: `path`, `device`, `type`, `uuid`, in the order of mounting.
     ///
-    /// With `ask: true` each has `answers` as well. All are asked at the same time, each by a thread of its own, so that one
-    /// that is stale keeps nobody waiting for longer than `patience`. Otherwise no file system is asked anything.
+    /// With `ask: true` each has `answers` as well, and `stale`: whether it must be mounted anew, since its server or program
+    /// does not know it any more. All are asked at the same time, each by a thread of its own, so that one whose server is gone
+    /// keeps nobody waiting for longer than `patience`. What is only mounted when somebody comes there is left so. Otherwise
+    /// no file system is asked anything.
     ///
     /// Class `observe`: it only looks.
     ///
@@ -116,36 +119,48 @@ mod operations {
     #[operation(observe, returns = "array")]
     fn mounts(cx: &Ctx, options: MountsOptions) -> Result<Value, OpError> {
         let tiers = cx.port::<dyn Tiers>()?;
-        let mut mounts = tiers.mounted()?;
-        mounts.retain(|it| options.r#type.as_ref().is_none_or(|wanted| *wanted == it.fs_type));
+        let mounts = tiers.mounted()?;
+        // The last one at a path hides the others.
+        let last: BTreeMap<&Path, &Mounted> = mounts.iter().map(|it| (&*it.path, it)).collect();
+        let is_asked = |it: &Mounted| it.fs_type != AUTOMOUNT && std::ptr::eq(last[&*it.path], it);
+        let is_wanted = |it: &&Mounted| options.r#type.as_ref().is_none_or(|wanted| *wanted == it.fs_type);
+        let wanted: Vec<&Mounted> = mounts.iter().filter(is_wanted).collect();
         let mut answers = Vec::new();
         if options.ask {
-            for some in mounts.chunks(ASKED_MAX) {
-                answers.extend(ask(&tiers, some.iter().map(|it| &*it.path), options.patience));
+            for some in wanted.chunks(ASKED_MAX) {
+                answers.extend(ask(&tiers, some, is_asked, options.patience));
             }
         }
         let mut answers = answers.into_iter();
-        let described = mounts.iter().map(|it| {
+        let described = wanted.iter().map(|it| {
             let mut map = BTreeMap::from([("path", Value::from(it.path.to_string_lossy().into_owned()))]);
             map.extend(mount(it, tiers.uuid(&it.device)).into_iter().skip(1));
-            map.extend(answers.next().map(|it| ("answers", Value::Bool(it))));
+            if let Some(answer) = answers.next() {
+                map.insert("answers", Value::Bool(answer == Answer::Well));
+                map.insert("stale", Value::Bool(matches!(answer, Answer::Stale(_))));
+            }
             Value::map(map)
         });
         Ok(Value::Array(described.collect()))
     }
 
-    /// Whether each of these answers.
-    fn ask<'p>(
+    /// How each of these answers. One that may not be looked at, or that is not to be asked, answers as well.
+    fn ask(
         tiers: &Arc<dyn Tiers>,
-        paths: impl Iterator<Item = &'p Path>,
+        mounts: &[&Mounted],
+        is_asked: impl Fn(&Mounted) -> bool,
         patience: Duration,
-    ) -> Vec<bool> {
+    ) -> Vec<Answer> {
         std::thread::scope(|scope| {
-            let asked: Vec<_> = paths.map(|path| scope.spawn(move || tiers.space(path, patience))).collect();
-            // One that may not be looked at, or that another one hides, answers as well.
-            let answers =
-                |asked: &Result<_, OpError>| !asked.as_ref().is_err_and(|it| it.kind == ErrorKind::Timeout);
-            asked.into_iter().map(|asked| asked.join().is_ok_and(|asked| answers(&asked))).collect()
+            let asked = mounts.iter().map(|it| {
+                let asks = |path| scope.spawn(move || tiers.answer(path, patience));
+                is_asked(it).then(|| asks(&*it.path))
+            });
+            let asked: Vec<_> = asked.collect();
+            let answer = |asked: Option<std::thread::ScopedJoinHandle<'_, Answer>>| {
+                asked.and_then(|asked| asked.join().ok()).unwrap_or(Answer::Well)
+            };
+            asked.into_iter().map(answer).collect()
         })
     }
 

@@ -39,17 +39,18 @@ pub(crate) fn status(context: &Context) -> Outcome {
         services.row(cells.into_iter().chain([Cell::new(role(&state), state), Cell::from(note)]));
     }
     context.print_line(services.render(context.out).trim_end());
-    for (title, key, columns) in [
-        ("mounts", "mounts", ["name", "path", "state"]),
-        ("schedules", "schedules", ["name", "next", "last"]),
-        ("workflows", "workflows", ["name", "on", "live"]),
-        ("waiting runs", "waiting", ["run", "name", "for"]),
-    ] {
+    let tables: [(&str, &str, &[&str]); 4] = [
+        ("mounts", "mounts", &["name", "path", "state", "note"]),
+        ("schedules", "schedules", &["name", "next", "last"]),
+        ("workflows", "workflows", &["name", "on", "live"]),
+        ("waiting runs", "waiting", &["run", "name", "for"]),
+    ];
+    for (title, key, columns) in tables {
         let rows = status[key].as_array().filter(|rows| !rows.is_empty());
         if let Some(rows) = rows {
-            let mut table = Table::new(columns.map(|column| Column::new(column.to_uppercase())));
+            let mut table = Table::new(columns.iter().map(|column| Column::new(column.to_uppercase())));
             for row in rows {
-                table.row(columns.map(|column| match &row[column] {
+                table.row(columns.iter().map(|column| match &row[column] {
                     Json::String(text) => text.clone(),
                     Json::Null => "-".to_owned(),
                     other => other.to_string(),

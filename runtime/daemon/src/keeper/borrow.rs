@@ -42,7 +42,7 @@ pub(super) fn note_astray(inner: &Inner, running: &Running) {
         entry.state = ServiceState::Degraded;
         CAUSE.clone_into(&mut entry.note);
         entry.running = Some(running.clone());
-        entry.astray = true;
+        entry.astray = Some(CAUSE);
     });
 }
 
@@ -50,20 +50,25 @@ pub(super) fn note_astray(inner: &Inner, running: &Running) {
 pub(super) fn note_borrowers(inner: &Inner, lender: &str) {
     for borrower in inner.homelab.services.iter().filter(|it| it.via.as_deref() == Some(lender)) {
         // One that is being started may have got into that network already.
-        inner.update(&borrower.name, |entry| entry.astray = entry.running.is_some() || entry.calling);
+        inner.update(&borrower.name, |entry| {
+            entry.astray = (entry.running.is_some() || entry.calling).then_some(CAUSE);
+        });
     }
 }
 
-/// The services that are to be stopped now because of their network, marked so. They stay wanted.
-pub(super) fn due(table: &mut Table) -> Vec<String> {
+/// The services that are to be stopped now because what they stand on is gone, with what that is, marked so. They stay wanted.
+pub(super) fn due(table: &mut Table) -> Vec<(String, &'static str)> {
     let mut due = Vec::new();
     for (name, entry) in &mut table.services {
         // One that waits for its gate is kept busy by that.
         let free = !entry.busy || (entry.state == ServiceState::Starting && !entry.calling);
-        if entry.astray && free && !entry.is_held() {
-            entry.astray = false;
+        if let Some(cause) = entry.astray
+            && free
+            && !entry.is_held()
+        {
+            entry.astray = None;
             entry.busy = true;
-            due.push(name.clone());
+            due.push((name.clone(), cause));
         }
     }
     due
@@ -74,15 +79,15 @@ pub(super) fn due(table: &mut Table) -> Vec<String> {
 pub(super) fn is_left(homelab: &Homelab, table: &Table, lender: &str) -> bool {
     let borrowers = homelab.services.iter().filter(|it| it.via.as_deref() == Some(lender));
     borrowers.filter_map(|it| table.services.get(&it.name)).any(|entry| {
-        let leaves = entry.astray && !entry.is_held();
+        let leaves = entry.astray.is_some() && !entry.is_held();
         leaves || entry.calling || (entry.busy && entry.running.is_some())
     })
 }
 
 /// Stops such a service on a thread of its own; it was marked before.
-pub(super) fn in_background(inner: &Arc<Inner>, name: &str) {
+pub(super) fn in_background(inner: &Arc<Inner>, name: &str, cause: &'static str) {
     let (inner_of_thread, name_of_thread) = (Arc::clone(inner), name.to_owned());
     in_thread(inner, name, move || {
-        stop::alone(&inner_of_thread, &name_of_thread, CAUSE, stop::After::Keep);
+        stop::alone(&inner_of_thread, &name_of_thread, cause, stop::After::Keep);
     });
 }

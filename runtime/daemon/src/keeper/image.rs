@@ -204,7 +204,7 @@ pub(super) fn roll_back(inner: &Arc<Inner>, service: &Service, why: &str) -> boo
         entry.busy = true;
         entry.running = None;
         entry.ready_since = None;
-        entry.astray = false;
+        entry.astray = None;
         entry.image.pin = Some(trial.from);
         entry.image.newer = false;
         entry.image.rejected = Some(Rejected { image: trial.to, reason: why.to_owned() });

@@ -4,6 +4,7 @@
 //! One thread decides, from the states of all services ([`hob_planner::progress()`]), what may start now; each start and
 //! stop has a thread of its own. Whatever changes a state wakes the deciding thread.
 
+mod answers;
 mod apply;
 mod around;
 mod asked;
@@ -71,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) homelab: Homelab,
     pub(crate) supervisors: Supervisors,
     file_systems: FileSystems,
+    /// Whether those that are mounted answer.
+    answers: answers::Answers,
     table: Mutex<Table>,
     /// Held by who brings all services up or down.
     applying: Mutex<()>,
@@ -133,6 +136,7 @@ impl Keeper {
             homelab,
             supervisors,
             file_systems: FileSystems::default(),
+            answers: answers::Answers::default(),
             table: Mutex::new(table),
             applying: Mutex::default(),
             changed: Condvar::new(),
@@ -380,8 +384,8 @@ fn begin_due(keeper: &Keeper, table: &mut Table, now: Duration) {
     for name in around::due(table) {
         around::in_background(inner, &name);
     }
-    for name in borrow::due(table) {
-        borrow::in_background(inner, &name);
+    for (name, cause) in borrow::due(table) {
+        borrow::in_background(inner, &name, cause);
     }
     for name in health::due(inner, table, now) {
         health::in_background(inner, &name);

@@ -6,17 +6,19 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hob_journal::{Commit, Write};
 use hob_model::{OpError, Value};
 use hob_planner::declaration::Mount;
 use hob_planner::{MountState, Service, ServiceState};
 use serde_json::{Value as Json, json};
 
-use super::Inner;
 use super::table::Table;
+use super::{Inner, answers};
 
-/// How long a file system may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the file system of a dataset may take to answer that is on no declared mount.
+const PATIENCE: Duration = hob_planner::declaration::MOUNT_PATIENCE;
+
+/// Why services are stopped that stand on what is gone.
+const GONE: &str = "the file system that it stands on is gone, and another one is in its place";
 
 /// How long the one who watches sleeps at most before it looks whether it is still needed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -33,7 +35,10 @@ fn states<'m>(
     let mounted = inner.file_systems.mounted()?;
     let state = |mount: &Mount| {
         let device = mount.device.as_deref().map(|device| inner.file_systems.device(device));
-        mount.state(&mounted, device.as_deref())
+        match mount.state(&mounted, device.as_deref()) {
+            MountState::There => inner.answers.state(mount),
+            other => other,
+        }
     };
     Ok(mounts.map(|mount| (mount, state(mount))).collect())
 }
@@ -45,10 +50,7 @@ fn mounts_of<'i>(inner: &'i Inner, service: &'i Service) -> impl Iterator<Item =
 /// The file system that a service lacks, and what is there instead.
 fn missing<'i>(inner: &'i Inner, service: &'i Service) -> Option<(&'i Mount, String)> {
     let states = states(inner, mounts_of(inner, service)).ok()?;
-    states.into_iter().find_map(|(mount, state)| match state {
-        MountState::Missing(why) => Some((mount, why)),
-        MountState::There | MountState::Automatic => None,
-    })
+    states.into_iter().find_map(|(mount, state)| Some((mount, state.problem()?.to_owned())))
 }
 
 /// Whether a service still waits for a file system; one that has waited for too long starts, and [`guard`] refuses.
@@ -90,25 +92,28 @@ fn note_lack(inner: &Inner, service: &Service) {
     inner.update(&service.name, |entry| entry.unmounted_until = Some(now));
 }
 
-/// Why what a service stands on is not mounted. Where something is mounted when somebody comes there, it is by now.
+/// Why what a service stands on is not mounted, or does not answer. Where something is mounted when somebody comes there, it
+/// is by now.
 fn mounted(inner: &Inner, service: &Service) -> Result<(), OpError> {
-    let mut found = states(inner, mounts_of(inner, service))?;
-    let automatic = found.iter().filter(|(_, state)| *state == MountState::Automatic);
-    let automatic: Vec<&Mount> = automatic.map(|(mount, _)| *mount).collect();
-    for mount in &automatic {
-        inner.file_systems.is_directory(&mount.path, PATIENCE)?;
+    for (mount, state) in states(inner, mounts_of(inner, service))? {
+        if state == MountState::Automatic {
+            inner.file_systems.is_directory(&mount.path, mount.patience)?;
+        }
     }
-    if !automatic.is_empty() {
-        found = states(inner, mounts_of(inner, service))?;
-    }
-    for (mount, state) in found {
-        let why = match state {
+    // What answered a while ago need not answer now.
+    answers::ask_now(inner, mounts_of(inner, service))?;
+    for (mount, state) in states(inner, mounts_of(inner, service))? {
+        let state = match state {
             MountState::There => continue,
-            MountState::Automatic => format!("nothing gets mounted at {}", mount.path.display()),
-            MountState::Missing(why) => why,
+            MountState::Automatic => {
+                MountState::Missing(format!("nothing gets mounted at {}", mount.path.display()))
+            }
+            other => other,
         };
-        return Err(OpError::unavailable(format!("mount `{}` is missing: {why}", mount.name))
-            .hint("it starts as soon as that is mounted")
+        let (how, why) = (state.as_str(), state.problem().unwrap_or_default());
+        let comes = if how == "missing" { "is mounted" } else { "answers" };
+        return Err(OpError::unavailable(format!("mount `{}` is {how}: {why}", mount.name))
+            .hint(format!("it starts as soon as that {comes}"))
             .nothing_happened());
     }
     Ok(())
@@ -139,61 +144,63 @@ pub(super) fn watch(inner: &Arc<Inner>) -> Result<(), OpError> {
     let mut changes = inner.file_systems.watch()?;
     let weak = Arc::downgrade(inner);
     let mut known = known(inner);
+    answers::ask_due(inner, true);
     let spawned = std::thread::Builder::new().name("hob-mounts".into()).spawn(move || {
         let alive = |weak: &Weak<Inner>| weak.upgrade().filter(|inner| !inner.table().closing);
         while alive(&weak).is_some() {
             let changed = changes.wait(LOOK_AGAIN);
-            if let Some(inner) = alive(&weak).filter(|_| changed) {
+            let Some(inner) = alive(&weak) else { continue };
+            answers::ask_due(&inner, changed);
+            if inner.answers.take_news() || changed {
                 let now = self::known(&inner);
                 tell(&inner, &known, &now);
                 encourage(&inner, &now);
                 known = now;
             }
+            restart_astray(&inner);
         }
     });
     spawned.map(drop).map_err(|error| OpError::unavailable(format!("no thread can be started: {error}")))
 }
 
-/// What is missing now, by the order of the declarations; empty texts for what is not.
-fn known(inner: &Inner) -> Vec<String> {
+/// How all stand now, by the order of the declarations.
+fn known(inner: &Inner) -> Vec<MountState> {
     let states = states(inner, inner.homelab.mounts.iter()).unwrap_or_default();
-    states.into_iter().map(|(_, state)| note(state)).collect()
+    states.into_iter().map(|(_, state)| state).collect()
 }
 
-fn note(state: MountState) -> String {
-    match state {
-        MountState::Missing(why) => why,
-        MountState::There | MountState::Automatic => String::new(),
-    }
-}
-
-/// Emits `mount.ready` and `mount.missing` for what came and went.
-fn tell(inner: &Inner, known: &[String], now: &[String]) {
+/// Emits `mount.ready` and `mount.missing` for what came and went, and for what must be mounted anew.
+fn tell(inner: &Inner, known: &[MountState], now: &[MountState]) {
     for ((mount, before), after) in inner.homelab.mounts.iter().zip(known).zip(now) {
-        if before.is_empty() == after.is_empty() {
+        let is_there = after.problem().is_none();
+        let is_news = |state: &MountState| (state.problem().is_none(), matches!(state, MountState::Stale(_)));
+        // One that is stale and taken away is missing still.
+        if is_news(before) == is_news(after) || (!is_there && matches!(before, MountState::Stale(_))) {
             continue;
         }
-        let what = if after.is_empty() { "ready" } else { "missing" };
-        tracing::info!(mount = mount.name, what, "mounts changed");
-        inner.runs.journal().submit(Commit::one(Write::Event {
-            name: format!("mount.{what}"),
-            payload: Value::map([
-                ("mount", Value::from(mount.name.as_str())),
-                ("path", Value::from(mount.path.to_string_lossy().into_owned())),
-                ("note", Value::from(after.as_str())),
-            ]),
-            origin: format!("mount:{}", mount.name),
-            at: inner.runs.now(),
-        }));
+        let what = if is_there { "ready" } else { "missing" };
+        tracing::info!(mount = mount.name, what, state = after.as_str(), "mounts changed");
+        let payload = Value::map([
+            ("mount", Value::from(mount.name.as_str())),
+            ("path", Value::from(mount.path.to_string_lossy().into_owned())),
+            ("state", Value::from(after.as_str())),
+            ("note", Value::from(after.problem().unwrap_or_default())),
+        ]);
+        // Somebody may be there to mount it: that is not to wait for the next commit of others.
+        let told = inner.runs.emit(&format!("mount.{what}"), payload, &format!("mount:{}", mount.name));
+        if let Err(error) = told {
+            tracing::warn!(mount = mount.name, %error, "that it is {what} cannot be told");
+        }
     }
 }
 
 /// Services that failed for want of a file system which is there now are tried again at once.
-fn encourage(inner: &Inner, known: &[String]) {
+fn encourage(inner: &Inner, known: &[MountState]) {
     let now = inner.supervisors.now();
     let mounts = || inner.homelab.mounts.iter().zip(known);
     for service in inner.homelab.services.iter().filter(|it| !it.mounts.is_empty()) {
-        let there = mounts().all(|(mount, why)| why.is_empty() || !service.mounts.contains(&mount.name));
+        let there =
+            mounts().all(|(mount, state)| state.problem().is_none() || !service.mounts.contains(&mount.name));
         inner.update(&service.name, |entry| {
             if there && entry.unmounted_until.is_some() && entry.retry_at.is_some() {
                 entry.retry_at = Some(now);
@@ -203,16 +210,22 @@ fn encourage(inner: &Inner, known: &[String]) {
     }
 }
 
+/// Services that run on a file system which is gone, while another one is in its place, start anew.
+fn restart_astray(inner: &Inner) {
+    for (name, life) in inner.answers.take_astray() {
+        inner.update(&name, |entry| {
+            let is_it = entry.running.as_ref().is_some_and(|running| running.instance == life);
+            entry.astray = entry.astray.or(is_it.then_some(GONE));
+        });
+    }
+}
+
 /// The declared mounts as `hob status --json` prints them.
 pub(super) fn view(inner: &Inner) -> Vec<Json> {
     let states = states(inner, inner.homelab.mounts.iter()).unwrap_or_default();
     let view = |(mount, state): (&Mount, MountState)| {
-        let name = match &state {
-            MountState::There => "ready",
-            MountState::Automatic => "automatic",
-            MountState::Missing(_) => "missing",
-        };
-        json!({ "name": mount.name, "path": mount.path, "state": name, "note": note(state) })
+        let note = state.problem().unwrap_or_default();
+        json!({ "name": mount.name, "path": mount.path, "state": state.as_str(), "note": note })
     };
     states.into_iter().map(view).collect()
 }

@@ -345,7 +345,7 @@ pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &st
     inner.update(&service.name, |entry| {
         entry.busy = false;
         entry.running = None;
-        entry.astray = false;
+        entry.astray = None;
         entry.ready_since = None;
         // What was there may be gone: an image that was removed is fetched again.
         if service.body.process().is_none() {

@@ -206,7 +206,7 @@ pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> R
     inner.update(name, |entry| {
         entry.busy = result.is_ok() && matches!(after, After::StayBusy | After::Remake);
         entry.running = None;
-        entry.astray = false;
+        entry.astray = None;
         entry.ready_since = None;
         match &result {
             Ok(()) => {

@@ -53,8 +53,8 @@ pub(crate) struct Entry {
     pub(crate) times: super::boot::Times,
     /// Until when it waits for what it stands on, on the supervisor's clock; in the past where that did not come.
     pub(crate) unmounted_until: Option<Duration>,
-    /// Whether it shares a network that is gone.
-    pub(crate) astray: bool,
+    /// Why it must be stopped: what it stands on, a network or a file system, is gone.
+    pub(crate) astray: Option<&'static str>,
     /// What it has of the graphics cards.
     pub(crate) share: super::cards::Share,
     /// What somebody has changed of what runs.
@@ -102,7 +102,7 @@ impl Entry {
     fn is_moving(&self) -> bool {
         let begins =
             self.startable && self.wanted && self.is_free() && self.failures == 0 && !self.share.waits;
-        let leaves = self.astray && !self.is_held();
+        let leaves = self.astray.is_some() && !self.is_held();
         let starts = begins || self.state == ServiceState::Starting;
         self.busy || self.returns || leaves || starts || self.pays_now()
     }
@@ -212,7 +212,7 @@ impl Table {
             entry.calling = calls;
             entry.retry_at = None;
             entry.state = ServiceState::Starting;
-            entry.astray = false;
+            entry.astray = None;
             entry.asked = false;
             entry.note.clear();
             entry.drift.started();

@@ -12,6 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use hob_supervisor::FileSystems;
+use hob_supervisor::storage::{Answer, inode};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use walkdir::WalkDir;
@@ -24,6 +26,8 @@ const DIRECTORIES_WATCHED_MAX: usize = 1_000;
 const DEPTH_MAX: usize = 64;
 /// Bytes of hints that are read at one time.
 const HINTS_BYTES: usize = 4096;
+/// How long the file system of a pattern may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What hints that a file may be whole: it was closed after writing, made, or moved here.
 const HINTS: WatchFlags =
     WatchFlags::CLOSE_WRITE.union(WatchFlags::CREATE).union(WatchFlags::MOVED_TO).union(WatchFlags::ONLYDIR);
@@ -54,6 +58,13 @@ impl LiveFiles {
 impl Files for LiveFiles {
     fn scan(&self, glob: &Glob) -> Scan {
         let (mut scan, mut directories) = (Scan::default(), 0);
+        // One whose server is gone would keep all other patterns waiting.
+        if let Answer::Unresponsive(why) | Answer::Stale(why) =
+            FileSystems::default().answer(&glob.base, PATIENCE)
+        {
+            tracing::debug!("{why}");
+            return Scan { unanswered: true, ..scan };
+        }
         let walk = WalkDir::new(&glob.base).max_depth(glob.depth_max.min(DEPTH_MAX)).follow_links(false);
         for entry in walk {
             // What cannot be read, or went meanwhile, is looked at next time.
@@ -89,8 +100,7 @@ impl Files for LiveFiles {
             // Those of other users can be asked by root alone.
             let files = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
             for file in files {
-                let Ok(meta) = std::fs::metadata(file.path()) else { continue };
-                let inode = (meta.dev(), meta.ino());
+                let Some(inode) = inode(&file.path()) else { continue };
                 if wanted.contains(&inode) && is_writable(&process.path(), &file.file_name()) {
                     found.insert(inode);
                 }

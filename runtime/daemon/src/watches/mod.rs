@@ -85,6 +85,8 @@ pub struct Scan {
     pub files: Vec<Seen>,
     /// There are more than are looked at.
     pub more: bool,
+    /// The file system did not answer: what is there is not known.
+    pub unanswered: bool,
 }
 
 /// The port to the files.
@@ -113,6 +115,8 @@ struct Watched {
 struct State {
     settling: Settling,
     told_more: bool,
+    /// Under this name it is noted as declared, once it is known what is there: that starts nothing.
+    new: Option<String>,
 }
 
 /// All patterns of a homelab.
@@ -167,17 +171,18 @@ impl Watches {
         let mut declared: HashSet<String> =
             journal.facts(DECLARED)?.into_iter().map(|(key, _)| key).collect();
         let mut writes = Vec::new();
-        for watched in &self.watched {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        for (watched, state) in self.watched.iter().zip(states.iter_mut()) {
             let digest = Digest::of(watched.pattern.as_bytes());
             let key = format!("{DECLARED}{}/{digest}", watched.workflow);
-            if declared.remove(&key) {
-                continue;
-            }
-            writes.push(Write::Fact { key, value: Some(Value::from(now.to_string())) });
-            for seen in self.files.scan(&watched.glob).files {
-                let (key, signature) = (watched.key(&seen), seen.signature.text());
-                writes.push(Write::Fact { key: key.clone(), value: Some(Value::from(signature.as_str())) });
-                known.insert(key, signature);
+            if !declared.remove(&key) {
+                state.new = Some(key);
+                writes.extend(watched.take_for_known(
+                    state,
+                    &self.files.scan(&watched.glob),
+                    &mut known,
+                    now,
+                ));
             }
         }
         // A pattern that is declared no more begins anew when it is declared again.
@@ -227,6 +232,14 @@ impl Watches {
             self.tell_more(watched)?;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if scan.unanswered {
+            return Ok(LOOK_AGAIN);
+        }
+        let (journal, at) = (self.launch.runs.journal(), self.launch.runs.now());
+        let writes = watched.take_for_known(state, &scan, &mut known, at);
+        if !writes.is_empty() {
+            journal.wait(journal.submit(Commit { writes }))?;
+        }
         let is_known = |seen: &Seen| known.get(&watched.key(seen)) == Some(&seen.signature.text());
         let (whole, again) = state.settling.look(scan.files, is_known, watched.settle, now);
         let mut pause = again.map_or(LOOK_AGAIN, |again| again.saturating_sub(now));
@@ -287,5 +300,23 @@ impl Watched {
     /// The fact that a content has started this workflow.
     fn key(&self, seen: &Seen) -> String {
         format!("{KNOWN}{}{}", self.workflow, seen.path.to_string_lossy())
+    }
+
+    /// Takes what is there for known where the pattern is new and its file system answers: what is to be written.
+    fn take_for_known(
+        &self,
+        state: &mut State,
+        scan: &Scan,
+        known: &mut HashMap<String, String>,
+        now: Timestamp,
+    ) -> Vec<Write> {
+        let Some(declared) = state.new.take_if(|_| !scan.unanswered) else { return Vec::new() };
+        let mut writes = vec![Write::Fact { key: declared, value: Some(Value::from(now.to_string())) }];
+        for seen in &scan.files {
+            let (key, signature) = (self.key(seen), seen.signature.text());
+            writes.push(Write::Fact { key: key.clone(), value: Some(Value::from(signature.as_str())) });
+            known.insert(key, signature);
+        }
+        writes
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use hob_daemon::watches::{Files, Glob, Scan, Seen, Signature, Watches};
 use crate::events::outputs;
 use crate::world::World;
 
-/// Files by path: size, time of change, and whether somebody writes to them.
+/// Files by path: size, time of change, and whether somebody writes to them; and whether their file system says nothing.
 #[derive(Default)]
-struct FakeFiles(Mutex<BTreeMap<String, (Signature, bool)>>);
+struct FakeFiles(Mutex<BTreeMap<String, (Signature, bool)>>, AtomicBool);
 
 impl FakeFiles {
     fn put(&self, path: &str, content: i128, writing: bool) {
@@ -26,13 +27,16 @@ impl FakeFiles {
 
 impl Files for FakeFiles {
     fn scan(&self, glob: &Glob) -> Scan {
+        if self.1.load(Ordering::Relaxed) {
+            return Scan { unanswered: true, ..Scan::default() };
+        }
         let files = self.0.lock().unwrap();
         let matching = files.iter().filter(|(path, _)| glob.matches(Path::new(path)));
         let seen = |(path, (signature, _)): (&String, &(Signature, bool))| Seen {
             path: path.into(),
             signature: *signature,
         };
-        Scan { files: matching.map(seen).collect(), more: false }
+        Scan { files: matching.map(seen).collect(), ..Scan::default() }
     }
     fn written_to(&self, wanted: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
         let files = self.0.lock().unwrap();
@@ -89,6 +93,26 @@ fn a_file_starts_a_workflow_when_it_is_whole() {
     files.put("/hot/old.mkv", 2, false);
     pass(&world, &watches, 12);
     assert_eq!(outputs(&world, "film"), ["/hot/new.mkv", "/hot/old.mkv"]);
+}
+
+#[test]
+fn what_is_there_when_a_file_system_answers_for_the_first_time_starts_nothing() {
+    let (world, files) = (World::new(TEXT), Arc::new(FakeFiles::default()));
+    files.put("/hot/old.mkv", 1, false);
+    let is_silent = |silent| files.1.store(silent, Ordering::Relaxed);
+    is_silent(true);
+    let watches = watches(&world, &files);
+    pass(&world, &watches, 30);
+    is_silent(false);
+    pass(&world, &watches, 30);
+    assert!(outputs(&world, "film").is_empty());
+    // Later silence forgets nothing.
+    files.put("/hot/new.mkv", 1, false);
+    is_silent(true);
+    pass(&world, &watches, 30);
+    is_silent(false);
+    pass(&world, &watches, 30);
+    assert_eq!(outputs(&world, "film"), ["/hot/new.mkv"]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub use hooks::{HOOK_TIMEOUT, Hook, Hooks, UNLOAD_TIMEOUT};
 pub use raw::{Declaration, Raw};
 pub use replicas::{REPLICA_VARIABLE, REPLICAS_MAX, Replica};
 pub use secret::{ReloadSignal, SECRETS_FIELD, SecretUse, SecretValue};
-pub use storage::MOUNT_TIMEOUT;
+pub use storage::{MOUNT_PATIENCE, MOUNT_TIMEOUT};
 pub use trigger::Subscription;
 pub use update::{UPDATE_SETTLE, Update, successor};
 pub use work::Setup;
@@ -143,6 +143,8 @@ pub struct Mount {
     pub fs_type: Option<String>,
     /// How long services wait for it before they count as failed.
     pub timeout: Duration,
+    /// How long it may take to answer.
+    pub patience: Duration,
     /// Where it was declared.
     pub source: Source,
 }

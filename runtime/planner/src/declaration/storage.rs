@@ -11,12 +11,15 @@ use super::{Dataset, Homelab, Kind, Mount, Raw, Service, ServiceBackup, backup, 
 /// How long services wait for a file system that is not there yet, unless it says otherwise.
 pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a file system may take to answer, unless it says otherwise: a disk that sleeps needs about as long to wake up.
+pub const MOUNT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where file systems are usually mounted that a machine starts without.
 const USUAL_PLACES: [&str; 2] = ["/mnt", "/media"];
 
-/// Reads `mount(name, #{ path, source, type, timeout })`.
+/// Reads `mount(name, #{ path, source, type, timeout, patience })`.
 pub(super) fn mount(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Mount> {
-    let mut options = Options::open(raw, &["path", "source", "type", "timeout"], diagnostics);
+    let mut options = Options::open(raw, &["path", "source", "type", "timeout", "patience"], diagnostics);
     let expected = "an absolute path without `..`, and not `/`";
     let path = options.read("path", expected, |value| absolute(Path::new(&text(value)?)));
     let mount = Mount {
@@ -25,6 +28,7 @@ pub(super) fn mount(raw: &Raw, diagnostics: &mut Vec<Diagnostic>) -> Option<Moun
         device: options.text("source"),
         fs_type: options.text("type"),
         timeout: options.duration("timeout").unwrap_or(MOUNT_TIMEOUT),
+        patience: options.duration("patience").unwrap_or(MOUNT_PATIENCE),
         source: raw.source.clone(),
     };
     if path.is_none() && !given(raw, "path") {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -12,6 +11,7 @@ use procfs::{ProcError, ProcResult};
 
 use super::identity::{Leader, ProcessId};
 use crate::port::{EFFECT_VARIABLE, SERVICE_VARIABLE, SPEC_VARIABLE, STATE_VARIABLE};
+use crate::storage::inode;
 
 /// The most processes that are looked at; Linux itself allows four million.
 const PROCESSES_MAX: usize = 4 * 1024 * 1024;
@@ -63,12 +63,11 @@ fn environ_of(entry: &ProcEntry, state: &Path) -> Option<HashMap<OsString, OsStr
 
 /// The processes that have the file open, as far as that can be seen.
 pub(super) fn holders(file: &Path) -> Result<Vec<u32>, OpError> {
-    let Ok(wanted) = std::fs::metadata(file) else {
+    let Some(wanted) = inode(file) else {
         return Ok(Vec::new());
     };
-    let is_it = |path: &Path| {
-        std::fs::metadata(path).is_ok_and(|it| (it.dev(), it.ino()) == (wanted.dev(), wanted.ino()))
-    };
+    // Others have files open on whatever file system.
+    let is_it = |path: &Path| inode(path) == Some(wanted);
     let holds = |entry: &ProcEntry| {
         let dir = format!("/proc/{}/fd", entry.pid);
         std::fs::read_dir(dir).is_ok_and(|fds| fds.flatten().any(|fd| is_it(&fd.path())))

@@ -270,6 +270,7 @@ mod tests {
             device: device.to_owned(),
             fs_type: "btrfs".to_owned(),
             root: root.into(),
+            number: String::new(),
         };
         let all = [
             mount("/", "/@", "/dev/sda"),
