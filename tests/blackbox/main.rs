@@ -36,6 +36,7 @@ mod install;
 mod kill;
 mod metrics;
 mod mounts;
+mod nas;
 mod notify;
 mod pipeline;
 mod planned;
