@@ -228,6 +228,12 @@ impl Runs {
         drop(turn);
     }
 
+    /// As [`Runs::events_changed`], on another thread: for whoever holds what those may want who hear of events.
+    pub fn events_changed_soon(&self) {
+        let runs = self.clone();
+        self.0.spawner.spawn(Box::new(move || runs.events_changed()));
+    }
+
     fn compare_events(&self) {
         loop {
             let after = self.state().event_cursor;
@@ -280,9 +286,8 @@ struct Comparing<'a>(&'a Runs);
 impl Drop for Comparing<'_> {
     fn drop(&mut self) {
         if self.0.state().comparing.take() == Some(true) {
-            // On another thread: whoever raised an event is not to serve those of all others.
-            let runs = self.0.clone();
-            self.0.0.spawner.spawn(Box::new(move || runs.events_changed()));
+            // Whoever raised an event is not to serve those of all others.
+            self.0.events_changed_soon();
         }
     }
 }

@@ -19,7 +19,7 @@ use hob_supervisor::{Running, Supervisor};
 use super::hooks::{Until, Waited, await_within};
 use super::start::{in_thread, with_hint};
 use super::table::{Entry, Table};
-use super::{CALLS_AT_ONCE, Inner, event, mounts, stop};
+use super::{CALLS_AT_ONCE, Inner, event, mounts, stop, tell};
 use crate::schedules::Launch;
 
 /// What stands before the name of a service and of a function in the key of what it owes.
@@ -388,7 +388,7 @@ pub(super) fn settle(inner: &Inner, service: &Service, hook: Hook, done: Result<
         tracing::warn!(service = service.name, "{why}");
         writes.push(event(inner, &service.name, "hook_failed", &why));
     }
-    inner.runs.journal().submit(Commit { writes });
+    tell(inner, writes);
 }
 
 /// A function of a rolling update, in which two lives of a service are there: none of them owes anything.

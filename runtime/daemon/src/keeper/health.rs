@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hob_journal::Commit;
 use hob_planner::declaration::Health;
 use hob_planner::{Exit, Service, ServiceState};
 use hob_supervisor::{Look, Spec};
 
 use super::start::{ended, in_thread, supervisor_of};
 use super::table::Table;
-use super::{Inner, event, stop};
+use super::{Inner, event, stop, tell};
 
 /// Looks that are under way at one time.
 const AT_ONCE: usize = 4;
@@ -94,7 +93,7 @@ fn look(inner: &Arc<Inner>, service: &Service) {
     let what = if after == ServiceState::Degraded { "unhealthy" } else { "healthy" };
     if before != after {
         let note = problem.clone().unwrap_or_default();
-        inner.runs.journal().submit(Commit::one(event(inner, &service.name, what, &note)));
+        tell(inner, vec![event(inner, &service.name, what, &note)]);
     }
     // A new image that is not healthy is rolled back, whatever becomes of one that was proved.
     if after == ServiceState::Degraded && (health.restart || on_trial) {

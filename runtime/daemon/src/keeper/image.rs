@@ -15,7 +15,7 @@ use hob_supervisor::{Images, Spec};
 
 use super::start::{in_thread, supervisor_of};
 use super::table::{Prepared, Table};
-use super::{Inner, event};
+use super::{Inner, event, tell};
 
 /// What stands before the name of a service in the key of its fact.
 pub(super) const PREFIX: &str = "image/";
@@ -218,7 +218,7 @@ pub(super) fn roll_back(inner: &Arc<Inner>, service: &Service, why: &str) -> boo
     in_thread(inner, &service.name.clone(), move || {
         let inner = inner_of_thread;
         let writes = vec![state.fact(&service), event(&inner, &service.name, "rolled_back", &note)];
-        let ticket = inner.runs.journal().submit(Commit { writes });
+        let ticket = tell(&inner, writes);
         if let Err(error) = inner.runs.journal().wait(ticket) {
             tracing::error!(service = service.name, %error, "the roll-back cannot be recorded");
         }
@@ -264,7 +264,7 @@ pub(super) fn settle(inner: &Inner, table: &mut Table, now: Duration) -> Option<
         if settled {
             entry.image = State { busy: entry.image.busy, asked: entry.image.asked, ..State::default() };
             let writes = vec![entry.image.fact(service), event(inner, &service.name, "updated", "")];
-            inner.runs.journal().submit(Commit { writes });
+            tell(inner, writes);
         }
     }
     next

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hob_journal::Commit;
 use hob_planner::Service;
 use hob_supervisor::{Instance, Standing};
 
@@ -13,7 +12,7 @@ use super::drift::News;
 use super::native::service_facts;
 use super::observe::survey;
 use super::table::{Entry, Table};
-use super::{Inner, event};
+use super::{Inner, event, tell};
 
 /// How often it is looked where nobody tells of a change.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -135,7 +134,7 @@ fn look(inner: &Inner) {
             Some(News::Repaired(fields)) => ("repaired", fields),
             None => continue,
         };
-        inner.runs.journal().submit(Commit::one(event(inner, &service.name, what, &note)));
+        tell(inner, vec![event(inner, &service.name, what, &note)]);
     }
 }
 

@@ -406,7 +406,14 @@ fn rotate_logs(inner: &Inner) {
     }
 }
 
-/// An event about a service.
+/// Records what became of services, and has those told who wait for its events.
+pub(crate) fn tell(inner: &Inner, writes: Vec<hob_journal::Write>) -> hob_journal::Ticket {
+    let ticket = inner.runs.journal().submit(hob_journal::Commit { writes });
+    inner.runs.events_changed_soon();
+    ticket
+}
+
+/// An event about a service, for [`tell`].
 pub(crate) fn event(inner: &Inner, name: &str, what: &str, note: &str) -> hob_journal::Write {
     hob_journal::Write::Event {
         name: format!("service.{what}"),

@@ -43,6 +43,9 @@ impl NativeRun {
 
     fn submit(&self, kinds: Vec<EntryKind>, beside: Vec<Write>) -> Ticket {
         let at = self.runs.now();
+        // The end of a run is an event as well.
+        let is_event = beside.iter().any(|write| matches!(write, Write::Event { .. }))
+            || kinds.iter().any(|kind| matches!(kind, EntryKind::Ended { .. }));
         let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let entries = kinds.into_iter().map(|kind| {
             let seq = *next;
@@ -50,7 +53,12 @@ impl NativeRun {
             Write::Entry(self.id, Entry { seq, at, kind })
         });
         let writes: Vec<Write> = beside.into_iter().chain(entries).collect();
-        self.runs.journal().submit(Commit { writes })
+        let ticket = self.runs.journal().submit(Commit { writes });
+        drop(next);
+        if is_event {
+            self.runs.events_changed_soon();
+        }
+        ticket
     }
 
     /// Waits until it is on disk, and all before it.

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use hob_journal::Commit;
 use hob_model::{EffectClass, OpError, Position, RunEnd, Value};
 use hob_planner::{Exit, Service};
 
 use super::native::NativeRun;
 use super::start::{ended, in_thread, supervisor_of, with_hint};
 use super::table::Prepared;
-use super::{Inner, event, image};
+use super::{Inner, event, image, tell};
 
 /// What is fetched at one time: more would share the same line.
 pub(super) const AT_ONCE: usize = 3;
@@ -30,7 +29,7 @@ fn prepare(inner: &Arc<Inner>, service: &Service) {
     match prepared {
         Ok(changed) => {
             if changed {
-                inner.runs.journal().submit(Commit::one(event(inner, &service.name, "prepared", "")));
+                tell(inner, vec![event(inner, &service.name, "prepared", "")]);
             }
             let now = inner.supervisors.now();
             inner.update(&service.name, |entry| {

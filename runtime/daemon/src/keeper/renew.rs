@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use hob_journal::Commit;
 use hob_model::{OpError, Position, RunEnd, Value};
 use hob_planner::declaration::ReloadSignal;
 use hob_planner::plan::SECRET_DRIFT;
@@ -14,7 +13,7 @@ use hob_supervisor::{Spec, await_ready};
 use super::hold::Holder;
 use super::native::NativeRun;
 use super::start::{supervisor_of, watch};
-use super::{Inner, asked, event, secrets};
+use super::{Inner, asked, event, secrets, tell};
 
 /// Has a service take the values that its secrets have now; nothing where it has them, or is not to run.
 ///
@@ -107,7 +106,7 @@ fn reload(
     inner.update(&service.name, |entry| entry.busy = false);
     reloaded?;
     secrets::settled(&inner.supervisors, service);
-    inner.runs.journal().submit(Commit::one(event(inner, &service.name, "reloaded", "")));
+    tell(inner, vec![event(inner, &service.name, "reloaded", "")]);
     // One that ended while it was busy was not noticed.
     watch(inner, &**supervisor_of(inner, service)?, service, &running);
     Ok(())

@@ -20,7 +20,7 @@ use super::native::{NativeRun, service_fact};
 use super::start::{ended, fact_of, supervisor_of, told, watch, with_hint};
 use super::table::Care;
 use super::update::{failed, with_trial};
-use super::{Inner, Keeper, around, event, mounts, secrets};
+use super::{Inner, Keeper, around, event, mounts, secrets, tell};
 
 /// How long one waits for an end before one looks whether hob itself ends.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -275,7 +275,7 @@ impl Roll<'_> {
         let note = rolled_back(&self.trial.to, why);
         tracing::warn!(service = service.name, "{note}");
         writes.push(event(inner, &service.name, "rolled_back", &note));
-        let ticket = inner.runs.journal().submit(Commit { writes });
+        let ticket = tell(inner, writes);
         if let Err(error) = inner.runs.journal().wait(ticket) {
             tracing::error!(service = service.name, %error, "the roll-back cannot be recorded");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hob_journal::{Commit, Write};
+use hob_journal::Write;
 use hob_model::{OpError, Position, Value};
 use hob_planner::declaration::{Gate, Hook};
 use hob_planner::{Exit, Service, ServiceState};
@@ -14,7 +14,7 @@ use super::around::{self, Unfinished};
 use super::cards::{self, Given};
 use super::native::{NativeRun, service_fact};
 use super::table::{Care, Prepared};
-use super::{Inner, borrow, event, image, look, mounts, secrets, unload};
+use super::{Inner, borrow, event, image, look, mounts, secrets, tell, unload};
 
 /// How long to wait for an answer of a port that nobody should serve.
 const PORT_LOOK: Duration = Duration::from_millis(200);
@@ -245,7 +245,7 @@ fn attend(inner: &Arc<Inner>, service: &Service, running: Running) {
                 entry.times.settled.get_or_insert(now);
                 entry.note.clear();
             });
-            inner.runs.journal().submit(Commit::one(event(inner, &service.name, "ready", "")));
+            tell(inner, vec![event(inner, &service.name, "ready", "")]);
             encourage(inner, &service.name, now);
             watch(inner, supervisor, service, &running);
         }
@@ -296,9 +296,7 @@ pub(super) fn told(what: &str, last_lines: &[String]) -> String {
 }
 
 fn completed(inner: &Inner, service: &Service) {
-    inner.runs.journal().submit(Commit {
-        writes: vec![completed_fact(service), event(inner, &service.name, "completed", "")],
-    });
+    tell(inner, vec![completed_fact(service), event(inner, &service.name, "completed", "")]);
     let now = inner.supervisors.now();
     inner.update(&service.name, |entry| {
         entry.times.settled.get_or_insert(now);
@@ -383,6 +381,6 @@ pub(super) fn ended(inner: &Arc<Inner>, service: &Service, exit: Exit, note: &st
     if is_down {
         writes.push(event(inner, &service.name, "down", note));
     }
-    inner.runs.journal().submit(Commit { writes });
+    tell(inner, writes);
     borrow::note_borrowers(inner, &service.name);
 }

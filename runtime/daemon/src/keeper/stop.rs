@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hob_journal::{Commit, Write};
+use hob_journal::Write;
 use hob_model::{Diagnostic, OpError, Position, RunEnd, Value};
 use hob_planner::declaration::{PROCESS, STOP_TIMEOUT};
 use hob_planner::{Action, Change, Node, Plan, ServiceState};
@@ -11,7 +11,7 @@ use hob_supervisor::{Stopped, Supervisor};
 use super::native::{NativeRun, service_fact};
 use super::observe::kind_of;
 use super::table::Prepared;
-use super::{Inner, around, borrow, event};
+use super::{Inner, around, borrow, event, tell};
 
 /// Stops what the plan says must not run as it does: what is changed, what is not declared any more. Leaves out what cannot
 /// be claimed; what is, is marked as busy.
@@ -220,7 +220,7 @@ pub(super) fn one(inner: &Inner, run: &NativeRun, name: &str, after: After) -> R
         }
     });
     if result.is_err() {
-        inner.runs.journal().submit(Commit::one(event(inner, name, "failed", "it cannot be stopped")));
+        tell(inner, vec![event(inner, name, "failed", "it cannot be stopped")]);
     }
     result
 }

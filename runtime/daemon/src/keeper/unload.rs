@@ -16,7 +16,7 @@ use hob_supervisor::Running;
 use super::around::{self, Unfinished};
 use super::cards::{FRESH, displace, holds, users};
 use super::table::Table;
-use super::{Inner, event};
+use super::{Inner, event, tell};
 
 /// How often one looks whether memory has come back.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -248,7 +248,7 @@ fn await_release(inner: &Inner, service: &Service, attempt: u64, until: Duration
     let why = format!("`unload` has ended, and its memory is not free after {limit}");
     tracing::warn!(service = name, "{why}");
     let writes = vec![around::paid(name, Hook::Unload), event(inner, name, "hook_failed", &why)];
-    inner.runs.journal().submit(Commit { writes });
+    tell(inner, writes);
 }
 
 /// It may use what it was promised again.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hob_journal::Commit;
 use hob_model::{Code, Diagnostic, EffectClass, OpError, Position, RunEnd, RunId, Timestamp, Value};
 use hob_planner::Service;
 use hob_primitive::{Patience, ServiceRequest};
@@ -15,7 +14,7 @@ use super::image::{Rejected, State, Trial, short};
 use super::native::NativeRun;
 use super::start::{in_thread, supervisor_of, with_hint};
 use super::table::{Entry, Table};
-use super::{Inner, Keeper, asked, event, hooks, replicas, stop};
+use super::{Inner, Keeper, asked, event, hooks, replicas, stop, tell};
 
 /// How long a run that waits sleeps at most before it looks whether it is to go on waiting.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -306,7 +305,7 @@ impl Keeper {
             if let Err(error) = &told {
                 tracing::warn!(service = service.name, %error, "it was not updated");
                 let failed = event(&keeper.inner, &service.name, "update_failed", &error.message);
-                keeper.inner.runs.journal().submit(Commit::one(failed));
+                tell(&keeper.inner, vec![failed]);
             }
             keeper.inner.update(&service.name, |entry| entry.image.queued = false);
         });
