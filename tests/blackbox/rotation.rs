@@ -3,6 +3,7 @@
 mod every_kind;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hob_tests::home::{Home, Up};
 use hob_tests::process::Background;
@@ -230,6 +231,32 @@ fn a_rotation_waits_for_a_service_that_another_one_has_stopped() {
     rotation.kill();
     let _again = lab.rotate().end().exits(0);
     lab.finished(OLD);
+    let _said = up.stop();
+    let _down = lab.home.hob(&["down", "lab"]);
+}
+
+#[test]
+fn a_service_that_reads_again_is_not_started_anew_because_others_wait_for_that() {
+    let mut lab = Lab::new();
+    let held = "take() { touch reading; while test -e hold; do sleep 0.05; done; ";
+    lab.homelab = lab.homelab.replace("take() { BREAKS", held);
+    lab.write("");
+    let mut up = lab.up();
+    let (hold, reading) = (lab.home.write("lab/hold", ""), lab.home.path("lab/reading"));
+    std::fs::remove_file(&reading).unwrap();
+    let mut rotation = lab.rotate();
+    until("it is told to read again", || reading.exists().then_some(()));
+    rotation.kill();
+    // Two more rotations go on with it, of which one is nobody's any more. What waits in hob cannot be seen: it is given time.
+    let mut another = lab.rotate();
+    std::thread::sleep(Duration::from_millis(500));
+    another.kill();
+    let mut last = lab.rotate();
+    std::thread::sleep(Duration::from_millis(500));
+    std::fs::remove_file(hold).unwrap();
+    let _ended = last.end().exits(0);
+    lab.finished(OLD);
+    assert_eq!(lab.lives(), 1);
     let _said = up.stop();
     let _down = lab.home.hob(&["down", "lab"]);
 }

@@ -8,7 +8,7 @@ use hob_planner::declaration::ReloadSignal;
 use hob_planner::plan::SECRET_DRIFT;
 use hob_planner::{Action, Plan, Service, ServiceState};
 use hob_primitive::{Cancel, Patience};
-use hob_supervisor::{Spec, await_ready};
+use hob_supervisor::{Running, Spec, await_ready};
 
 use super::hold::Holder;
 use super::native::NativeRun;
@@ -47,8 +47,20 @@ pub(super) fn carry_out(
     }
     asked::free_for(inner, by, std::slice::from_ref(&service.name))?;
     if let Some(signal) = service.reload.filter(|_| is_ready) {
-        match reload(inner, service, signal, patience.cancel) {
+        let Some(running) = claim(inner, &service.name) else {
+            if patience.cancel.is_cancelled() || inner.table().closing {
+                return Err(OpError::cancelled(format!(
+                    "`{}` does not read its secrets again",
+                    service.name
+                )));
+            }
+            // Somebody else was quicker; when that is done, there may be nothing left to do.
+            return carry_out(inner, by, service, patience);
+        };
+        match reload(inner, service, (&running, signal), patience.cancel) {
             Ok(()) => return Ok(()),
+            // Nobody waits for it any more, which is no reason to start it anew: who comes next has it read them again.
+            Err(error) if patience.cancel.is_cancelled() => return Err(error),
             Err(error) => tracing::warn!(service = service.name, %error, "it is started anew instead"),
         }
     }
@@ -76,25 +88,29 @@ pub(super) fn planned(inner: &Arc<Inner>, plan: &Plan) {
     }
 }
 
-/// Lays the new values out and tells the service to read them; its gate must hold after it.
-fn reload(
-    inner: &Arc<Inner>,
-    service: &Service,
-    signal: ReloadSignal,
-    cancel: &Cancel,
-) -> Result<(), OpError> {
+/// The life of a service that is ready, which is nobody else's from now on.
+fn claim(inner: &Inner, name: &str) -> Option<Running> {
     let mut running = None;
-    inner.update(&service.name, |entry| {
+    inner.update(name, |entry| {
         running = entry.running.clone().filter(|_| !entry.busy && entry.state.is_ready());
         entry.busy |= running.is_some();
     });
-    let running = running.ok_or_else(|| OpError::conflict(format!("`{}` is not ready", service.name)))?;
+    running
+}
+
+/// Lays the new values out and tells a service that is claimed to read them; its gate must hold after it.
+fn reload(
+    inner: &Arc<Inner>,
+    service: &Service,
+    (running, signal): (&Running, ReloadSignal),
+    cancel: &Cancel,
+) -> Result<(), OpError> {
     let run = NativeRun::begin(&inner.runs, "reload", &format!("service:{}", service.name));
     let reloaded = run.map_err(|error| OpError::unavailable(error.to_string())).and_then(|run| {
         let reloaded = signalled(inner, service, signal, &run).and_then(|()| {
             let supervisor = &**supervisor_of(inner, service)?;
             let spec = Spec::from(service);
-            await_ready(supervisor, &running, &spec, &service.ready, cancel, &|_| {})
+            await_ready(supervisor, running, &spec, &service.ready, cancel, &|_| {})
                 .map_err(|not_ready| OpError::failed(not_ready.to_string()))
         });
         run.end(match &reloaded {
@@ -103,12 +119,15 @@ fn reload(
         });
         reloaded
     });
+    if reloaded.is_ok() {
+        // Before others may look whether it has the new ones.
+        secrets::settled(&inner.supervisors, service);
+    }
     inner.update(&service.name, |entry| entry.busy = false);
     reloaded?;
-    secrets::settled(&inner.supervisors, service);
     tell(inner, vec![event(inner, &service.name, "reloaded", "")]);
     // One that ended while it was busy was not noticed.
-    watch(inner, &**supervisor_of(inner, service)?, service, &running);
+    watch(inner, &**supervisor_of(inner, service)?, service, running);
     Ok(())
 }
 
