@@ -384,3 +384,22 @@ service("tried", #{{ unit: "tried.service", ready: exec(["mkdir", {checked:?}]) 
     assert!(checked.is_dir(), "the command ran on this machine");
     let _ = up.stop().exits(0);
 }
+
+#[test]
+fn who_starts_hob_deaf_to_signals_makes_no_service_deaf() {
+    let mut deaf = std::process::Command::new("sh");
+    deaf.args(["-c", r#"trap "" HUP USR1; exec "$@""#, "sh"]);
+    let home = home().through(&deaf);
+    home.write(
+        "lab/homelab.rhai",
+        r#"service("app", #{ command: ["sh", "-c", "grep ^SigIgn /proc/self/status > seen; exec sleep 1000"], stop_timeout: "1s" });"#,
+    );
+    let mut up = home.up("lab", &[]);
+    let seen = until("it is seen", || {
+        std::fs::read_to_string(home.path("lab/seen")).ok().filter(|it| it.contains('\n'))
+    });
+    let deaf_to = u64::from_str_radix(seen.trim().trim_start_matches("SigIgn:\t"), 16).unwrap();
+    // The C library keeps some beyond these for itself.
+    assert_eq!(deaf_to & 0x7fff_ffff, 0, "{seen}");
+    let _ = up.stop().exits(0);
+}

@@ -12,6 +12,10 @@ use serde_json::Value as Json;
 
 use crate::{DEADLINE, within};
 
+/// How often a program is started that is open for writing, and how long after.
+const BUSY_MAX: u32 = 200;
+const BUSY_AGAIN: Duration = Duration::from_millis(5);
+
 /// What a command did.
 #[derive(Debug, Clone)]
 pub struct Ran {
@@ -96,6 +100,20 @@ pub struct Background {
     ended: Option<ExitStatus>,
 }
 
+/// Starts a program. One that this test has just written may still be open in a process that another test starts, until that
+/// runs its program.
+fn spawned(command: &mut Command) -> std::io::Result<Child> {
+    for _ in 0..BUSY_MAX {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(BUSY_AGAIN);
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
+}
+
 impl Background {
     /// Starts `command` with its output in files, and `input` as its standard input.
     ///
@@ -112,8 +130,8 @@ impl Background {
             Stdio::from(stdin)
         });
         let line = format!("{command:?}");
-        let child = command.stdin(stdin).stdout(copy(&out)).stderr(copy(&err)).spawn();
-        let child = child.unwrap_or_else(|error| panic!("{line} does not start: {error}"));
+        command.stdin(stdin).stdout(copy(&out)).stderr(copy(&err));
+        let child = spawned(command).unwrap_or_else(|error| panic!("{line} does not start: {error}"));
         Self { child, out, err, line, ended: None }
     }
 
